@@ -1,0 +1,249 @@
+"""The ONNX contract: what a model file holds so that binas compiles it and others can run it.
+
+Domain `ai.binas` version 1 (`compile/functions.py`), everything else plain ONNX of opset 21, IR 10,
+static shapes, NCHW. `ModelWriter` makes such files; `BinaryModel.load` checks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from binas.compile import functions
+from binas.core import bits, record
+from binas.core.errors import CompileError, UsageError
+
+Array = NDArray[Any]
+
+
+class ModelWriter:
+    """Writes a model node by node; every method returns the name of the value it adds.
+
+    Args:
+        name: Name of the graph.
+
+    Example:
+        >>> writer = ModelWriter("toy")
+        >>> x = writer.input("x", (1, 32, 4, 4))
+        >>> y = writer.binary_conv2d(
+        ...     writer.binary_quantize(x), np.ones((8, 3, 3, 32)), scale=np.ones(8),
+        ...     bias=np.zeros(8), pads=(1, 1, 1, 1), name="conv")
+        >>> len(writer.finish([y]).graph.node)
+        2
+    """
+
+    def __init__(self, name: str) -> None:
+        """Start an empty graph."""
+        self._name = name
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: list[onnx.TensorProto] = []
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._count = 0
+
+    def input(self, name: str, shape: Sequence[int]) -> str:
+        """Declare a float32 input of static shape."""
+        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)))
+        return name
+
+    def constant(self, values: Array, name: str = "") -> str:
+        """Add an initialiser; float64 becomes float32."""
+        array = np.asarray(values)
+        array = array.astype(np.float32) if array.dtype == np.float64 else array
+        name = name or self._fresh("const")
+        self._initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def node(
+        self, op: str, inputs: Sequence[str], *, name: str = "", domain: str = "", **attributes: Any
+    ) -> str:
+        """Add a node with one output.
+
+        Args:
+            op: ONNX operator.
+            inputs: Value names.
+            name: Node name, which reports and error messages use; made up when empty.
+            domain: Operator domain.
+            attributes: ONNX attributes.
+        """
+        name = name or self._fresh(op.lower())
+        output = f"{name}:0"
+        self._nodes.append(
+            helper.make_node(op, list(inputs), [output], name=name, domain=domain, **attributes)
+        )
+        return output
+
+    def binary_quantize(self, x: str, *, name: str = "") -> str:
+        """Sign of `x`: +1 where x >= 0, else -1."""
+        return self.node("BinaryQuantize", [x], name=name, domain=functions.DOMAIN)
+
+    def binary_conv2d(
+        self,
+        x: str,
+        w: Array,
+        *,
+        scale: Array,
+        bias: Array,
+        strides: Sequence[int] = (1, 1),
+        pads: Sequence[int] = (0, 0, 0, 0),
+        dilations: Sequence[int] = (1, 1),
+        group: int = 1,
+        pad_value: float = 0.0,
+        name: str = "",
+    ) -> str:
+        """Binary convolution: y[k] = scale[k] * Σ x·w + bias[k].
+
+        Args:
+            x: Value name, [N, C, H, W]; ±1 from `binary_quantize`, or real.
+            w: ±1 weights [K, R, S, C/group].
+            scale: Per output channel [K]; folded in float64 by the caller, rounded here.
+            bias: Per output channel [K].
+            strides: Rows, columns.
+            pads: Top, left, bottom, right.
+            dilations: Rows, columns.
+            group: Convolution groups.
+            pad_value: What padded taps hold: 0, +1 or -1.
+            name: Node name.
+        """
+        name = name or self._fresh("binaryconv2d")
+        inputs = [
+            x,
+            self.constant(bits.pack_bytes(w), f"{name}.w_packed"),
+            self.constant(np.asarray(scale, np.float32), f"{name}.scale"),
+            self.constant(np.asarray(bias, np.float32), f"{name}.bias"),
+        ]
+        return self.node(
+            "BinaryConv2d",
+            inputs,
+            name=name,
+            domain=functions.DOMAIN,
+            strides=list(strides),
+            pads=list(pads),
+            dilations=list(dilations),
+            group=group,
+            in_channels=[w.shape[3]],
+            pad_value=float(pad_value),
+        )
+
+    def finish(
+        self, outputs: Sequence[str], *, metadata: dict[str, str] | None = None
+    ) -> onnx.ModelProto:
+        """The finished, checked model with inferred shapes.
+
+        Args:
+            outputs: Value names that the model returns.
+            metadata: Key-value strings kept in the file, such as `labels`.
+        """
+        graph = helper.make_graph(
+            self._nodes,
+            self._name,
+            self._inputs,
+            [onnx.ValueInfoProto(name=name) for name in outputs],
+            self._initializers,
+        )
+        opsets = [
+            helper.make_opsetid("", functions.OPSET),
+            helper.make_opsetid(functions.DOMAIN, functions.VERSION),
+        ]
+        model = helper.make_model(
+            graph, opset_imports=opsets, ir_version=functions.IR_VERSION, producer_name="binas"
+        )
+        model.functions.extend(functions.functions())
+        if metadata:
+            helper.set_model_props(model, metadata)
+        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _fresh(self, stem: str) -> str:
+        self._count += 1
+        return f"{stem}_{self._count}"
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryModel:
+    """A model that keeps the contract.
+
+    Attributes:
+        name: File stem or graph name, for people.
+        proto: The model, shapes inferred, bodies of `ai.binas` attached.
+        digest: Of the serialised file.
+    """
+
+    name: str
+    proto: onnx.ModelProto
+    digest: str
+
+    @staticmethod
+    def load(path: Path) -> BinaryModel:
+        """Read and check a file.
+
+        Raises:
+            UsageError: The file is missing or not ONNX.
+            CompileError: It breaks the contract.
+        """
+        return BinaryModel.parse(record.read_bytes(path), name=path.stem, where=str(path))
+
+    @staticmethod
+    def of(proto: onnx.ModelProto, name: str) -> BinaryModel:
+        """Check a model in memory."""
+        return BinaryModel.parse(proto.SerializeToString(deterministic=True), name, where=name)
+
+    @staticmethod
+    def parse(data: bytes, name: str, *, where: str) -> BinaryModel:
+        """Check a serialised model."""
+        proto = onnx.ModelProto()
+        try:
+            proto.ParseFromString(data)
+        except Exception:  # protobuf's DecodeError lives in a private module
+            raise UsageError(f"{where} is not an ONNX file", hint="give a .onnx model") from None
+        if not proto.graph.node:
+            raise UsageError(f"{where} holds no graph", hint="give a .onnx model")
+        _check_versions(proto, where)
+        _check_external_data(proto, where)
+        del proto.functions[:]  # the bodies we compile are ours, not the file's
+        proto.functions.extend(functions.functions())
+        try:
+            onnx.checker.check_model(proto, full_check=False)
+            proto = onnx.shape_inference.infer_shapes(
+                proto, check_type=True, strict_mode=True, data_prop=True
+            )
+        except Exception as error:  # the checker's and the inferer's errors share no base class
+            first = (
+                str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            )
+            raise CompileError(
+                f"{where} is not a valid model: {first}", hint="check it with onnx.checker"
+            ) from None
+        return BinaryModel(name, proto, record.digest_bytes(data))
+
+
+def _check_versions(proto: onnx.ModelProto, where: str) -> None:
+    found = {opset.domain: opset.version for opset in proto.opset_import}
+    ours = found.get(functions.DOMAIN)
+    if ours is not None and ours != functions.VERSION:
+        raise CompileError(
+            f"{where} uses {functions.DOMAIN} version {ours}, this binas knows {functions.VERSION}",
+            hint="export the model again with this version of binas",
+        )
+    standard = found.get("", found.get("ai.onnx", 0))
+    if not 13 <= standard <= 26:  # 26 is the last that onnxruntime 1.32 runs
+        raise CompileError(
+            f"{where} uses ONNX opset {standard}, expected 13 to 26",
+            hint="convert it with onnx.version_converter",
+        )
+
+
+def _check_external_data(proto: onnx.ModelProto, where: str) -> None:
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            raise CompileError(
+                f"{where}: weight {tensor.name!r} lies in another file",
+                hint="save the model with its weights inside (onnx.save without external data)",
+            )

@@ -1,0 +1,107 @@
+"""Layer: one step of a deployed network, the key under which everything is measured.
+
+A Layer says all that decides how long a step takes and nothing else: no weights, no name, no
+device. Two steps with equal Layers share one kernel and one entry of a LatencyTable, and a Layer
+alone is enough to generate, compile and measure its kernel (`compile/build.py: compile_layers`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Op = Literal[
+    "binary_conv",  # ±1 activations, ±1 weights: xor and popcount
+    "conv",  # real activations; weights real, or ±1 where weight_bits is 1
+    "pool_max",
+    "pool_avg",  # divisor counts real taps, or all taps where pads_count
+    "elementwise",  # nothing but its stages
+    "concat",  # along C
+]
+
+# What happens to a value between the accumulator and memory, in this order, fused into the step.
+# "add" reads one more tensor of the output's shape; "affine" and "prelu" are per channel.
+Stage = Literal["affine", "relu", "prelu", "add"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Layer:
+    """One fused step.
+
+    Attributes:
+        op: The kernel family.
+        in_shape: N, H, W, C of the first input (of all inputs together for concat).
+        out_channels: K.
+        kernel: R, S.
+        stride: Rows, columns.
+        padding: Top, left, bottom, right.
+        dilation: Rows, columns.
+        groups: Convolution groups.
+        pad_value: Value of padded taps of a binary convolution: 0, +1 or -1.
+        pads_count: Whether an average pool divides by padded taps, too.
+        parts: Channels of each input of a concat; empty for other ops.
+        in_bits: 1 where the input is packed bits, 32 for float32.
+        weight_bits: 1, 32, or 0 where there are no weights.
+        stages: The epilogue, in order.
+        float_out: Whether the result after the stages is written as float32.
+        bits_out: Whether the sign of the result is written as packed bits.
+        bits_affine: Whether the bits have a per-channel affine of their own before the sign.
+    """
+
+    op: Op
+    in_shape: tuple[int, int, int, int]
+    out_channels: int
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    pad_value: int = 0
+    pads_count: bool = False
+    parts: tuple[int, ...] = ()
+    in_bits: int = 32
+    weight_bits: int = 0
+    stages: tuple[Stage, ...] = ()
+    float_out: bool = True
+    bits_out: bool = False
+    bits_affine: bool = False
+
+    @property
+    def out_shape(self) -> tuple[int, int, int, int]:
+        """N, P, Q, K."""
+        N, H, W, _ = self.in_shape
+        R, S = self.kernel
+        top, left, bottom, right = self.padding
+        P = (H + top + bottom - self.dilation[0] * (R - 1) - 1) // self.stride[0] + 1
+        Q = (W + left + right - self.dilation[1] * (S - 1) - 1) // self.stride[1] + 1
+        return N, P, Q, self.out_channels
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of a convolution, padded taps included; 0 for other ops."""
+        if self.op not in ("binary_conv", "conv"):
+            return 0
+        N, P, Q, K = self.out_shape
+        R, S = self.kernel
+        return N * P * Q * K * R * S * (self.in_shape[3] // self.groups)
+
+    @property
+    def binary_macs(self) -> int:
+        """The macs done by xor and popcount."""
+        return self.macs if self.op == "binary_conv" else 0
+
+    @property
+    def adds(self) -> int:
+        """How many tensors the epilogue reads besides the input."""
+        return self.stages.count("add")
+
+    def __str__(self) -> str:
+        """A line for people: `binary_conv 3x3/1 8x8x32→8x8x32 affine relu add → f32+bits`."""
+        _, H, W, C = self.in_shape
+        _, P, Q, K = self.out_shape
+        outs = "+".join(n for n, on in (("f32", self.float_out), ("bits", self.bits_out)) if on)
+        kernel = (
+            f" {self.kernel[0]}x{self.kernel[1]}/{self.stride[0]}" if self.kernel != (1, 1) else ""
+        )
+        words = [f"{self.op}{kernel}", f"{H}x{W}x{C}→{P}x{Q}x{K}", *self.stages, f"→ {outs}"]
+        return " ".join(words)

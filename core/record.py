@@ -1,0 +1,176 @@
+"""Records: frozen dataclasses with one canonical JSON form, a schema tag and a content digest.
+
+A record class carries `SCHEMA: ClassVar[str] = "binas.thing/1"`. Its JSON is one object whose first
+key is `schema`; keys are sorted, so equal values give equal bytes and equal digests. pydantic reads
+the JSON (all faults at once, with their paths) and is imported only then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from binas.core.errors import UsageError
+
+
+class Record(Protocol):
+    """A frozen dataclass with a schema tag."""
+
+    SCHEMA: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+R = TypeVar("R", bound=Record)
+
+MAX_BYTES = 64 << 20  # no record of ours comes near; a larger file is not one of them
+
+
+def to_dict(record: Record) -> dict[str, Any]:
+    """The record as plain JSON values, with its schema tag."""
+    return {"schema": record.SCHEMA, **asdict(record)}  # type: ignore[call-overload]
+
+
+def dumps(record: Record, *, indent: int | None = None) -> str:
+    """Canonical JSON; `indent` is for people and does not change the digest."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    return json.dumps(
+        to_dict(record), sort_keys=True, separators=separators, indent=indent, allow_nan=False
+    )
+
+
+def digest(record: Record) -> str:
+    """First 12 hex digits of the SHA-256 of the canonical JSON: names files and caches."""
+    return digest_bytes(dumps(record).encode())
+
+
+def digest_bytes(data: bytes) -> str:
+    """First 12 hex digits of the SHA-256 of `data`."""
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+def loads(cls: type[R], text: str | bytes, *, where: str) -> R:
+    """Parse a record; every fault is listed with its path.
+
+    Args:
+        cls: The record class expected.
+        text: JSON.
+        where: Name of the source, for messages.
+
+    Raises:
+        UsageError: Not JSON, another schema, or fields that do not fit.
+    """
+    from pydantic import ConfigDict, TypeAdapter, ValidationError  # noqa: PLC0415 (0.1 s)
+
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{where} is not JSON: {error}", hint=f"expected a {cls.SCHEMA} file"
+        ) from None
+    found = data.pop("schema", None) if isinstance(data, dict) else None
+    if found != cls.SCHEMA:
+        raise UsageError(
+            f"{where} holds schema {found!r}, expected {cls.SCHEMA!r}",
+            hint="give the right kind of file, or make it again with this version of binas",
+        )
+    adapter = _adapter(cls, TypeAdapter, ConfigDict)
+    try:
+        # Strict JSON mode: "1" is not 1, but a JSON list is a tuple.
+        return adapter.validate_json(json.dumps(data), strict=True)  # type: ignore[no-any-return]
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(str(part) for part in fault['loc']) or 'top level'}: {fault['msg']}"
+            for fault in error.errors(include_url=False)
+        ]
+        shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
+        raise UsageError(
+            f"{where} does not fit {cls.SCHEMA}: {shown}", hint="make the file again"
+        ) from None
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}", hint=error.hint) from None
+
+
+def load(cls: type[R], path: Path) -> R:
+    """Read a record from a file."""
+    return loads(cls, read_bytes(path), where=str(path))
+
+
+def save(record: Record, path: Path) -> None:
+    """Write a record, indented, beside and renamed into place."""
+    write_atomic(path, (dumps(record, indent=1) + "\n").encode())
+
+
+def json_schema(cls: type[Record]) -> dict[str, Any]:
+    """The JSON Schema of a record's file."""
+    from pydantic import ConfigDict, TypeAdapter  # noqa: PLC0415 (0.1 s)
+
+    schema: dict[str, Any] = _adapter(cls, TypeAdapter, ConfigDict).json_schema()
+    schema["properties"] = {"schema": {"const": cls.SCHEMA}, **schema.get("properties", {})}
+    schema["required"] = ["schema", *schema.get("required", [])]
+    return schema
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes, or a UsageError that says what stands at the path instead."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_BYTES >> 20} MiB", hint="wrong file?")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}", hint="check the path") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint="check the path") from None
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write beside `path` and rename into place: readers see the old file or the new one."""
+    with replacing(path) as beside:
+        beside.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; renamed onto it on success, removed on failure.
+
+    Raises:
+        UsageError: The folder cannot be written, or the disk is full.
+    """
+    beside: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        beside = Path(name)
+        yield beside
+        umask = os.umask(0)
+        os.umask(umask)
+        beside.chmod(0o666 & ~umask)
+        beside.replace(path)
+        beside = None
+    except OSError as error:
+        if isinstance(error, (FileNotFoundError, PermissionError, NotADirectoryError)) or (
+            error.errno is not None and error.errno in _WRITE_ERRNOS
+        ):
+            raise UsageError(
+                f"cannot write {path}: {error.strerror}", hint="free space or give another -o"
+            ) from error
+        raise
+    finally:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+
+
+_WRITE_ERRNOS = {28, 30, 122, 27}  # ENOSPC, EROFS, EDQUOT, EFBIG
+
+
+def _adapter(cls: type[Record], adapter: Any, config: Any) -> Any:
+    if "__pydantic_config__" not in cls.__dict__:
+        cls.__pydantic_config__ = config(extra="forbid")  # type: ignore[attr-defined]
+    return adapter(cls)

@@ -1,0 +1,1 @@
+"""Boards: what they are, how they are reached, what they say about themselves."""

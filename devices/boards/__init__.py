@@ -1,0 +1,1 @@
+"""Descriptions of the boards that binas knows, one TOML file each."""

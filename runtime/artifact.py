@@ -1,0 +1,203 @@
+"""Artifact: everything a board needs to run one network, in one file.
+
+`name.binas` is a zip with these members and no others:
+
+manifest.json   a Manifest: what it is, for which CPU, every step and where its tensors lie
+libmodel.so     the C ABI of `runtime/native/model.h`, no TVM, no C++
+bench           a static executable: run, verify, measure
+weights.bin     read by both; weights are stored once
+taps.npz        a fixed input and the value of every tensor the reference computed from it
+model.h         the header of libmodel.so
+
+The archive is written with fixed times and order, so equal contents give equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from binas.core import record
+from binas.core.errors import UsageError
+from binas.core.layer import Layer
+
+MEMBERS = ("manifest.json", "libmodel.so", "bench", "weights.bin", "taps.npz", "model.h")
+MAX_MEMBER_BYTES = 1 << 30  # declared sizes beyond this are not a network for a board
+MAX_MANIFEST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """One value between steps.
+
+    Attributes:
+        name: The ONNX name of the value.
+        shape: N, H, W, C of the value (channels, not words).
+        dtype: float32 [N, H, W, C], or bits: uint32 words [N, H, W, words(C)].
+        offset: Byte offset in the arena; -1 while no memory plan exists.
+        size_bytes: Bytes it occupies.
+    """
+
+    name: str
+    shape: tuple[int, int, int, int]
+    dtype: Literal["float32", "bits"]
+    offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """An input or output of the model as its ONNX file declares it: float32, row-major."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the float32 array."""
+        return 4 * int(np.prod(self.shape))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One kernel call of the plan.
+
+    Attributes:
+        name: Name of the ONNX node the step is mainly made from.
+        nodes: Names of all ONNX nodes fused into it.
+        layer: The key of its latency.
+        kernel: Kernel family, ISA and tile, for people.
+        inputs: Tensors read: first the operand(s), then one per "add" stage, in order.
+        outputs: Tensors written: float32 first, then bits.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    layer: Layer
+    kernel: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerKind:
+    """What became of one weighted ONNX node, and why."""
+
+    name: str
+    kind: Literal["binary", "weight-binary", "float"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What an artifact holds."""
+
+    SCHEMA: ClassVar[str] = "binas.artifact/1"
+
+    model_name: str
+    model_digest: str
+    device: str  # the name it was compiled for
+    arch: Literal["x86_64", "aarch64", "armv7"]
+    cpu: str
+    features: tuple[str, ...]  # what the CPU must have, as /proc/cpuinfo spells it
+    kernel_version: str  # digest of the kernel generators: tables of other versions do not apply
+    versions: dict[str, str]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    steps: tuple[Step, ...]
+    layers: tuple[LayerKind, ...]
+    arena_bytes: int
+    weights_bytes: int
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An artifact on disk, its manifest read and its members present."""
+
+    path: Path
+    manifest: Manifest
+
+    def read(self, member: str) -> bytes:
+        """The bytes of one member; the archive's CRC is checked.
+
+        Raises:
+            UsageError: The archive is damaged.
+        """
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.read(member)
+        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+            raise _damaged(self.path, f"{member}: {error}") from None
+        except Exception as error:  # zlib.error has no common base class
+            raise _damaged(self.path, f"{member}: {error}") from None
+
+    def taps(self) -> dict[str, np.ndarray]:
+        """Tensor name → reference value, for the fixed input (`input:NAME` per model input).
+
+        Float tensors are float32 [N, H, W, C], bits are uint32 [N, H, W, words(C)].
+        """
+        try:
+            with np.load(io.BytesIO(self.read("taps.npz")), allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+            raise _damaged(self.path, f"taps.npz: {error}") from None
+
+
+def write(path: Path, manifest: Manifest, members: dict[str, bytes]) -> Artifact:
+    """Write an artifact beside and rename it into place.
+
+    Args:
+        path: Where to.
+        manifest: Its description.
+        members: Every other member of `MEMBERS` by name.
+    """
+    contents = {"manifest.json": (record.dumps(manifest, indent=1) + "\n").encode(), **members}
+    if set(contents) != set(MEMBERS):
+        raise ValueError(f"an artifact has the members {MEMBERS}, got {sorted(contents)}")
+    with record.replacing(path) as beside, zipfile.ZipFile(beside, "w") as archive:
+        for name in MEMBERS:
+            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            info.external_attr = (0o755 if name in ("bench", "libmodel.so") else 0o644) << 16
+            stored = name == "weights.bin"  # bits do not compress; a stored member can be mapped
+            info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
+            archive.writestr(info, contents[name])
+    return Artifact(path, manifest)
+
+
+def load(path: Path) -> Artifact:
+    """Open an artifact; nothing in it is executed or unpacked to disk.
+
+    Raises:
+        UsageError: Missing, not an artifact, damaged, or of another schema version.
+    """
+    if not path.is_file():
+        raise UsageError(f"no such file: {path}", hint="make one with binas-compile")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {info.filename: info.file_size for info in archive.infolist()}
+            if len(archive.infolist()) != len(MEMBERS) or set(sizes) != set(MEMBERS):
+                raise _damaged(path, f"it has the members {', '.join(sorted(sizes)[:8])}")
+            if (
+                max(sizes.values()) > MAX_MEMBER_BYTES
+                or sizes["manifest.json"] > MAX_MANIFEST_BYTES
+            ):
+                raise _damaged(path, "it declares members of absurd size")
+            text = archive.read("manifest.json")
+    except UsageError:
+        raise
+    except Exception as error:  # zipfile raises half a dozen unrelated types on damage
+        raise _damaged(path, str(error)) from None
+    return Artifact(path, record.loads(Manifest, text, where=f"{path}: manifest.json"))
+
+
+def _damaged(path: Path, why: str) -> UsageError:
+    return UsageError(
+        f"{path} is not a binas artifact or is damaged: {why}",
+        hint="make it again with binas-compile",
+    )

@@ -1,0 +1,1 @@
+"""How to walk a search space: one algorithm per file."""
