@@ -7,6 +7,7 @@ the JSON (all faults at once, with their paths) and is imported only then.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -34,7 +35,7 @@ MAX_BYTES = 64 << 20  # no record of ours comes near; a larger file is not one o
 
 def to_dict(record: Record) -> dict[str, Any]:
     """The record as plain JSON values, with its schema tag."""
-    return {"schema": record.SCHEMA, **asdict(record)}  # type: ignore[call-overload]
+    return {"schema": record.SCHEMA, **asdict(record)}
 
 
 def dumps(record: Record, *, indent: int | None = None) -> str:
@@ -142,32 +143,39 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         UsageError: The folder cannot be written, or the disk is full.
     """
-    beside: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        beside = Path(name)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    os.close(handle)
+    beside = Path(name)
+    try:
         yield beside
         umask = os.umask(0)
         os.umask(umask)
         beside.chmod(0o666 & ~umask)
-        beside.replace(path)
-        beside = None
     except OSError as error:
-        if isinstance(error, (FileNotFoundError, PermissionError, NotADirectoryError)) or (
-            error.errno is not None and error.errno in _WRITE_ERRNOS
-        ):
-            raise UsageError(
-                f"cannot write {path}: {error.strerror}", hint="free space or give another -o"
-            ) from error
+        # The caller's block may fail at other things than writing here: those errors are its own.
+        if error.errno in _WRITE_ERRNOS:
+            raise _unwritable(path, error) from error
         raise
+    else:
+        try:
+            beside.replace(path)
+        except OSError as error:
+            raise _unwritable(path, error) from error
     finally:
-        if beside is not None:
-            beside.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
 
 
-_WRITE_ERRNOS = {28, 30, 122, 27}  # ENOSPC, EROFS, EDQUOT, EFBIG
+_WRITE_ERRNOS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG}
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"cannot write {path}: {error.strerror}", hint="free space or give another -o"
+    )
 
 
 def _adapter(cls: type[Record], adapter: Any, config: Any) -> Any:
