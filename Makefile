@@ -1,0 +1,65 @@
+# The one door: demo, test, check, bench. A machine needs Python 3.11 or newer and make, no more.
+#
+#   make demo                      the whole way on handwritten digits, into runs/demo/
+#   make demo DATA=NAME            the same on another data set the package knows
+#   make test TEST_ARGS='-k bits'  pytest, with arguments
+#   make PIP_ARGS='...' .venv/.installed   arguments for pip, such as another index (see README)
+
+PYTHON ?= python3
+PIP_ARGS ?=
+DATA ?= digits
+OUT ?= runs/demo
+DEMO_ARGS ?=
+TEST_ARGS ?=
+BENCH_ARGS ?= --json runs/bench/demo_claims.json
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench clean distclean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+install: $(STAMP)
+
+# pip first: the pip of an old venv module knows neither --group nor PEP 639 licences.
+# The last line links an empty program for the host and for aarch64, so that the linker's one-time
+# preparation (a minute or two) is paid here and not in the middle of the first demo.
+$(STAMP): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "binas needs Python 3.11 or newer; name one with make PYTHON=python3.11" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS) --editable '.[all]' --group dev
+	$(BIN)/python -m binas.compile.link
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m examples.demo --data $(DATA) -o $(OUT) $(DEMO_ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests examples benchmarks
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.demo_claims $(BENCH_ARGS)
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Results and the installation, too.
+distclean: clean
+	rm -rf .venv *.egg-info runs

@@ -1,0 +1,128 @@
+"""What all tests share: skips that name what is missing, and a way to forbid them.
+
+A test may skip for two reasons only. The CPU lacks a feature: `isa("avx512f")`. The machine lacks a
+program: `needs("qemu-aarch64")`, whose skip names the package to install. `--forbid-skips`
+lets the first pass and fails the run on anything else; `.ci/run` uses it where it installs the
+packages itself.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A shared machine stalls at will: time says nothing about a property.
+settings.register_profile("binas", deadline=None)
+settings.load_profile("binas")
+
+LACKS_FEATURE = "this CPU lacks "
+
+# Program → the Debian package that has it; `.ci/run` installs all of these.
+PACKAGES = {
+    "chromium": "chromium",
+    "clang": "clang",
+    "llvm-mca": "llvm",
+    "qemu-aarch64": "qemu-user",
+    "qemu-arm": "qemu-user",
+    "ssh": "openssh-client",
+    "sshd": "openssh-server",
+}
+
+
+def cpu_features() -> frozenset[str]:
+    """Features as /proc/cpuinfo spells them, plus the architecture's own name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    words = {
+        word
+        for line in lines
+        if line.split(":")[0].strip() in ("flags", "Features")
+        for word in line.partition(":")[2].split()
+    }
+    return frozenset(words | {platform.machine()})
+
+
+def program(name: str) -> str | None:
+    """Where a program is; servers live outside an ordinary user's PATH."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
+
+
+@pytest.fixture
+def needs() -> Callable[[str], str]:
+    """`needs("sshd")` gives the program's path, or skips and names its package."""
+
+    def find(name: str) -> str:
+        found = program(name)
+        if found is None:
+            pytest.skip(f"{name} is not installed: apt-get install {PACKAGES[name]}")
+        return found
+
+    return find
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--forbid-skips`."""
+    parser.addoption(
+        "--forbid-skips",
+        action="store_true",
+        help="fail the run if a test skips for anything but a missing CPU feature",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the `isa` marker and, where asked, watch the skips."""
+    config.addinivalue_line("markers", "isa(*features): skips where the CPU lacks one of them")
+    if config.getoption("--forbid-skips"):
+        config.pluginmanager.register(SkipWatch(), "skip-watch")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip an `isa` test by the name of what is missing."""
+    for marker in item.iter_markers("isa"):
+        missing = [feature for feature in marker.args if feature not in cpu_features()]
+        if missing:
+            pytest.skip(LACKS_FEATURE + ", ".join(missing))
+
+
+class SkipWatch:
+    """Turns skips that are nobody's fault but the machine's into a failed run."""
+
+    def __init__(self) -> None:
+        """Nothing has skipped yet."""
+        self.skips: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a test that skipped; an expected failure reports as skipped, too, and is fine."""
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.note(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note a module that skipped as a whole."""
+        if report.skipped:
+            self.note(report)
+
+    def note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        """Keep it unless a CPU feature is the reason."""
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not reason.removeprefix("Skipped: ").startswith(LACKS_FEATURE):
+            self.skips.append(f"{report.nodeid}: {reason}")
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a run that would have passed."""
+        passed = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        if self.skips and session.exitstatus in passed:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Name the skips that failed the run, above the summary line."""
+        if self.skips:
+            terminalreporter.section("forbidden skips", red=True)
+            for line in self.skips:
+                terminalreporter.line(line)

@@ -1,0 +1,63 @@
+"""Layer: shapes as torch has them, work counted as papers count it."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from binas.core.layer import Layer
+
+
+def conv(**facts: object) -> Layer:
+    """A binary convolution of 33 channels on 9x10."""
+    given = {"op": "binary_conv", "in_shape": (1, 9, 10, 33), "out_channels": 7, "in_bits": 1}
+    return Layer(**{**given, "weight_bits": 1, **facts})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation"),
+    list(product([(1, 1), (3, 3), (3, 1)], [(1, 1), (2, 2), (2, 1)], [0, 1, 2], [(1, 1), (2, 2)])),
+)
+def test_the_output_has_the_shape_torch_gives(
+    kernel: tuple[int, int], stride: tuple[int, int], padding: int, dilation: tuple[int, int]
+) -> None:
+    import torch
+
+    layer = conv(kernel=kernel, stride=stride, padding=(padding,) * 4, dilation=dilation)
+    x, w = torch.zeros(1, 33, 9, 10), torch.zeros(7, 33, *kernel)
+    y = torch.nn.functional.conv2d(x, w, stride=stride, padding=padding, dilation=dilation)
+    N, K, P, Q = y.shape
+    assert layer.out_shape == (N, P, Q, K)
+
+
+def test_uneven_padding_counts_each_side() -> None:
+    assert conv(kernel=(3, 3), padding=(0, 1, 1, 0)).out_shape == (1, 8, 9, 7)
+
+
+def test_macs_count_padded_taps_and_divide_by_groups() -> None:
+    dense = conv(kernel=(3, 3), padding=(1, 1, 1, 1))
+    assert dense.macs == dense.binary_macs == 9 * 10 * 7 * 9 * 33
+    grouped = conv(kernel=(3, 3), padding=(1, 1, 1, 1), groups=33, out_channels=33)
+    assert grouped.macs == 9 * 10 * 33 * 9
+
+
+def test_only_xor_and_popcount_are_binary_macs() -> None:
+    assert conv(op="conv", in_bits=32, weight_bits=32).binary_macs == 0
+    assert conv(op="conv", in_bits=32, weight_bits=1).macs > 0
+    assert conv(op="pool_max", kernel=(2, 2), in_bits=32, weight_bits=0).macs == 0
+
+
+def test_an_epilogue_reads_one_tensor_per_add() -> None:
+    assert conv(stages=("affine", "add", "relu", "add")).adds == 2
+
+
+def test_layers_are_keys() -> None:
+    assert conv() == conv()
+    assert len({conv(), conv(), conv(stride=(2, 2))}) == 2
+    assert sorted([conv(out_channels=9), conv(out_channels=2)])[0].out_channels == 2
+
+
+def test_a_layer_reads_as_one_line() -> None:
+    layer = conv(kernel=(3, 3), padding=(1, 1, 1, 1), stages=("affine", "add"), bits_out=True)
+    assert str(layer) == "binary_conv 3x3/1 9x10x33→9x10x7 affine add → f32+bits"
