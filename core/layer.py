@@ -16,12 +16,13 @@ Op = Literal[
     "pool_max",
     "pool_avg",  # divisor counts real taps, or all taps where pads_count
     "elementwise",  # nothing but its stages
-    "concat",  # along C
+    "concat",  # the leading `parts` channels of each input side by side, zeros up to out_channels
 ]
 
 # What happens to a value between the accumulator and memory, in this order, fused into the step.
-# "add" reads one more tensor of the output's shape; "affine" and "prelu" are per channel.
-Stage = Literal["affine", "relu", "prelu", "add"]
+# "add" reads one more tensor of the output's shape; "affine" and "prelu" are per channel; "sign"
+# writes the sign as float32, for the rare consumer that is not a binary convolution.
+Stage = Literal["affine", "relu", "prelu", "add", "sign"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -30,7 +31,7 @@ class Layer:
 
     Attributes:
         op: The kernel family.
-        in_shape: N, H, W, C of the first input (of all inputs together for concat).
+        in_shape: N, H, W, C of the input (C of all inputs together for concat).
         out_channels: K.
         kernel: R, S.
         stride: Rows, columns.
@@ -39,7 +40,7 @@ class Layer:
         groups: Convolution groups.
         pad_value: Value of padded taps of a binary convolution: 0, +1 or -1.
         pads_count: Whether an average pool divides by padded taps, too.
-        parts: Channels of each input of a concat; empty for other ops.
+        parts: How many leading channels a concat takes of each input; empty for other ops.
         in_bits: 1 where the input is packed bits, 32 for float32.
         weight_bits: 1, 32, or 0 where there are no weights.
         stages: The epilogue, in order.
