@@ -1,0 +1,79 @@
+"""Genotype: one network of a space, as a record; enough to build it, nothing about its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from binas.core.errors import UsageError
+from binas.search.space import OpName, Space
+
+CellOps = tuple[OpName, ...]  # one operation per edge of the cell, in the order of Space.edges
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Genotype:
+    """One choice for everything that the space leaves open.
+
+    Attributes:
+        space: Where it comes from.
+        widths: Per stage, an index into `space.widths`.
+        normal: Per stage, per kept normal cell, its operations.
+        reduction: Per reduction cell (one fewer than stages), its operations.
+    """
+
+    SCHEMA: ClassVar[str] = "binas.genotype/1"
+
+    space: Space
+    widths: tuple[int, ...]
+    normal: tuple[tuple[CellOps, ...], ...]
+    reduction: tuple[CellOps, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what the space does not hold, naming the place."""
+        space = self.space
+        if len(self.widths) != space.stages or len(self.normal) != space.stages:
+            raise _fault("stages", len(self.normal), str(space.stages))
+        if len(self.reduction) != space.stages - 1:
+            raise _fault("reduction cells", len(self.reduction), str(space.stages - 1))
+        for stage, (width, cells) in enumerate(zip(self.widths, self.normal, strict=True)):
+            if not 0 <= width < len(space.widths):
+                raise _fault(f"width of stage {stage}", width, f"0 to {len(space.widths) - 1}")
+            if len(cells) not in space.depths:
+                raise _fault(f"cells of stage {stage}", len(cells), f"one of {space.depths}")
+            for cell, ops in enumerate(cells):
+                _check_cell(space, ops, space.normal_ops, f"stage {stage} cell {cell}")
+        for stage, ops in enumerate(self.reduction):
+            _check_cell(space, ops, space.reduction_ops, f"reduction {stage}")
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Normal cells kept per stage."""
+        return tuple(len(cells) for cells in self.normal)
+
+    def __str__(self) -> str:
+        """A line for people: `[1/2: skip·b3·b3] b3·skip·b3 [1: ...]`."""
+        parts: list[str] = []
+        for stage, (width, cells) in enumerate(zip(self.widths, self.normal, strict=True)):
+            ops = " ".join("·".join(cell) for cell in cells)
+            parts.append(f"[{self.space.widths[width]:g}: {ops}]")
+            if stage < len(self.reduction):
+                parts.append("·".join(self.reduction[stage]))
+        return " ".join(parts)
+
+
+def _check_cell(space: Space, ops: CellOps, allowed: CellOps, where: str) -> None:
+    if len(ops) != len(space.edges):
+        raise _fault(f"edges of {where}", len(ops), str(len(space.edges)))
+    for op in ops:
+        if op not in allowed:
+            raise _fault(f"an operation of {where}", op, f"one of {', '.join(allowed)}")
+    if not space.is_whole(ops):
+        raise _fault(where, "·".join(ops), "an operation other than none into every node")
+
+
+def _fault(what: str, found: object, expected: str) -> UsageError:
+    return UsageError(
+        f"genotype: {what}: found {found}, expected {expected}",
+        hint="derive it again: binas-search run",
+    )

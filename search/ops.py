@@ -1,0 +1,221 @@
+"""Candidate operations: modules that compute in torch and write themselves as ONNX.
+
+The block is BARS': batch norm → sign → binary convolution → scale → ReLU → + raw input, so that the
+real-valued path never passes a ReLU or a batch norm.
+Source: BARS, 2020, arXiv:2011.10804; walkerning/aw_nas, aw_nas/ops/bnn_ops.py at d14c25a.
+
+What differs: batch norm and sign belong to the *node* that is read (`BatchSign`), not to each edge
+that reads it. A value is then binarised and packed once however many convolutions read it, in the
+epilogue of the kernel that made it; a batch norm per edge would cost a pass over memory per edge.
+
+Every module has `write(writer, x, name)`, which adds its nodes to an ONNX graph and returns the
+value. Folding is done in float64 here and rounded once, by the writer. `real=True` builds the twin:
+the same graph without sign and with real weights.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from binas.search.binarize import Binarizer
+
+if TYPE_CHECKING:
+    from binas.compile.model import ModelWriter
+
+Doubles = NDArray[np.float64]
+
+
+class BatchSign(nn.Module):
+    """Batch norm, then sign: [N, C, H, W] float → ±1 (the twin leaves out the sign)."""
+
+    def __init__(self, channels: int, binarizer: Binarizer, *, real: bool = False) -> None:
+        """Statistics move by 0.1 per batch, not by BARS' 0.9, which a last batch would own."""
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.binarizer, self.real = binarizer, real
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The binarised value."""
+        normed: Tensor = self.norm(x)
+        return normed if self.real else self.binarizer.activations(normed)
+
+    def write(self, writer: ModelWriter, x: str, name: str) -> str:
+        """A plain BatchNormalization and a BinaryQuantize; the compiler folds the first."""
+        normed = write_norm(writer, self.norm, x, f"{name}.norm")
+        return normed if self.real else writer.binary_quantize(normed, name=f"{name}.sign")
+
+
+class BinaryConv(nn.Module):
+    """Binary convolution and its scale: ±1 [N, C, H, W] → float [N, K, P, Q].
+
+    Padding is zero after the sign, so a padded tap counts nothing.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        kernel: int,
+        binarizer: Binarizer,
+        *,
+        stride: int = 1,
+        real: bool = False,
+    ) -> None:
+        """Xavier-normal weights, as BARS."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_channels, channels, kernel, kernel))
+        nn.init.xavier_normal_(self.weight)
+        self.stride, self.padding, self.real = stride, kernel // 2, real
+        self.binarizer = binarizer
+
+    def forward(self, bits: Tensor) -> Tensor:
+        """Convolve; in evaluation sums stay integers until scaled, as in the kernels."""
+        if self.real:
+            return functional.conv2d(bits, self.weight, None, self.stride, self.padding)
+        if self.training:
+            w = self.binarizer.weights(self.weight)
+            return functional.conv2d(bits, w, None, self.stride, self.padding)
+        signs = torch.where(self.weight >= 0, 1.0, -1.0).to(bits.dtype)
+        sums = functional.conv2d(bits, signs, None, self.stride, self.padding)
+        return sums * self.binarizer.weights.scale(self.weight).to(bits.dtype)[:, None, None]
+
+    def write(self, writer: ModelWriter, x: str, name: str) -> str:
+        """One BinaryConv2d, or the twin's Conv."""
+        w = self.weight.detach().double().numpy()
+        strides, pads = [self.stride] * 2, [self.padding] * 4
+        if self.real:
+            return writer.node(
+                "Conv", [x, writer.constant(w, f"{name}.w")], name=name, strides=strides, pads=pads
+            )
+        return writer.binary_conv2d(
+            x,
+            np.where(w >= 0, 1.0, -1.0).transpose(0, 2, 3, 1),
+            scale=self.binarizer.weights.scale(self.weight).numpy(),
+            bias=np.zeros(w.shape[0]),
+            strides=strides,
+            pads=pads,
+            name=name,
+        )
+
+
+class NormConv(nn.Module):
+    """Real convolution and batch norm (the stem): [N, C, H, W] → [N, K, P, Q]."""
+
+    def __init__(self, channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        """Padding keeps the size at stride 1."""
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out_channels, kernel, stride, kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve and normalise."""
+        y: Tensor = self.norm(self.conv(x))
+        return y
+
+    def write(self, writer: ModelWriter, x: str, name: str) -> str:
+        """One Conv: the batch norm is folded into weights and bias, in float64."""
+        a, b = affine(self.norm)
+        w = self.conv.weight.detach().double().numpy() * a[:, None, None, None]
+        inputs = [x, writer.constant(w, f"{name}.w"), writer.constant(b, f"{name}.b")]
+        strides, pads = list(self.conv.stride), [int(self.conv.padding[0])] * 4
+        return writer.node("Conv", inputs, name=name, strides=strides, pads=pads)
+
+
+class Unit(nn.Module):
+    """Operation "b3" on an edge: ReLU(binary 3x3) + shortcut."""
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        binarizer: Binarizer,
+        *,
+        stride: int = 1,
+        real: bool = False,
+    ) -> None:
+        """A binary 3x3 convolution."""
+        super().__init__()
+        self.conv = BinaryConv(channels, out_channels, 3, binarizer, stride=stride, real=real)
+
+    def forward(self, bits: Tensor, shortcut: Tensor) -> Tensor:
+        """Convolve the node's bits and add its raw value, brought to the output's shape."""
+        return functional.relu(self.conv(bits)) + shortcut
+
+    def write(self, writer: ModelWriter, bits: str, shortcut: str, name: str) -> str:
+        """BinaryConv2d, Relu, Add: one fused step."""
+        y = writer.node("Relu", [self.conv.write(writer, bits, name)], name=f"{name}.relu")
+        return writer.node("Add", [y, shortcut], name=f"{name}.add")
+
+
+class Pool(nn.Module):
+    """Operation "pool" on an edge: 3x3 mean (padded taps not counted), then batch norm.
+
+    The batch norm has no parameters, as in DARTS (Liu et al., 2019, arXiv:1806.09055): it only
+    brings the pool to the scale of the other operations. At stride 2 the result is doubled.
+    """
+
+    def __init__(self, channels: int, *, stride: int = 1) -> None:
+        """Keep the stride."""
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool and normalise."""
+        pooled = functional.avg_pool2d(x, 3, self.stride, 1, count_include_pad=False)
+        y: Tensor = self.norm(pooled)
+        return torch.cat([y, y], dim=1) if self.stride == 2 else y
+
+    def write(self, writer: ModelWriter, x: str, name: str) -> str:
+        """AveragePool, BatchNormalization, and Concat at stride 2."""
+        strides = [self.stride] * 2
+        y = writer.node(
+            "AveragePool", [x], name=name, kernel_shape=[3, 3], strides=strides, pads=[1] * 4
+        )
+        y = write_norm(writer, self.norm, y, f"{name}.norm")
+        if self.stride == 1:
+            return y
+        return writer.node("Concat", [y, y], name=f"{name}.double", axis=1)
+
+
+class Halve(nn.Module):
+    """The shortcut at stride 2: 2x2 mean, twice along C: [N, C, H, W] → [N, 2C, H/2, W/2]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """No parameters: a real 1x1 convolution here would be the only real layer of the body."""
+        y = functional.avg_pool2d(x, 2)
+        return torch.cat([y, y], dim=1)
+
+    def write(self, writer: ModelWriter, x: str, name: str) -> str:
+        """AveragePool and Concat."""
+        y = writer.node("AveragePool", [x], name=name, kernel_shape=[2, 2], strides=[2, 2])
+        return writer.node("Concat", [y, y], name=f"{name}.double", axis=1)
+
+
+def affine(norm: nn.BatchNorm2d) -> tuple[Doubles, Doubles]:
+    """a, b [C] float64 with norm(x) = a·x + b in evaluation."""
+    assert norm.running_var is not None and norm.running_mean is not None
+    a = 1 / np.sqrt(norm.running_var.double().numpy() + norm.eps)
+    b = -a * norm.running_mean.double().numpy()
+    if norm.affine:
+        gamma = norm.weight.detach().double().numpy()
+        a, b = gamma * a, gamma * b + norm.bias.detach().double().numpy()
+    return a, b
+
+
+def write_norm(writer: ModelWriter, norm: nn.BatchNorm2d, x: str, name: str) -> str:
+    """A BatchNormalization node with the module's statistics."""
+    assert norm.running_var is not None and norm.running_mean is not None
+    channels = norm.num_features
+    gamma = norm.weight.detach().numpy() if norm.affine else np.ones(channels, np.float32)
+    beta = norm.bias.detach().numpy() if norm.affine else np.zeros(channels, np.float32)
+    values = (gamma, beta, norm.running_mean.numpy(), norm.running_var.numpy())
+    names = ("gamma", "beta", "mean", "variance")
+    constants = [writer.constant(v, f"{name}.{n}") for v, n in zip(values, names, strict=True)]
+    return writer.node("BatchNormalization", [x, *constants], name=name, epsilon=norm.eps)

@@ -1,0 +1,164 @@
+"""Space: which networks a search may choose from, as a record.
+
+A BARS space is a chain of stages. A stage is a chain of normal cells, of which the search keeps the
+first few, all at one of a few widths; between stages stands a reduction cell, which halves rows and
+columns and doubles channels. Inside a cell every edge carries one operation.
+
+Source: BARS, 2020, arXiv:2011.10804; what differs is said in `networks/bars.py`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+from binas.core import record
+from binas.core.errors import UsageError, unknown_name
+
+OpName = Literal[
+    "none",  # no edge
+    "skip",  # the value itself; at stride 2 its 2x2 mean, twice
+    "b3",  # binary 3x3 convolution with its shortcut
+    "pool",  # 3x3 mean and a batch norm without parameters
+]
+
+BUILT_IN = ("digits",)  # the spaces shipped beside this file, spaces/NAME.toml
+MAX_CELL_CHOICES = 1000  # a latency table prices every cell a space can hold; beyond it takes hours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """A BARS search space.
+
+    Attributes:
+        input_shape: C, H, W of one image.
+        classes: Outputs of the classifier.
+        channels: Channels of one node in the first stage at full width; doubles per stage.
+        nodes: Nodes of a cell that compute; a cell's output is their concatenation.
+        stages: Stages; one reduction cell between each two.
+        min_cells: Fewest normal cells of a stage.
+        max_cells: Most normal cells of a stage.
+        widths: Fractions of the channels that a stage may have, ascending, the last 1.
+        stem_stride: Stride of the first convolution.
+        normal_ops: Operations of an edge in a normal cell.
+        reduction_ops: Operations of an edge in a reduction cell.
+    """
+
+    SCHEMA: ClassVar[str] = "binas.space/1"
+
+    input_shape: tuple[int, int, int]
+    classes: int
+    channels: int = 32
+    nodes: int = 2
+    stages: int = 3
+    min_cells: int = 1
+    max_cells: int = 2
+    widths: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    stem_stride: int = 2
+    normal_ops: tuple[OpName, ...] = ("none", "skip", "b3")
+    reduction_ops: tuple[OpName, ...] = ("none", "skip", "b3", "pool")
+
+    def __post_init__(self) -> None:
+        """Refuse a space that holds no network, naming the field."""
+        for name in ("classes", "channels", "nodes", "stages", "max_cells", "stem_stride"):
+            if getattr(self, name) < 1:
+                raise _fault(name, getattr(self, name), "at least 1")
+        if min(self.input_shape) < 1:
+            raise _fault("input_shape", self.input_shape, "three sizes of at least 1")
+        if not 0 <= self.min_cells <= self.max_cells:
+            raise _fault("min_cells", self.min_cells, f"0 to max_cells = {self.max_cells}")
+        if not self.widths or list(self.widths) != sorted(set(self.widths)):
+            raise _fault("widths", self.widths, "different fractions, ascending")
+        if self.widths[-1] != 1.0 or self.widths[0] <= 0:
+            raise _fault("widths", self.widths, "fractions above 0, the last of them 1.0")
+        for width in self.widths:
+            if (width * self.channels) % 1:
+                raise _fault("widths", width, f"a whole number of the {self.channels} channels")
+        for name in ("normal_ops", "reduction_ops"):
+            ops = getattr(self, name)
+            if len(set(ops)) != len(ops) or not set(ops) - {"none"}:
+                raise _fault(name, ops, "different operations, not only none")
+        halved = 1 << (self.stages - 1)
+        if any(n % halved for n in self.size(0)):
+            raise _fault(
+                "input_shape", self.input_shape, f"rows and columns after the stem in {halved}s"
+            )
+        if len(self.reduction_ops) ** len(self.edges) > MAX_CELL_CHOICES:
+            raise _fault("nodes", self.nodes, f"at most {MAX_CELL_CHOICES} different cells")
+
+    @property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """(source, target) of every edge of a cell; node 0 is the cell's processed input."""
+        return tuple((i, t) for t in range(1, self.nodes + 1) for i in range(t))
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """The numbers of normal cells that a stage may keep."""
+        return tuple(range(self.min_cells, self.max_cells + 1))
+
+    def node_channels(self, stage: int, width: int) -> int:
+        """Channels of one node of a stage at the width of that index."""
+        return round(self.channels * self.widths[width]) << stage
+
+    def size(self, stage: int) -> tuple[int, int]:
+        """Rows and columns of a stage."""
+        rows, columns = ((n - 1) // self.stem_stride + 1 for n in self.input_shape[1:])
+        return rows >> stage, columns >> stage
+
+    def is_whole(self, ops: tuple[OpName, ...]) -> bool:
+        """Whether every node of a cell with these operations has an input."""
+        live = {target for (_, target), op in zip(self.edges, ops, strict=True) if op != "none"}
+        return len(live) == self.nodes
+
+
+def load(name: str) -> Space:
+    """A built-in space by name, or one from a TOML file.
+
+    Raises:
+        UsageError: No such space, not TOML, unknown keys, or a space that holds no network.
+    """
+    if name in BUILT_IN:
+        text = (files("binas.search") / "spaces" / f"{name}.toml").read_text()
+        return parse(text, where=f"built-in space {name}")
+    path = Path(name)
+    if path.suffix != ".toml" and not path.exists():
+        raise unknown_name("search space", name, BUILT_IN)
+    try:
+        text = record.read_bytes(path).decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text", hint="give a TOML file of a space") from None
+    return parse(text, where=str(path))
+
+
+def parse(text: str, *, where: str) -> Space:
+    """A space from TOML text; keys are the fields of `Space`."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{where} is not TOML: {error}", hint="see spaces/digits.toml") from None
+    known = [field.name for field in fields(Space)]
+    for key in data:
+        if key not in known:
+            fault = unknown_name("key", key, known)
+            raise UsageError(f"{where}: {fault}", hint=fault.hint)
+    for key in ("normal_ops", "reduction_ops"):
+        for op in data.get(key, ()):
+            if op not in get_args(OpName):
+                fault = unknown_name("operation", str(op), get_args(OpName))
+                raise UsageError(f"{where}: {key}: {fault}", hint=fault.hint)
+    return record.loads(Space, _json({"schema": Space.SCHEMA, **data}), where=where)
+
+
+def _json(data: dict[str, Any]) -> str:
+    import json  # noqa: PLC0415 (only for files)
+
+    return json.dumps(data, default=str)
+
+
+def _fault(name: str, found: object, expected: str) -> UsageError:
+    return UsageError(
+        f"space: {name} is {found}, expected {expected}", hint="see spaces/digits.toml"
+    )
