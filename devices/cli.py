@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.group(cls=Group, context_settings={"auto_envvar_prefix": "BINAS"})
 @version_option
 def main() -> None:
-    r"""List, show and check the devices that binas can compile for and reach.
+    """List, show and check the devices that binas can compile for and reach.
 
     Boards of your own are described in ~/.config/binas/devices.toml (or the file that
     BINAS_DEVICES names):
@@ -28,7 +28,7 @@ def main() -> None:
         host = "pi@raspberrypi.local"
 
     Keys: board, link (ssh, host, null), host, port, user, directory, options, pin, title, note.
-    """
+    """  # noqa: D301 (click reads the backspace as: keep these lines)
 
 
 @main.command(name="list")

@@ -45,10 +45,19 @@ class QemuLink(HostLink):
                 f"{device.name} is {device.arch}, qemu is only used for {', '.join(QEMU)}",
                 hint="run it on this machine: --device host",
             )
-        program = shutil.which(name) or shutil.which(f"{name}-static")
+        program = _find_qemu(name)
         if program is None:
             raise DeviceError(f"{name} is not installed", hint="apt install qemu-user")
         super().__init__(device, wrapper=[program, "-cpu", "max"])
+
+
+def has_qemu(arch: Arch) -> bool:
+    """Whether qemu-user is installed here for an architecture."""
+    return _find_qemu(QEMU[arch]) is not None if arch in QEMU else False
+
+
+def _find_qemu(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(f"{name}-static")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,143 @@
+"""What `binas-run` reads and writes: arrays in files, and where an artifact is run."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from binas.core import record
+from binas.core.errors import DeviceError, UsageError
+from binas.devices.device import Device
+from binas.devices.emulator import has_qemu
+from binas.devices.registry import connect
+from binas.runtime.artifact import Artifact, Manifest
+from binas.runtime.emulated import EmulatedSession
+from binas.runtime.session import Runner, Session
+
+TOP = 5  # classes named in a summary
+
+
+@contextmanager
+def runner(artifact: Artifact, device: Device, *, emulate: bool) -> Iterator[Runner]:
+    """An artifact where the user wants it run; what was opened is closed at the end.
+
+    Under emulation qemu-user runs the very harness that a board would run; without qemu an aarch64
+    artifact is run by unicorn.
+
+    Raises:
+        DeviceError: No route to the device, or no emulator.
+        UsageError: The artifact does not fit the device.
+    """
+    with ExitStack() as stack:
+        if emulate and device.arch == "aarch64" and not has_qemu(device.arch):
+            yield EmulatedSession(artifact)
+            return
+        link = stack.enter_context(connect(device, emulate=emulate))
+        if link.trust == "invented":
+            raise DeviceError(
+                f"{device.name} computes nothing, so it has no answers",
+                hint="use --device host, or --emulate for a board that is not there",
+            )
+        yield stack.enter_context(Session(artifact, link))
+
+
+def read_inputs(manifest: Manifest, given: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays of `[NAME=]FILE.npy` arguments; a single input needs no name.
+
+    Raises:
+        UsageError: A file that cannot be read, or a name that is missing or given twice.
+    """
+    names = [port.name for port in manifest.inputs]
+    found: dict[str, np.ndarray] = {}
+    for argument in given:
+        name, equals, path = argument.partition("=")
+        if not equals or name not in names:  # a file's name may hold "=", too
+            if equals and not Path(argument).exists():
+                raise UsageError(
+                    f"the model has no input {name!r}", hint=f"its inputs: {', '.join(names)}"
+                )
+            if len(names) > 1:
+                raise UsageError(
+                    f"--input {argument} names no input and the model has {len(names)}",
+                    hint=f"write --input NAME={argument}; names: {', '.join(names)}",
+                )
+            name, path = names[0], argument
+        if name in found:
+            raise UsageError(f"input {name!r} is given twice", hint="give each --input once")
+        found[name] = _read_array(Path(path))
+    return found
+
+
+def check_output(path: Path, manifest: Manifest) -> None:
+    """Refuse an output file that cannot hold the answer, before anything is run.
+
+    Raises:
+        UsageError: Another suffix than .npy, or .npz for several outputs.
+    """
+    wanted = ".npy" if len(manifest.outputs) == 1 else ".npz"
+    if path.suffix not in (wanted, ".npz"):
+        raise UsageError(
+            f"-o {path}: the model has {len(manifest.outputs)} outputs, expected a {wanted} file",
+            hint=f"-o {path.with_suffix(wanted)}",
+        )
+
+
+def write(path: Path, outputs: Mapping[str, np.ndarray]) -> None:
+    """Write the outputs beside and renamed into place: .npy holds one, .npz all by name."""
+    buffer = io.BytesIO()
+    if path.suffix == ".npy":
+        np.save(buffer, next(iter(outputs.values())), allow_pickle=False)
+    else:
+        arrays: dict[str, Any] = dict(outputs)
+        np.savez(buffer, **arrays)
+    record.write_atomic(path, buffer.getvalue())
+
+
+def summary(name: str, value: np.ndarray, artifact: Artifact) -> dict[str, Any]:
+    """An output in a few words: shape, range, and the largest entries where it looks like classes.
+
+    Values that are not finite are None: JSON has no word for them.
+    """
+    labels = artifact.manifest.labels
+    known: dict[str, Any] = {
+        "name": name,
+        "shape": list(value.shape),
+        "min": _finite(value.min()),
+        "max": _finite(value.max()),
+        "mean": _finite(value.mean()),
+        "top": [],
+    }
+    if value.ndim == 2 and value.shape[0] == 1:
+        order = np.argsort(-value[0], kind="stable")[:TOP]
+        known["top"] = [
+            {
+                "index": int(i),
+                "label": labels[i] if i < len(labels) else str(i),
+                "value": _finite(value[0, i]),
+            }
+            for i in order
+        ]
+    return known
+
+
+def _read_array(path: Path) -> np.ndarray:
+    try:
+        value = np.load(io.BytesIO(record.read_bytes(path)), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise UsageError(
+            f"{path} is no .npy file: {error}", hint="write it with numpy.save"
+        ) from None
+    if not isinstance(value, np.ndarray):
+        raise UsageError(f"{path} holds several arrays", hint="give each as --input NAME=X.npy")
+    return value
+
+
+def _finite(value: Any) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None

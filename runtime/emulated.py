@@ -1,0 +1,89 @@
+"""An artifact inside an emulated CPU: the answers of a board, and counts of its instructions.
+
+Needs nothing but unicorn from PyPI. There is no clock here, so there is nothing that could be taken
+for a latency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from binas.core.errors import UsageError
+from binas.devices.emulator import InstructionCounts, Read, UnicornModel, Write
+from binas.runtime.artifact import Artifact, Step
+from binas.runtime.layout import checked_inputs, from_layout, layout_bytes, split_ports, tap_bytes
+
+
+class EmulatedSession:
+    """Runs an aarch64 artifact in this process.
+
+    Args:
+        artifact: What to run.
+
+    Raises:
+        UsageError: The artifact is for another architecture.
+        DeviceError: unicorn is not installed.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        """Load the artifact's executable and its weights."""
+        manifest = artifact.manifest
+        if manifest.arch != "aarch64":
+            raise UsageError(
+                f"{artifact.path.name} is for {manifest.arch}; in-process emulation knows aarch64",
+                hint="install qemu-user for armv7, or use --device host for x86_64",
+            )
+        self._artifact = artifact
+        self._model = UnicornModel(
+            artifact.read("bench"), artifact.read("weights.bin"), where=artifact.path.name
+        )
+
+    @property
+    def artifact(self) -> Artifact:
+        """What is run."""
+        return self._artifact
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One inference; as `Session.run`."""
+        manifest = self._artifact.manifest
+        raw = self._model.run(
+            checked_inputs(manifest, inputs), [port.size_bytes for port in manifest.outputs]
+        )
+        return split_ports(manifest.outputs, b"".join(raw))
+
+    def steps(self, taps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Every step alone, on the given values of its inputs; as `Session.steps`."""
+        found: dict[str, np.ndarray] = {}
+        for index, step in enumerate(self._artifact.manifest.steps):
+            values = self._step(index, step, taps)
+            found.update(
+                (tensor.name, from_layout(tensor, raw))
+                for tensor, raw in zip(step.outputs, values, strict=True)
+            )
+        return found
+
+    def count_instructions(self) -> InstructionCounts:
+        """Instructions of each step, on the values of the artifact's taps."""
+        taps = self._artifact.taps()
+        counts = []
+        for index, step in enumerate(self._artifact.manifest.steps):
+            self._step(index, step, taps)
+            counts.append(self._model.executed)
+        return InstructionCounts(cpu=self._artifact.manifest.cpu, steps=tuple(counts))
+
+    def _step(self, index: int, step: Step, taps: Mapping[str, np.ndarray]) -> list[bytes]:
+        writes = [Write(t.offset, tap_bytes(taps, t, self._artifact)) for t in step.inputs]
+        reads = [Read(t.offset, layout_bytes(t)) for t in step.outputs]
+        return self._model.step(index, writes, reads)
+
+
+def emulate_steps(artifact: Artifact, taps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every step of an aarch64 artifact, as `Session.steps`, under in-process emulation."""
+    return EmulatedSession(artifact).steps(taps)
+
+
+def count_instructions(artifact: Artifact) -> InstructionCounts:
+    """Executed instructions of every step of an aarch64 artifact: an estimate, never a latency."""
+    return EmulatedSession(artifact).count_instructions()

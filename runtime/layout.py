@@ -1,0 +1,94 @@
+"""How values lie in the files and the arena that the harness reads and writes.
+
+Ports are raw little-endian float32, row-major, concatenated in the manifest's order. In the arena a
+float tensor is float32 [N, H, W, C] and a tensor of bits uint32 [N, H, W, words(C)].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from binas.core.bits import words
+from binas.core.errors import UsageError
+from binas.runtime.artifact import Artifact, Manifest, Port, Tensor
+
+
+def checked_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> list[bytes]:
+    """The raw bytes of each input port, in order.
+
+    Raises:
+        UsageError: A port is missing, unknown, of another shape or dtype, or holds NaN.
+    """
+    ports = {port.name: port for port in manifest.inputs}
+    described = ", ".join(f"{p.name} {list(p.shape)}" for p in manifest.inputs)
+    for name in inputs:
+        if name not in ports:
+            raise UsageError(f"the model has no input {name!r}", hint=f"its inputs: {described}")
+    raw = []
+    for name, port in ports.items():
+        if name not in inputs:
+            raise UsageError(f"no value for input {name!r}", hint=f"its inputs: {described}")
+        value = inputs[name]
+        if value.shape != port.shape:
+            raise UsageError(
+                f"input {name!r} has shape {list(value.shape)}, expected {list(port.shape)}"
+            )
+        if value.dtype != np.float32:
+            raise UsageError(
+                f"input {name!r} is {value.dtype}, expected float32",
+                hint="save it with x.astype(numpy.float32)",
+            )
+        if np.isnan(value).any():
+            raise UsageError(
+                f"input {name!r} holds NaN, which has no sign", hint="clean the input first"
+            )
+        raw.append(np.ascontiguousarray(value, dtype="<f4").tobytes())
+    return raw
+
+
+def split_ports(ports: Sequence[Port], raw: bytes) -> dict[str, np.ndarray]:
+    """Cut the concatenated outputs into arrays."""
+    found, place = {}, 0
+    for port in ports:
+        part = np.frombuffer(raw, dtype="<f4", count=port.size_bytes // 4, offset=place)
+        found[port.name] = part.reshape(port.shape).astype(np.float32)
+        place += port.size_bytes
+    return found
+
+
+def layout_shape(tensor: Tensor) -> tuple[int, int, int, int]:
+    """Shape of a tensor's array in the arena: channels, or words of channels for bits."""
+    N, H, W, C = tensor.shape
+    return (N, H, W, words(C) if tensor.dtype == "bits" else C)
+
+
+def layout_bytes(tensor: Tensor) -> int:
+    """Bytes of a tensor's array in the arena."""
+    return 4 * int(np.prod(layout_shape(tensor)))
+
+
+def from_layout(tensor: Tensor, raw: bytes) -> np.ndarray:
+    """The array of a tensor from its bytes in the arena."""
+    kind = "<u4" if tensor.dtype == "bits" else "<f4"
+    native = np.uint32 if tensor.dtype == "bits" else np.float32
+    return np.frombuffer(raw, dtype=kind).reshape(layout_shape(tensor)).astype(native)
+
+
+def tap_bytes(taps: Mapping[str, np.ndarray], tensor: Tensor, artifact: Artifact) -> bytes:
+    """The bytes of a tensor's reference value, as they lie in the arena.
+
+    Raises:
+        UsageError: The artifact's taps lack the tensor, or hold another shape or dtype.
+    """
+    value = taps.get(tensor.name)
+    dtype = np.uint32 if tensor.dtype == "bits" else np.float32
+    if value is None or value.shape != layout_shape(tensor) or value.dtype != dtype:
+        found = "nothing" if value is None else f"{value.dtype} {list(value.shape)}"
+        raise UsageError(
+            f"{artifact.path}: taps.npz holds {found} for {tensor.name}, "
+            f"expected {np.dtype(dtype)} {list(layout_shape(tensor))}",
+            hint="make the artifact again with binas-compile",
+        )
+    return np.ascontiguousarray(value, dtype=np.dtype(dtype).newbyteorder("<")).tobytes()

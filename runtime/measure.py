@@ -1,0 +1,234 @@
+"""Measurement and Failure: what came of timing something, with every reason to doubt it.
+
+The clock and the batches are the harness's (`runtime/native/`); this file says how to measure, and
+judges what came back. Nanoseconds throughout. Doubts are data: they stay with the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from binas.core.errors import UsageError
+
+MIN_REPEATS = 2  # one sample can be neither trusted nor doubted
+MAX_REPEATS = 100_000
+PREEMPTED_SHARE = 0.5  # more batches than this preempted: the machine is not ours
+
+FailureKind = Literal["timeout", "compile", "link", "run", "wrong", "unstable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How to measure.
+
+    Attributes:
+        repeats: Samples kept; each is the mean over one batch of runs.
+        warmup: Batches thrown away first, while caches and clock rate settle.
+        min_batch_ns: A batch lasts at least this, so the clock's grain is negligible.
+        max_ns: No further batch is begun after this; per network, or per layer.
+        max_spread: Relative spread or drift above which a result is doubted.
+    """
+
+    repeats: int = 20
+    warmup: int = 3
+    min_batch_ns: int = 5_000_000
+    max_ns: int = 60_000_000_000
+    max_spread: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuse a plan whose result could be neither trusted nor doubted."""
+        if not MIN_REPEATS <= self.repeats <= MAX_REPEATS:
+            raise UsageError(f"repeats is {self.repeats}, expected {MIN_REPEATS} to {MAX_REPEATS}")
+        if self.warmup < 0:
+            raise UsageError(f"warmup is {self.warmup}, expected 0 or more")
+        if not 0 < self.min_batch_ns <= self.max_ns:
+            raise UsageError(
+                f"a batch of {self.min_batch_ns} ns does not fit a limit of {self.max_ns} ns"
+            )
+        if not 0 < self.max_spread < 1:
+            raise UsageError(f"max_spread is {self.max_spread}, expected a share between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What was the case around a measurement; None where the machine does not say.
+
+    Attributes:
+        threads: Threads of the network.
+        core: Core it was pinned to.
+        cores: Cores of the machine.
+        governor: Frequency governors in use, joined with commas.
+        temperature_before_c: Of the CPU.
+        temperature_after_c: Of the CPU.
+        load: Mean number of runnable programs in the minute before.
+        throttled: What the board's firmware reported afterwards, in words.
+    """
+
+    threads: int = 1
+    core: int | None = None
+    cores: int | None = None
+    governor: str | None = None
+    temperature_before_c: float | None = None
+    temperature_after_c: float | None = None
+    load: float | None = None
+    throttled: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Latency of one thing on one device, raw samples included.
+
+    Attributes:
+        samples_ns: Mean time of one run per batch, in the order taken.
+        runs_per_batch: Runs that a sample is the mean of.
+        preemptions: Involuntary context switches during each batch.
+        doubts: What speaks against the numbers; empty: nothing.
+        facts: What was the case meanwhile.
+    """
+
+    SCHEMA: ClassVar[str] = "binas.measurement/1"
+
+    samples_ns: tuple[float, ...]
+    runs_per_batch: int
+    preemptions: tuple[int, ...]
+    doubts: tuple[str, ...] = ()
+    facts: Facts = Facts()
+
+    def __post_init__(self) -> None:
+        """Refuse what no harness can have measured.
+
+        Raises:
+            UsageError: No samples, a time that is not positive, or preemptions that do not match.
+        """
+        if not self.samples_ns or len(self.samples_ns) != len(self.preemptions):
+            raise UsageError(
+                f"a measurement of {len(self.samples_ns)} samples and "
+                f"{len(self.preemptions)} preemption counts, expected as many, and at least one"
+            )
+        if not all(0 < sample < float("inf") for sample in self.samples_ns):
+            raise UsageError("a measurement holds a time that is not positive and finite")
+
+    @property
+    def kept_ns(self) -> tuple[float, ...]:
+        """The samples that count: those never preempted, or all where there is no such batch."""
+        kept = [ns for ns, n in zip(self.samples_ns, self.preemptions, strict=True) if not n]
+        return tuple(kept) or self.samples_ns
+
+    @property
+    def median_ns(self) -> float:
+        """The number to quote: one late scheduler tick does not move it."""
+        return percentile(self.kept_ns, 0.5)
+
+    @property
+    def p10_ns(self) -> float:
+        """A tenth of the kept samples lie below."""
+        return percentile(self.kept_ns, 0.1)
+
+    @property
+    def p90_ns(self) -> float:
+        """A tenth of the kept samples lie above."""
+        return percentile(self.kept_ns, 0.9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why there is no measurement.
+
+    Attributes:
+        kind: At which door it failed; "wrong" is a wrong answer, "unstable" too wide a spread.
+        message: What was found and what was expected.
+    """
+
+    SCHEMA: ClassVar[str] = "binas.failure/1"
+
+    kind: FailureKind
+    message: str
+
+
+Result = Measurement | Failure
+
+
+def measured(
+    samples_ns: Sequence[float],
+    preemptions: Sequence[int],
+    runs_per_batch: int,
+    *,
+    plan: Plan,
+    facts: Facts,
+    doubts: Sequence[str] = (),
+) -> Measurement:
+    """A measurement with the doubts that its own numbers and its facts raise.
+
+    Args:
+        samples_ns: Mean time of one run per batch, in the order taken.
+        preemptions: Involuntary context switches during each batch.
+        runs_per_batch: Runs that a sample is the mean of.
+        plan: What was asked for.
+        facts: What was the case meanwhile.
+        doubts: Doubts known beforehand; they come first.
+
+    Raises:
+        UsageError: The samples cannot have been measured.
+    """
+    raw = Measurement(
+        samples_ns=tuple(float(ns) for ns in samples_ns),
+        preemptions=tuple(preemptions),
+        runs_per_batch=runs_per_batch,
+    )
+    return Measurement(
+        samples_ns=raw.samples_ns,
+        preemptions=raw.preemptions,
+        runs_per_batch=runs_per_batch,
+        doubts=(*doubts, *_sample_doubts(raw, plan), *_fact_doubts(facts)),
+        facts=facts,
+    )
+
+
+def percentile(samples: Sequence[float], share: float) -> float:
+    """The value below which `share` of the samples lie, interpolated linearly.
+
+    Example:
+        >>> percentile([3.0, 1.0, 2.0], 0.5)
+        2.0
+    """
+    ordered = sorted(samples)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def _sample_doubts(raw: Measurement, plan: Plan) -> list[str]:
+    doubts = []
+    kept, median = raw.kept_ns, raw.median_ns
+    if len(raw.samples_ns) < plan.repeats:
+        doubts.append(f"{len(raw.samples_ns)} of {plan.repeats} batches fitted the time limit")
+    preempted = sum(1 for count in raw.preemptions if count)
+    if preempted > PREEMPTED_SHARE * len(raw.preemptions):
+        doubts.append(f"{preempted} of {len(raw.preemptions)} batches were preempted")
+    spread = (raw.p90_ns - raw.p10_ns) / median
+    if spread > plan.max_spread:
+        doubts.append(f"spread (p90 - p10) is {spread:.0%} of the median")
+    third = max(1, len(kept) // 3)
+    drift = (percentile(kept[-third:], 0.5) - percentile(kept[:third], 0.5)) / median
+    if len(kept) >= 2 * MIN_REPEATS and abs(drift) > plan.max_spread:
+        doubts.append(f"drift from the first to the last third is {drift:+.0%}")
+    if median * raw.runs_per_batch < plan.min_batch_ns / 2:
+        doubts.append(
+            f"a batch took {median * raw.runs_per_batch / 1e6:.2f} ms, "
+            f"expected {plan.min_batch_ns / 1e6:g} ms"
+        )
+    return doubts
+
+
+def _fact_doubts(facts: Facts) -> list[str]:
+    doubts = []
+    if facts.governor is not None and facts.governor != "performance":
+        doubts.append(f"frequency governor is {facts.governor}, not performance")
+    # Our own preparation leaves some load behind; a whole busy core more than we use does harm.
+    if facts.load is not None and facts.cores and facts.load > facts.cores - facts.threads + 0.5:
+        doubts.append(f"load was {facts.load:g} on {facts.cores} cores")
+    doubts += [f"the board reports: {words}" for words in facts.throttled]
+    return doubts

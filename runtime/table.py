@@ -1,0 +1,277 @@
+"""LatencyTable: what every layer of a search space takes on one board.
+
+A failure is an entry, never a missing key and never infinity. Tables of other boards, kernel
+versions or thread counts never mix. A table carries how well the sum of its layers predicts whole
+networks, because that is what it is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from binas.core.errors import MeasureError, UsageError
+from binas.core.layer import Layer
+from binas.runtime.measure import Failure, Measurement, Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A layer and what came of measuring it."""
+
+    layer: Layer
+    result: Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A whole network: what the table says, and what was measured."""
+
+    name: str
+    predicted_ns: float
+    measured_ns: float
+
+    @property
+    def relative_error(self) -> float:
+        """Positive where the table says too much."""
+        return self.predicted_ns / self.measured_ns - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """How well the sum of a table's layers predicts whole networks.
+
+    Attributes:
+        spearman: Rank correlation of predicted and measured.
+        median_abs_relative_error: Share, not percent.
+        worst: Largest absolute relative error.
+        pairs: The networks themselves.
+    """
+
+    spearman: float
+    median_abs_relative_error: float
+    worst: float
+    pairs: tuple[Pair, ...]
+
+    @property
+    def nets(self) -> int:
+        """How many networks."""
+        return len(self.pairs)
+
+
+class _Indexed:
+    """A place for the index that `lookup` makes on first use; no field, so never on disk."""
+
+    __slots__ = ("_index",)
+
+    _index: dict[Layer, Result]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyTable(_Indexed):
+    """Layer → Measurement or Failure, for one board.
+
+    Attributes:
+        device: Name of the device.
+        cpu: LLVM's name of the CPU that the kernels were made for.
+        arch: Its architecture.
+        kernel_version: Digest of the kernel generators.
+        threads: Threads of the networks.
+        facts: What else describes the board, such as its `model`.
+        entries: One per layer.
+        fixed: What a run costs besides its layers: a network with next to no work.
+        fit: How far to trust the sum; None until it is measured.
+    """
+
+    SCHEMA: ClassVar[str] = "binas.table/1"
+
+    device: str
+    cpu: str
+    arch: str
+    kernel_version: str
+    threads: int
+    entries: tuple[Entry, ...]
+    fixed: Measurement
+    facts: dict[str, str] = field(default_factory=dict)
+    fit: Fit | None = None
+
+    def lookup(self, layer: Layer) -> Result:
+        """What came of measuring a layer.
+
+        Raises:
+            UsageError: The table has no such layer.
+        """
+        found = self._by_layer().get(layer)
+        if found is None:
+            raise UsageError(
+                f"the table of {self.device} has no layer {layer}",
+                hint="it was built for another space: build it for this one with binas-table build",
+            )
+        return found
+
+    def latency_ns(self, layer: Layer) -> float:
+        """Median latency of a layer.
+
+        Raises:
+            UsageError: The table has no such layer.
+            MeasureError: Its measurement failed.
+        """
+        found = self.lookup(layer)
+        if isinstance(found, Failure):
+            raise MeasureError(
+                f"the table of {self.device} has no latency for {layer}: "
+                f"{found.kind}, {found.message}",
+                hint="build the table again: finished layers are kept",
+            )
+        return found.median_ns
+
+    @property
+    def fixed_ns(self) -> float:
+        """Median cost of a run besides its layers."""
+        return self.fixed.median_ns
+
+    def sum_ns(self, layers: Iterable[Layer]) -> float:
+        """Predicted latency of a network: its layers and the fixed cost.
+
+        Raises:
+            UsageError: The table lacks a layer.
+            MeasureError: The measurement of a layer failed.
+        """
+        return self.fixed_ns + sum(self.latency_ns(layer) for layer in layers)
+
+    @property
+    def failures(self) -> tuple[Entry, ...]:
+        """The entries that are no measurements."""
+        return tuple(entry for entry in self.entries if isinstance(entry.result, Failure))
+
+    def _by_layer(self) -> dict[Layer, Result]:
+        try:
+            return self._index
+        except AttributeError:
+            index = {entry.layer: entry.result for entry in self.entries}
+            object.__setattr__(self, "_index", index)
+            return index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One layer in two tables; a time is None where it failed or is not there."""
+
+    layer: Layer
+    first_ns: float | None
+    second_ns: float | None
+
+    @property
+    def ratio(self) -> float | None:
+        """Second over first."""
+        if self.first_ns is None or self.second_ns is None:
+            return None
+        return self.second_ns / self.first_ns
+
+
+def fit_of(pairs: Iterable[Pair]) -> Fit:
+    """How well predictions match.
+
+    Raises:
+        UsageError: Fewer than two networks.
+    """
+    pairs = tuple(pairs)
+    if len(pairs) < 2:
+        raise UsageError(f"a fit over {len(pairs)} networks says nothing, expected 2 or more")
+    errors = sorted(abs(pair.relative_error) for pair in pairs)
+    middle = len(errors) // 2
+    median = errors[middle] if len(errors) % 2 else (errors[middle - 1] + errors[middle]) / 2
+    return Fit(
+        spearman=_spearman(
+            [pair.predicted_ns for pair in pairs], [pair.measured_ns for pair in pairs]
+        ),
+        median_abs_relative_error=median,
+        worst=errors[-1],
+        pairs=pairs,
+    )
+
+
+def must_match(first: LatencyTable, second: LatencyTable) -> None:
+    """Check that two tables say something about the same thing.
+
+    Raises:
+        UsageError: Another board, CPU, kernel version or thread count; all that differs is named.
+    """
+    differs = [
+        f"{name} is {getattr(first, name)!r} and {getattr(second, name)!r}"
+        for name in ("device", "arch", "cpu", "kernel_version", "threads")
+        if getattr(first, name) != getattr(second, name)
+    ]
+    differs += [
+        f"{key} is {first.facts[key]!r} and {second.facts[key]!r}"
+        for key in ("model",)  # "host" is another machine elsewhere
+        if key in first.facts and key in second.facts and first.facts[key] != second.facts[key]
+    ]
+    if differs:
+        raise UsageError(
+            f"these tables do not belong together: {'; '.join(differs)}",
+            hint="measure both on one board with one version of binas and as many threads",
+        )
+
+
+def merge(first: LatencyTable, second: LatencyTable) -> LatencyTable:
+    """The layers of both; where both have one, a measurement wins, then the one less doubted.
+
+    The fit is left out: it was one of other entries.
+
+    Raises:
+        UsageError: The tables do not belong together.
+    """
+    must_match(first, second)
+    entries = {entry.layer: entry for entry in first.entries}
+    for entry in second.entries:
+        held = entries.get(entry.layer)
+        if held is None or _badness(entry.result) < _badness(held.result):
+            entries[entry.layer] = entry
+    return replace(
+        first,
+        entries=tuple(entries.values()),
+        fixed=min(first.fixed, second.fixed, key=_badness),
+        facts={**second.facts, **first.facts},
+        fit=None,
+    )
+
+
+def compare(first: LatencyTable, second: LatencyTable) -> tuple[Difference, ...]:
+    """Every layer of either table, in the first's order, then the second's.
+
+    Raises:
+        UsageError: The tables do not belong together.
+    """
+    must_match(first, second)
+    layers = dict.fromkeys(entry.layer for table in (first, second) for entry in table.entries)
+    return tuple(
+        Difference(layer=layer, first_ns=_time(first, layer), second_ns=_time(second, layer))
+        for layer in layers
+    )
+
+
+def _time(table: LatencyTable, layer: Layer) -> float | None:
+    result = table._by_layer().get(layer)
+    return result.median_ns if isinstance(result, Measurement) else None
+
+
+def _badness(result: Result) -> int:
+    return 1_000_000 if isinstance(result, Failure) else len(result.doubts)
+
+
+def _spearman(first: list[float], second: list[float]) -> float:
+    """Pearson's correlation of the ranks; equal values share their mean rank."""
+    x, y = _ranks(first), _ranks(second)
+    mean = (len(x) - 1) / 2
+    covariance = sum((a - mean) * (b - mean) for a, b in zip(x, y, strict=True))
+    spread = (sum((a - mean) ** 2 for a in x) * sum((b - mean) ** 2 for b in y)) ** 0.5
+    return covariance / spread if spread else 0.0
+
+
+def _ranks(values: list[float]) -> list[float]:
+    return [
+        sum(other < value for other in values) + (sum(other == value for other in values) - 1) / 2
+        for value in values
+    ]

@@ -1,0 +1,233 @@
+"""Compare what a device computed with what the reference computed, step by step.
+
+Every step runs on the *reference's* inputs, so that an error shows in the step that makes it and
+nowhere else. Then the whole network runs once, which catches what single steps cannot: tensors that
+overlap in the arena. numpy is all this needs; the reference's values come with the artifact.
+
+- A bit may differ only where the value before the sign lies within 1e-5 of its threshold,
+  |y - t| <= 1e-5 * max(1, |t|): float sums in another order can fall on either side there. Such
+  bits are counted as flips. The artifact's taps say how near each value is (`margin:NAME`).
+- A float differs where |a - b| > 1e-5 * max(1, largest |reference| of its tensor).
+- Outputs of the whole network: the same with 1e-4, as rounding adds up. Where the reference has
+  bits at their thresholds, a whole run may take the other side and differ without being wrong; then
+  the outputs are shown and not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from binas.core.bits import unpack
+from binas.core.errors import WrongAnswerError
+from binas.runtime.artifact import Manifest, Port, Step, Tensor
+from binas.runtime.session import Runner
+
+STEP_TOLERANCE = 1e-5
+OUTPUT_TOLERANCE = 1e-4
+_HUGE = float(np.finfo(np.float32).max)  # stands for NaN, which JSON does not have
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One tensor, compared.
+
+    Attributes:
+        step: Name of the step that writes it, or "output" for a port of the network.
+        tensor: Its name.
+        dtype: "bits" or "float32".
+        binary: Whether the step's operands are bits.
+        elements: How many values it has.
+        flips: Bits that differ where the reference is at its threshold.
+        wrong: Values that differ and may not.
+        max_abs_error: Largest difference of a float tensor; 0 for bits.
+    """
+
+    step: str
+    tensor: str
+    dtype: Literal["float32", "bits"]
+    binary: bool
+    elements: int
+    flips: int = 0
+    wrong: int = 0
+    max_abs_error: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What a verification found.
+
+    Attributes:
+        checks: Every tensor that a step writes, in plan order, then the network's outputs.
+        judged_outputs: Whether the outputs of the whole network count.
+    """
+
+    SCHEMA: ClassVar[str] = "binas.verify/1"
+
+    checks: tuple[Check, ...]
+    judged_outputs: bool
+
+    @property
+    def first_wrong(self) -> Check | None:
+        """The first check that failed."""
+        return next((check for check in self._judged if check.wrong), None)
+
+    @property
+    def binary_layers_exact(self) -> bool:
+        """Whether no tensor of a binary step, and no bit, is wrong; flips at thresholds count."""
+        return not any(c.wrong for c in self.checks if c.binary or c.dtype == "bits")
+
+    @property
+    def flips(self) -> int:
+        """Bits that differ where the reference is at its threshold."""
+        return sum(check.flips for check in self.checks)
+
+    @property
+    def max_abs_error(self) -> float:
+        """Largest difference of a float tensor, over all steps and outputs that are judged."""
+        return max((check.max_abs_error for check in self._judged), default=0.0)
+
+    @property
+    def _judged(self) -> Iterator[Check]:
+        return (c for c in self.checks if c.step != "output" or self.judged_outputs)
+
+
+def verify(runner: Runner) -> VerifyReport:
+    """Compare a device with the artifact's own taps.
+
+    Args:
+        runner: A session on a device, or an emulated one.
+
+    Raises:
+        WrongAnswerError: A step, or the whole network, gives another result; the first is named.
+    """
+    taps = runner.artifact.taps()
+    manifest = runner.artifact.manifest
+    outputs = runner.run({port.name: taps[f"input:{port.name}"] for port in manifest.inputs})
+    report = compare(manifest, taps, runner.steps(taps), outputs)
+    must_agree(report, runner.artifact.path.name)
+    return report
+
+
+def compare(
+    manifest: Manifest,
+    taps: Mapping[str, np.ndarray],
+    got: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray] | None = None,
+) -> VerifyReport:
+    """Compare every tensor that a step writes, and the outputs of a whole run where given.
+
+    Args:
+        manifest: The plan.
+        taps: The reference: tensor → value, `margin:NAME` → how far each bit's value is from its
+            threshold, relative to max(1, |threshold|).
+        got: Tensor → value that the device computed from the reference's inputs.
+        outputs: Output port → value of a whole run on the reference's input.
+    """
+    checks = [
+        _check(step, tensor, taps, got[tensor.name])
+        for step in manifest.steps
+        for tensor in step.outputs
+    ]
+    at_threshold = any(
+        bool((values <= STEP_TOLERANCE).any())
+        for name, values in taps.items()
+        if name.startswith("margin:")
+    )
+    for port in manifest.outputs:
+        reference = output_tap(taps, port)
+        if outputs is not None and reference is not None:
+            checks.append(
+                _float_check("output", port.name, reference, outputs[port.name], OUTPUT_TOLERANCE)
+            )
+    return VerifyReport(checks=tuple(checks), judged_outputs=not at_threshold)
+
+
+def must_agree(report: VerifyReport, name: str) -> None:
+    """Raise for the first wrong tensor.
+
+    Raises:
+        WrongAnswerError: There is one.
+    """
+    wrong = report.first_wrong
+    if wrong is None:
+        return
+    size = f", by up to {wrong.max_abs_error:.3g}" if wrong.dtype == "float32" else ""
+    where = "output" if wrong.step == "output" else f"step {wrong.step}, tensor"
+    raise WrongAnswerError(
+        f"{name}: {where} {wrong.tensor} differs from the reference in {wrong.wrong} of "
+        f"{wrong.elements} values{size}; all before it agree",
+        hint="this is a bug of binas or of the machine: please report it with the artifact",
+    )
+
+
+def output_tap(taps: Mapping[str, np.ndarray], port: Port) -> np.ndarray | None:
+    """The reference's value of an output port, in the port's shape; None where there is none.
+
+    It is the tap `output:NAME`, or the tensor of the port's name: NHWC there, as ONNX has it here.
+    """
+    value = taps.get(f"output:{port.name}")
+    if value is not None:
+        return value.reshape(port.shape)
+    value = taps.get(port.name)
+    if value is None or value.dtype != np.float32 or value.size != int(np.prod(port.shape)):
+        return None
+    return value.transpose(0, 3, 1, 2).reshape(port.shape)
+
+
+def _check(step: Step, tensor: Tensor, taps: Mapping[str, np.ndarray], got: np.ndarray) -> Check:
+    binary = step.layer.op == "binary_conv"
+    reference = taps[tensor.name]
+    if tensor.dtype == "float32":
+        return _float_check(step.name, tensor.name, reference, got, STEP_TOLERANCE, binary=binary)
+    channels = tensor.shape[3]
+    differs = unpack(reference, channels) != unpack(got, channels)
+    near = np.zeros(differs.shape, dtype=bool)
+    margin = taps.get(f"margin:{tensor.name}")
+    if margin is not None:
+        near = margin.reshape(differs.shape) <= STEP_TOLERANCE
+    # Bits beyond the last channel count as mismatches in the next step, so they must be 0, too.
+    stray = int((_beyond(got, channels) != 0).sum())
+    return Check(
+        step=step.name,
+        tensor=tensor.name,
+        dtype="bits",
+        binary=binary,
+        elements=differs.size,
+        flips=int((differs & near).sum()),
+        wrong=int((differs & ~near).sum()) + stray,
+    )
+
+
+def _float_check(
+    step: str,
+    tensor: str,
+    reference: np.ndarray,
+    got: np.ndarray,
+    tolerance: float,
+    *,
+    binary: bool = False,
+) -> Check:
+    difference = np.abs(reference.astype(np.float64) - got.astype(np.float64))
+    limit = tolerance * max(1.0, float(np.abs(reference).max(initial=0.0)))
+    # Not "difference > limit": that is false for NaN.
+    wrong = int((~(difference <= limit)).sum())
+    return Check(
+        step=step,
+        tensor=tensor,
+        dtype="float32",
+        binary=binary,
+        elements=reference.size,
+        wrong=wrong,
+        max_abs_error=float(np.where(np.isnan(difference), _HUGE, difference).max(initial=0.0)),
+    )
+
+
+def _beyond(packed: np.ndarray, channels: int) -> np.ndarray:
+    """The bits of the last word that belong to no channel."""
+    used = channels % 32
+    mask = np.uint32(0) if used == 0 else np.uint32((0xFFFFFFFF << used) & 0xFFFFFFFF)
+    return packed[..., -1] & mask
