@@ -1,0 +1,122 @@
+"""Kernels → one object file of plain C functions, through TVM's lowering and LLVM.
+
+TVM's default pipeline ends in its packed calling convention, which needs its runtime. Ours ends in
+`int32 f(pointers..., int32 begin, int32 end)`: after the same lowering, every buffer parameter becomes a
+pointer with a declaration in front of the body. The objects need `memcpy` and `memset` at most.
+
+This uses TVM internals (0.27.0.post1 exactly); `tests/integration/test_codegen.py` covers each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+
+from binas.compile.isa import Isa
+from binas.core.errors import CompileError
+
+
+def target(isa: Isa) -> Any:
+    """TVM's target for an ISA."""
+    fields: dict[str, Any] = {"kind": "llvm", "mtriple": isa.triple, "mcpu": isa.cpu}
+    if isa.attributes:
+        fields["mattr"] = list(isa.attributes)
+    if isa.arch == "armv7":
+        fields["mfloat-abi"] = "hard"
+    return tvm.target.Target(fields)
+
+
+def build(functions: Mapping[str, Any], isa: Isa) -> Any:
+    """Compile PrimFuncs by symbol into one LLVM module.
+
+    Raises:
+        CompileError: TVM or LLVM refused; the message is theirs.
+    """
+    chosen = target(isa)
+    module = tvm.IRModule(
+        {
+            tvm.ir.GlobalVar(symbol): function.with_attr("target", chosen)
+            for symbol, function in functions.items()
+        }
+    )
+    try:
+        with chosen:
+            lowered = _pipeline()(module)
+        return tvm.get_global_func("target.build.llvm")(lowered, chosen)
+    except (tvm.error.TVMError, RuntimeError, ValueError, TypeError) as error:
+        last = str(error).strip().splitlines()[-1]
+        raise CompileError(f"code generation for {isa.cpu} failed: {last}") from error
+
+
+def write_object(module: Any, path: Path) -> None:
+    """Write the machine code of a built module."""
+    module.write_to_file(str(path), "o")
+
+
+def assembly(module: Any) -> str:
+    """The assembly text of a built module."""
+    return str(module.inspect_source("asm"))
+
+
+def _pipeline() -> Any:
+    """TVM's lowering for scheduled TIR up to the packed calling convention, then ours."""
+    script, common = s_tir.transform, tirx.transform
+    return tvm.transform.Sequential(
+        [
+            script.CanonicalizeLoop(),
+            script.LowerInitBlock(),
+            script.PlanAndUpdateBufferAllocationLocation(),
+            script.ConvertBlocksToOpaque(),
+            script.CompactBufferAllocation(),
+            script.LowerMatchBuffer(),
+            common.StmtSimplify(),
+            script.LowerOpaqueBlock(),
+            common.FlattenBuffer(),
+            common.NarrowDataType(32),
+            script.LoopPartition(),
+            common.VectorizeLoop(True),
+            common.StorageRewrite(),
+            script.HoistIfThenElse(),
+            common.UnrollLoop(),
+            common.StmtSimplify(),
+            common.RemoveNoOp(),
+            script.RewriteUnsafeSelect(),
+            common.CommonSubexprElim(),
+            common.VerifyMemory(),
+            tvm.transform.module_pass(_plain_functions, opt_level=0),
+            common.LowerTVMBuiltin(),
+            common.LowerIntrin(),
+        ]
+    )
+
+
+def _plain_functions(module: Any, _context: Any) -> Any:
+    return tvm.IRModule(
+        {name: _plain(function) for name, function in module.functions.items()},
+        attrs=module.attrs,
+    )
+
+
+def _plain(function: Any) -> Any:
+    """The same function with pointers for buffers, returning 0."""
+    parameters, declarations = [], []
+    for parameter in function.params:
+        if not isinstance(parameter.ty, tirx.buffer.BufferType):
+            parameters.append(parameter)
+            continue
+        pointer = tirx.Var(f"{parameter.name}_p", tvm.ir.PointerType(parameter.ty.dtype))
+        parameters.append(pointer)
+        declarations.append(tirx.DeclBuffer(parameter, data=pointer))
+    body = tirx.SeqStmt([*declarations, function.body])
+    # Without a device, workspace lowering asks for one; CPU is type 1.
+    for key, value in (("device_type", 1), ("device_id", 0)):
+        body = tirx.AttrStmt("default", key, tirx.const(value, "int32"), body)
+    # The return stands outside: inside, lowering drops what follows the body.
+    body = tirx.SeqStmt([body, tirx.Return(tirx.const(0, "int32"))])
+    return tirx.PrimFunc(
+        parameters, body, ret_type=tvm.ir.PrimType("int32"), attrs=function.attrs
+    )

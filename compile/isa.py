@@ -1,0 +1,122 @@
+"""Hardware facts, in one place: per CPU the vector width, the registers, how ones are counted.
+
+A kernel generator asks an `Isa` for these and for nothing else. CPU names are LLVM's; TVM itself only
+logs an unknown one and goes on as generic, so names are checked here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from binas.core.errors import CompileError, unknown_name
+
+Arch = Literal["x86_64", "aarch64", "armv7"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isa:
+    """What a kernel generator may assume.
+
+    Attributes:
+        cpu: LLVM's name of the CPU.
+        arch: Instruction set.
+        triple: LLVM target triple.
+        attributes: LLVM target features on top of the CPU's own.
+        vector_bits: Width of a vector register.
+        registers: Number of vector registers.
+        counting: How ones are counted. "full_adder": a 32-bit lane popcount and a three-input logic
+            instruction, two words per five instructions. "bytes": a popcount of bytes, accumulated in
+            bytes and widened before they overflow.
+        requires: What the CPU must have, as /proc/cpuinfo spells it.
+    """
+
+    cpu: str
+    arch: Arch
+    triple: str
+    attributes: tuple[str, ...] = ()
+    vector_bits: int
+    registers: int
+    counting: Literal["full_adder", "bytes"]
+    requires: tuple[str, ...] = ()
+
+    @property
+    def lanes(self) -> int:
+        """32-bit lanes of a vector register."""
+        return self.vector_bits // 32
+
+
+_V2 = ("ssse3", "sse4_1", "sse4_2", "popcnt")
+_V3 = (*_V2, "avx2", "fma", "bmi2")
+_V4 = (*_V3, "avx512f", "avx512bw", "avx512dq", "avx512vl")
+
+
+def _x86(cpu: str, width: int, registers: int, requires: tuple[str, ...], adder: bool) -> Isa:
+    return Isa(
+        cpu=cpu,
+        arch="x86_64",
+        triple="x86_64-linux-gnu",
+        vector_bits=width,
+        registers=registers,
+        counting="full_adder" if adder else "bytes",
+        requires=requires,
+    )
+
+
+def _arm64(cpu: str) -> Isa:
+    return Isa(
+        cpu=cpu,
+        arch="aarch64",
+        triple="aarch64-linux-gnu",
+        vector_bits=128,
+        registers=32,
+        counting="bytes",
+        requires=("asimd",),
+    )
+
+
+def _arm32(cpu: str) -> Isa:
+    return Isa(
+        cpu=cpu,
+        arch="armv7",
+        triple="armv7l-linux-gnueabihf",
+        attributes=("+neon", "+vfp4"),
+        vector_bits=128,
+        registers=16,
+        counting="bytes",
+        requires=("neon", "vfpv4"),
+    )
+
+
+_ISAS = {
+    (isa.arch, isa.cpu): isa
+    for isa in (
+        _x86("x86-64-v2", 128, 16, _V2, adder=False),
+        _x86("x86-64-v3", 256, 16, _V3, adder=False),
+        _x86("x86-64-v4", 512, 32, _V4, adder=False),
+        _x86("icelake-server", 512, 32, (*_V4, "avx512_vpopcntdq"), adder=True),
+        _arm64("generic"),
+        _arm64("cortex-a53"),
+        _arm64("cortex-a72"),
+        _arm64("cortex-a76"),
+        _arm32("cortex-a53"),
+        _arm32("cortex-a72"),
+        _arm32("cortex-a76"),
+        _arm32("cortex-a7"),
+    )
+}
+
+
+def find(cpu: str, arch: str) -> Isa:
+    """The facts of a CPU.
+
+    Raises:
+        UsageError: No such CPU for this architecture.
+        CompileError: No such architecture.
+    """
+    known = [name for found, name in _ISAS if found == arch]
+    if not known:
+        raise CompileError(f"no kernels for architecture {arch!r}", hint="see docs/architecture.md")
+    if cpu not in known:
+        raise unknown_name(f"CPU for {arch}", cpu, known)
+    return _ISAS[arch, cpu]  # type: ignore[index]

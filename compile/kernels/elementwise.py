@@ -1,0 +1,69 @@
+"""Steps that only move values through an epilogue: elementwise, and concat along the channels.
+
+An elementwise step is a concat of one part. A part takes the leading channels of its input; channels
+that no part fills are zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from binas.compile.graph import Node
+from binas.compile.isa import Isa
+from binas.compile.kernels import channels, epilogue
+from binas.compile.kernels import vector as v
+from binas.compile.kernels.frame import Kernel, Parameter, frame
+from binas.core.layer import Layer
+
+
+def meaning(node: Node, *xs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The values before the epilogue [N, H, W, K]."""
+    if node.op == "elementwise":
+        return xs[0]
+    N, H, W, K = node.layer.out_shape
+    y = np.zeros((N, H, W, K), np.float32)
+    first = 0
+    for x, part in zip(xs, node.parts, strict=True):
+        y[..., first : first + part] = x[..., :part]
+        first += part
+    return y
+
+
+def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
+    """The kernel of a layer; a unit is one row."""
+    N, H, W, K = layer.out_shape
+    parts = layer.parts or (K,)
+    widths = parts if len(parts) > 1 else (layer.in_shape[3],)
+    with frame(symbol, layer, parameters(layer, isa)) as made:
+        finish = epilogue.Epilogue(made, isa)
+        with made.units(0, N * H) as unit, v.loop(0, W) as column:
+            pixel, first = unit * W + column, 0
+            for operand, part, width in zip(made.operands, parts, widths, strict=True):
+                for block in channels.blocks(part, isa, first):
+                    with block.loop() as k0:
+                        element = pixel * width + k0 - first
+                        finish.emit(pixel, k0, _loads(operand, element, block, isa), block.channels)
+                first += part
+            for block in channels.blocks(K - first, isa, first):
+                with block.loop() as k0:
+                    zeros = [v.splat(0.0, isa.lanes, "float32")] * block.vectors
+                    finish.emit(pixel, k0, zeros, block.channels)
+    return Kernel(made.function, N * H, f"{layer.op} {isa.cpu} 1x{min(K, 32)}")
+
+
+def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
+    """What the epilogue reads."""
+    return epilogue.parameters(layer, isa)
+
+
+def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
+    """The values of `parameters`."""
+    return epilogue.arrays(node, isa)
+
+
+def _loads(operand: Any, element: Any, block: channels.Block, isa: Isa) -> list[Any]:
+    V = isa.lanes
+    return [v.load(operand, element + j * V, V) for j in range(block.vectors)]

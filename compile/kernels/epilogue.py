@@ -1,0 +1,197 @@
+"""The epilogue of every kernel: stages in registers, then floats and packed bits to memory.
+
+`meaning` is what it computes, in numpy; `Epilogue` emits it for a row of vectors of one pixel. Vectors
+are float32 x lanes over output channels; a word of bits is put together from 32 / lanes of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import tirx
+
+from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign
+from binas.compile.isa import Isa
+from binas.compile.kernels import vector as v
+from binas.compile.kernels.frame import Frame, Parameter, padded
+from binas.core import bits
+from binas.core.layer import Layer
+
+Floats = NDArray[np.float32]
+
+
+def meaning(node: Node, accumulator: NDArray[Any], added: list[Floats]) -> list[NDArray[Any]]:
+    """The outputs of a node from its accumulator [N, P, Q, K]: floats first, then packed bits."""
+    y = accumulator.astype(np.float32)
+    rest = iter(added)
+    for stage in node.stages:
+        match stage:
+            case Affine():
+                y = y * stage.scale.astype(np.float32) + stage.bias.astype(np.float32)
+            case Relu():
+                y = np.maximum(y, np.float32(0))
+            case PRelu():
+                y = np.where(y >= 0, y, y * stage.slope.astype(np.float32))
+            case Add():
+                y = y + next(rest)
+            case Sign():
+                y = bits.sign(y)
+    out: list[NDArray[Any]] = [y] if node.float_out is not None else []
+    if node.bits_out is not None:
+        out.append(bits.pack(decision(node, y)))
+    return out
+
+
+def decision(node: Node, y: Floats) -> Floats:
+    """What the packed bits are the sign of."""
+    affine = node.bits_affine
+    if affine is None:
+        return y
+    return y * affine.scale.astype(np.float32) + affine.bias.astype(np.float32)
+
+
+def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
+    """The arrays that the stages read, per output channel, padded to whole vectors."""
+    size = channel_size(layer, isa)
+    found: list[Parameter] = []
+    for i, stage in enumerate(layer.stages):
+        if stage == "affine":
+            found += [Parameter(f"a{i}", size, "float32"), Parameter(f"b{i}", size, "float32")]
+        elif stage == "prelu":
+            found.append(Parameter(f"s{i}", size, "float32"))
+    if layer.bits_affine:
+        found += [Parameter("abits", size, "float32"), Parameter("bbits", size, "float32")]
+    return found
+
+
+def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
+    """The values of `parameters`, in the same order."""
+    size = channel_size(node.layer, isa)
+    found: list[NDArray[Any]] = []
+    affines = [node.bits_affine] if node.bits_affine is not None else []
+    for stage in (*node.stages, *affines):
+        if isinstance(stage, Affine):
+            found += [padded(stage.scale, size), padded(stage.bias, size)]
+        elif isinstance(stage, PRelu):
+            found.append(padded(stage.slope, size))
+    return found
+
+
+def channel_size(layer: Layer, isa: Isa) -> int:
+    """Elements of a per-channel array: the last block of a group may reach beyond the channels."""
+    block = 64 * isa.lanes  # no block of any family is larger
+    return layer.out_channels + block
+
+
+class Epilogue:
+    """Emits the stages and stores of one kernel.
+
+    Args:
+        frame: The kernel's buffers.
+        isa: Hardware facts.
+    """
+
+    def __init__(self, frame: Frame, isa: Isa) -> None:
+        """Keep what every pixel needs."""
+        self._frame, self._isa, self._layer = frame, isa, frame.layer
+
+    def emit(self, pixel: Any, k0: Any, vectors: list[Any], channels: int) -> None:
+        """Finish one pixel.
+
+        Args:
+            pixel: Index of the output pixel, (n * P + p) * Q + q.
+            k0: First output channel; a multiple of 32 where bits are written.
+            vectors: Accumulator values as float32 vectors, channels k0 upwards.
+            channels: How many of the vectors' lanes are real channels.
+        """
+        V, K = self._isa.lanes, self._layer.out_channels
+        masks: list[Any] = []
+        for j, vector in enumerate(vectors):
+            real = min(V, channels - j * V)
+            y = v.Register("float32", V, vector)
+            added = iter(self._frame.added)
+            for i, stage in enumerate(self._layer.stages):
+                y.set(self._stage(i, stage, y.get(), k0 + j * V, pixel * K + k0 + j * V, added))
+            if self._frame.float_out is not None:
+                store_lanes(self._frame.float_out, pixel * K + k0 + j * V, y, real)
+            if self._frame.bits_out is not None:
+                masks.append(self._mask(y.get(), k0 + j * V))
+        if masks:
+            self.store_bits(pixel, k0, masks, channels)
+
+    def _stage(self, i: int, stage: str, y: Any, k: Any, element: Any, added: Any) -> Any:
+        V, parameters = self._isa.lanes, self._frame.parameters
+        zero = v.splat(0.0, V, "float32")
+        if stage == "affine":
+            return v.fma(y, v.load(parameters[f"a{i}"], k, V), v.load(parameters[f"b{i}"], k, V), V)
+        if stage == "relu":
+            return tirx.Max(y, zero)
+        if stage == "prelu":
+            return tirx.Select(y >= zero, y, y * v.load(parameters[f"s{i}"], k, V))
+        if stage == "add":
+            return y + v.load(next(added), element, V)
+        return tirx.Select(y >= zero, v.splat(1.0, V, "float32"), v.splat(-1.0, V, "float32"))
+
+    def _mask(self, y: Any, k: Any) -> Any:
+        V, parameters = self._isa.lanes, self._frame.parameters
+        if self._layer.bits_affine:
+            scale, bias = v.load(parameters["abits"], k, V), v.load(parameters["bbits"], k, V)
+            y = v.fma(y, scale, bias, V)
+        return y >= v.splat(0.0, V, "float32")
+
+    def store_bits(self, pixel: Any, k0: Any, masks: list[Any], channels: int) -> None:
+        """Pack comparison results (bool x lanes, channels k0 upwards) and store their words."""
+        V, width = self._isa.lanes, bits.words(self._layer.out_channels)
+        per_word = bits.WORD_BITS // V
+        for w in range(-(-channels // bits.WORD_BITS)):
+            word = _word(masks[w * per_word : (w + 1) * per_word], self._isa)
+            real = min(bits.WORD_BITS, channels - w * bits.WORD_BITS)
+            if real < bits.WORD_BITS:
+                word = word & v.const((1 << real) - 1)
+            index = pixel * width + _div32(k0) + w
+            v.store(self._frame.bits_out, index, word)
+
+
+def _div32(k0: Any) -> Any:
+    return k0 // bits.WORD_BITS if isinstance(k0, int) else tirx.floordiv(k0, v.const(32))
+
+
+def _word(masks: list[Any], isa: Isa) -> Any:
+    """One int32 from up to 32 comparison results, lowest lane in the lowest bit."""
+    V = isa.lanes
+    if isa.arch == "x86_64":
+        word = v.const(0)
+        for j, mask in enumerate(masks):
+            word = word | (_movmsk(mask, V) << v.const(j * V))
+        return word
+    total = v.splat(0, V)
+    for j, mask in enumerate(masks):
+        ramp = tirx.Ramp(v.const(j * V), v.const(1), V)
+        lane_bits = tirx.shift_left(v.splat(1, V), ramp)
+        total = total | tirx.Select(mask, lane_bits, v.splat(0, V))
+    # The lanes hold disjoint bits, so their sum is their union; NEON adds across in one instruction.
+    return v.intrinsic("int32", f"llvm.vector.reduce.add.v{V}i32", total)
+
+
+def _movmsk(mask: Any, V: int) -> Any:
+    ones = v.reinterpret(v.lanes("float32", V), tirx.Select(mask, v.splat(-1, V), v.splat(0, V)))
+    if V == 16:
+        halves = v.low(ones, "float32x8"), v.high(ones, "float32x8")
+        first, second = (v.intrinsic("int32", "llvm.x86.avx.movmsk.ps.256", h) for h in halves)
+        return first | (second << v.const(8))
+    name = "llvm.x86.avx.movmsk.ps.256" if V == 8 else "llvm.x86.sse.movmsk.ps"
+    return v.intrinsic("int32", name, ones)
+
+
+def store_lanes(buffer: Any, index: Any, register: v.Register, count: int) -> None:
+    """Store the first `count` lanes: whole, or in powers of two so that nothing beyond is touched."""
+    if count >= register.n:
+        v.store(buffer, index, register.get(), register.n)
+        return
+    done = 0
+    while done < count:
+        n = 1 << ((count - done).bit_length() - 1)
+        v.store(buffer, index + done, v.load(register.buffer, done, n), n)
+        done += n

@@ -1,0 +1,50 @@
+"""Which family computes a layer, and its four functions under one roof."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from binas.compile.graph import Node
+from binas.compile.isa import Isa
+from binas.compile.kernels import binary_conv, elementwise, epilogue, float_conv, pool
+from binas.compile.kernels.frame import Kernel
+from binas.core.layer import Layer, Op
+
+_FAMILIES: dict[Op, Any] = {
+    "binary_conv": binary_conv,
+    "conv": float_conv,
+    "pool_max": pool,
+    "pool_avg": pool,
+    "elementwise": elementwise,
+    "concat": elementwise,
+}
+
+
+def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
+    """The kernel of a layer for an ISA."""
+    kernel: Kernel = _FAMILIES[layer.op].generate(layer, isa, symbol)
+    return kernel
+
+
+def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
+    """The parameter arrays of a node, in the order in which its kernel takes them."""
+    found: list[NDArray[Any]] = _FAMILIES[node.op].arrays(node, isa)
+    return found
+
+
+def meaning(node: Node, reads: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    """What a node computes, in numpy: the reference of its kernel.
+
+    Args:
+        node: The step.
+        reads: The values of `node.reads`, in order: float32 [N, H, W, C] or packed words.
+
+    Returns:
+        The values of `node.writes`, in order.
+    """
+    operands, added = reads[: len(node.inputs)], reads[len(node.inputs) :]
+    accumulator = _FAMILIES[node.op].meaning(node, *operands)
+    return epilogue.meaning(node, accumulator, added)

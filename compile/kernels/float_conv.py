@@ -1,0 +1,160 @@
+"""Convolution and dense layers on real activations: a tile of fused multiply-adds in registers.
+
+    y[n, p, q, k] = Σ_rsc x[n, p·sh − top + r·dh, q·sw − left + s·dw, c] · w[k, r, s, c]
+
+A vector holds `lanes` output channels; the activation is broadcast. Dense layers are 1x1 convolutions of
+one pixel. Weights of one bit are stored as floats: their activations are real.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from binas.compile.graph import Node
+from binas.compile.isa import Isa
+from binas.compile.kernels import epilogue, nest
+from binas.compile.kernels import vector as v
+from binas.compile.kernels.frame import Frame, Kernel, Parameter, frame
+from binas.compile.kernels.nest import At, Phase, Tile
+from binas.core.layer import Layer
+
+UNROLL = 4  # channels unrolled instead of looped over
+
+
+def meaning(node: Node, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The sums [N, P, Q, K] in float64, one kernel tap at a time."""
+    assert node.weights is not None  # noqa: S101
+    layer, G = node.layer, node.groups
+    (N, P, Q, K), (top, left, bottom, right) = layer.out_shape, node.padding
+    image = np.pad(x.astype(np.float64), ((0, 0), (top, bottom), (left, right), (0, 0)))
+    per_in, per_out = node.in_shape[3] // G, K // G
+    y = np.zeros((N, P, Q, K))
+    for r in range(node.kernel[0]):
+        for s in range(node.kernel[1]):
+            row, column = r * node.dilation[0], s * node.dilation[1]
+            taps = image[:, row :: node.stride[0], column :: node.stride[1]][:, :P, :Q]
+            for g in range(G):
+                w = node.weights[g * per_out : (g + 1) * per_out, r, s].astype(np.float64)
+                part = taps[..., g * per_in : (g + 1) * per_in] @ w.T
+                y[..., g * per_out : (g + 1) * per_out] += part
+    return y
+
+
+def choose(layer: Layer, isa: Isa) -> Tile:
+    """Accumulators for about half the registers; whole words of bits where bits are written."""
+    limit = isa.registers // 2 + (4 if isa.registers == 16 else 0)
+    V, Q = isa.lanes, nest.as_row(layer).out_shape[2]
+    needed = -(-(layer.out_channels // layer.groups) // V)
+    step = min(needed, 32 // V)
+    pixels = min(max(1, limit // step), Q, 4)
+    vectors = step
+    while vectors + step <= needed and pixels * (vectors + step) <= limit:
+        vectors += step
+    return Tile(min(Q, max(pixels, limit // vectors)), vectors, V)
+
+
+def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
+    """The kernel of a layer."""
+    tile, row = choose(layer, isa), nest.as_row(layer)
+    with frame(symbol, layer, parameters(layer, isa)) as made:
+        nest.emit(made, row, tile, _weights_per_channel(layer), _Fma(made, row, isa))
+    name = f"conv fma {isa.cpu} {tile.pixels}x{tile.channels}"
+    return Kernel(made.function, nest.units(row, tile), name)
+
+
+def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
+    """Weights, then what the epilogue reads."""
+    size = nest.weight_size(nest.as_row(layer), choose(layer, isa), _weights_per_channel(layer))
+    return [Parameter("w", size, "float32"), *epilogue.parameters(layer, isa)]
+
+
+def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
+    """The values of `parameters`: weights as per block [R][S][C][lanes of the block]."""
+    assert node.weights is not None  # noqa: S101
+    layer = node.layer
+    tile, row = choose(layer, isa), nest.as_row(layer)
+    per_group = layer.out_channels // layer.groups
+    parts = []
+    for block in nest.blocks(row, tile, _weights_per_channel(layer)):
+        for index in range(layer.groups * block.count):
+            group, number = divmod(index, block.count)
+            first = group * per_group + block.first + number * tile.channels
+            part = np.zeros((block.vectors * tile.lanes, *node.weights.shape[1:]), np.float32)
+            part[: block.channels] = node.weights[first : first + block.channels]
+            parts.append(part.transpose(1, 2, 3, 0).reshape(-1))
+    return [np.concatenate(parts), *epilogue.arrays(node, isa)]
+
+
+def _weights_per_channel(layer: Layer) -> int:
+    R, S = layer.kernel
+    return R * S * (layer.in_shape[3] // layer.groups)
+
+
+class _Fma:
+    """Accumulators of one tile; satisfies `nest.Micro`."""
+
+    def __init__(self, made: Frame, layer: Layer, isa: Isa) -> None:
+        self.frame, self.layer, self.isa = made, layer, isa
+        self.epilogue = epilogue.Epilogue(made, isa)
+
+    def begin(self, at: At) -> None:
+        V = self.isa.lanes
+        self.sums = [
+            v.Register("float32", V, v.splat(0.0, V, "float32"))
+            for _ in range(at.span.width * at.block.vectors)
+        ]
+
+    def contract(self, at: At, r: Any, in_row: Any, phase: Phase) -> None:
+        """Neighbouring kernel columns are neighbouring channels unless dilated or grouped."""
+        layer = self.layer
+        _, H, W, C = layer.in_shape
+        per_in, lanes = C // layer.groups, at.block.vectors * self.isa.lanes
+        joined = layer.dilation[1] == 1 and layer.groups == 1
+        runs = (
+            [(phase.start, phase.count)]
+            if joined
+            else [(s, 1) for s in range(phase.start, phase.start + phase.count)]
+        )
+        for s, count in runs:
+            weight = at.weight + ((r * layer.kernel[1] + s) * per_in) * lanes
+            line = (at.image * H + in_row) * W + (s * layer.dilation[1] - layer.padding[1])
+            first = [
+                (line + (at.column + pixel) * layer.stride[1]) * C + at.group * per_in
+                for pixel in range(at.span.width)
+            ]
+            n = count * per_in
+            if n <= UNROLL:
+                for k in range(n):
+                    self._step(at, weight, first, k, phase.pixels)
+            else:
+                with v.loop(0, n) as k:
+                    self._step(at, weight, first, k, phase.pixels)
+
+    def _step(self, at: At, weight: Any, first: list[Any], k: Any, pixels: tuple[int, ...]) -> None:
+        V, Q = self.isa.lanes, at.block.vectors
+        rows = [
+            v.Register(
+                "float32", V, v.load(self.frame.parameters["w"], weight + (k * Q + j) * V, V)
+            )
+            for j in range(Q)
+        ]
+        for pixel in pixels:
+            x = v.splat(v.load(self.frame.operands[0], first[pixel] + k), V, "float32")
+            for j, w in enumerate(rows):
+                total = self.sums[pixel * Q + j]
+                total.set(v.fma(w.get(), x, total.get(), V))
+
+    def end_row(self, at: At) -> None:
+        """Nothing to do after a kernel row."""
+
+    def finish(self, at: At) -> None:
+        """Hand each pixel's sums to the epilogue."""
+        _, P, Q, _ = self.layer.out_shape
+        for pixel in range(at.span.width):
+            index = (at.image * P + at.row) * Q + at.column + pixel
+            first = pixel * at.block.vectors
+            sums = [total.get() for total in self.sums[first : first + at.block.vectors]]
+            self.epilogue.emit(index, at.channel, sums, at.block.channels)

@@ -1,0 +1,264 @@
+/* The harness on the device: run, verify step by step, measure. See docs/architecture.md. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "model.h"
+#include "plan.h"
+
+enum { BAD_USE = 2, BAD_KERNEL = 3, MAX_PORTS = 64 };
+
+typedef struct {
+    const char *mode, *weights, *input, *output;
+    long repeats, warmup, threads, core, seed;
+    double min_batch_ns, max_ns;
+} options;
+
+typedef struct {
+    binas_context *context;
+    uint8_t *arena, *in_data, *out_data;
+    size_t in_bytes, out_bytes;
+    const void *inputs[MAX_PORTS];
+    void *outputs[MAX_PORTS];
+} session;
+
+static int refuse(const char *what, const char *which) {
+    fprintf(stderr, "bench: %s%s%s\n", what, which ? ": " : "", which ? which : "");
+    return BAD_USE;
+}
+
+static double now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static long preemptions(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nivcsw;
+}
+
+static void *aligned(size_t bytes) {
+    void *memory = aligned_alloc(BINAS_ALIGN, (bytes + 63) / 64 * 64 + 64);
+    if (!memory) exit(refuse("out of memory", NULL));
+    return memory;
+}
+
+/* Numbers that are sane as floats (-0.5 to 0.5) and mixed as bits, so no kernel meets denormals. */
+static void fill(uint8_t *memory, size_t bytes) {
+    uint32_t state = 1;
+    for (size_t i = 0; i + 4 <= bytes; i += 4) {
+        state = state * 1664525u + 1013904223u;
+        uint32_t word = state >> 9 | 0x3f800000u;
+        float value;
+        memcpy(&value, &word, 4);
+        value -= 1.5f;
+        memcpy(memory + i, &value, 4);
+    }
+}
+
+static int read_whole(const char *path, void *to, size_t bytes) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return refuse("cannot open", path);
+    size_t got = fread(to, 1, bytes, file);
+    int more = fgetc(file) != EOF;
+    fclose(file);
+    return got == bytes && !more ? 0 : refuse("wrong size", path);
+}
+
+static int start(session *s, const options *o) {
+    int file = open(o->weights, O_RDONLY);
+    struct stat info;
+    if (file < 0 || fstat(file, &info) != 0) return refuse("cannot open", o->weights);
+    size_t bytes = (size_t)info.st_size;
+    void *weights = mmap(NULL, bytes ? bytes : 1, PROT_READ, MAP_PRIVATE, file, 0);
+    close(file);
+    if (weights == MAP_FAILED) return refuse("cannot map", o->weights);
+    s->arena = aligned(binas_arena_bytes());
+    fill(s->arena, binas_arena_bytes());
+    s->context = aligned(binas_context_bytes());
+    binas_status status = binas_create(s->context, binas_context_bytes(), s->arena,
+                                       binas_arena_bytes(), weights, bytes, (int)o->threads);
+    if (status == BINAS_WEIGHTS) return refuse("weights of another network, or damaged", o->weights);
+    if (status != BINAS_OK) return refuse("cannot create the context", NULL);
+    if (binas_input_count() > MAX_PORTS || binas_output_count() > MAX_PORTS)
+        return refuse("too many ports", NULL);
+    for (size_t i = 0; i < binas_input_count(); ++i) s->in_bytes += binas_input_bytes(i);
+    for (size_t i = 0; i < binas_output_count(); ++i) s->out_bytes += binas_output_bytes(i);
+    s->in_data = aligned(s->in_bytes);
+    s->out_data = aligned(s->out_bytes);
+    fill(s->in_data, s->in_bytes);
+    size_t in = 0, out = 0;
+    for (size_t i = 0; i < binas_input_count(); in += binas_input_bytes(i++))
+        s->inputs[i] = s->in_data + in;
+    for (size_t i = 0; i < binas_output_count(); out += binas_output_bytes(i++))
+        s->outputs[i] = s->out_data + out;
+    return o->input && strcmp(o->mode, "steps") != 0 ? read_whole(o->input, s->in_data, s->in_bytes)
+                                                     : 0;
+}
+
+static int write_out(FILE *file, const void *data, size_t bytes, const char *path) {
+    return fwrite(data, 1, bytes, file) == bytes ? 0 : refuse("cannot write", path);
+}
+
+static int do_run(session *s, const options *o) {
+    if (binas_run(s->context, s->inputs, s->outputs) != BINAS_OK) return BAD_KERNEL;
+    FILE *file = fopen(o->output, "wb");
+    if (!file) return refuse("cannot write", o->output);
+    int failed = write_out(file, s->out_data, s->out_bytes, o->output);
+    return fclose(file) == 0 ? failed : refuse("cannot write", o->output);
+}
+
+static int do_steps(session *s, const options *o) {
+    const binas_plan *plan = &binas_the_plan;
+    FILE *in = fopen(o->input, "rb"), *out = fopen(o->output, "wb");
+    if (!in) return refuse("cannot open", o->input);
+    if (!out) return refuse("cannot write", o->output);
+    for (size_t i = 0; i < plan->step_count; ++i) {
+        const binas_plan_step *step = &plan->steps[i];
+        for (uint32_t r = 0; r < step->read_count; ++r)
+            if (fread(s->arena + step->reads[r].offset, 1, step->reads[r].bytes, in) !=
+                step->reads[r].bytes)
+                return refuse("too short", o->input);
+        if (binas_step(s->context, i) != BINAS_OK) return BAD_KERNEL;
+        for (uint32_t w = 0; w < step->write_count; ++w)
+            if (write_out(out, s->arena + step->writes[w].offset, step->writes[w].bytes, o->output))
+                return BAD_USE;
+    }
+    fclose(in);
+    return fclose(out) == 0 ? 0 : refuse("cannot write", o->output);
+}
+
+/* One batch of `runs`: of the whole network (step < 0) or of one step. Ends the program on error. */
+static double batch(session *s, long step, long runs) {
+    double begin = now_ns();
+    for (long i = 0; i < runs; ++i) {
+        binas_status status = step < 0 ? binas_run(s->context, s->inputs, s->outputs)
+                                       : binas_step(s->context, (size_t)step);
+        if (status != BINAS_OK) exit(BAD_KERNEL);
+    }
+    return now_ns() - begin;
+}
+
+static void sample(session *s, const options *o, long step) {
+    long runs = 1;
+    double begin = now_ns();
+    while (batch(s, step, runs) < o->min_batch_ns && runs < 100000000) runs *= 2;
+    for (long i = 0; i < o->warmup; ++i) batch(s, step, runs);
+    double *times = aligned(sizeof(double) * (size_t)o->repeats);
+    long *switches = aligned(sizeof(long) * (size_t)o->repeats), count = 0;
+    while (count < o->repeats && (count < 3 || now_ns() - begin < o->max_ns)) {
+        long before = preemptions();
+        times[count] = batch(s, step, runs) / (double)runs;
+        switches[count++] = preemptions() - before;
+    }
+    printf("\"runs_per_batch\":%ld,\"samples_ns\":[", runs);
+    for (long i = 0; i < count; ++i) printf("%s%.3f", i ? "," : "", times[i]);
+    printf("],\"preemptions\":[");
+    for (long i = 0; i < count; ++i) printf("%s%ld", i ? "," : "", switches[i]);
+    printf("]");
+    free(times);
+    free(switches);
+}
+
+static int do_time(session *s, const options *o, double load_ns) {
+    double first = batch(s, -1, 1);
+    printf("{\"load_ns\":%.0f,\"first_ns\":%.0f,\"threads\":%ld,", load_ns, first, o->threads);
+    sample(s, o, -1);
+    printf("}\n");
+    return 0;
+}
+
+static int do_layers(session *s, const options *o) {
+    size_t count = binas_step_count();
+    size_t *order = aligned(sizeof(size_t) * (count + 1));
+    for (size_t i = 0; i < count; ++i) order[i] = i;
+    uint64_t state = (uint64_t)o->seed * 2 + 1;
+    for (size_t i = count; i > 1; --i) { /* Fisher-Yates */
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        size_t j = (size_t)((state >> 33) % i), kept = order[i - 1];
+        order[i - 1] = order[j];
+        order[j] = kept;
+    }
+    printf("{\"threads\":%ld,\"steps\":[", o->threads);
+    for (size_t i = 0; i < count; ++i) {
+        fill(s->arena, binas_arena_bytes());
+        printf("%s{\"index\":%zu,", i ? "," : "", order[i]);
+        sample(s, o, (long)order[i]);
+        printf("}");
+    }
+    printf("]}\n");
+    return 0;
+}
+
+static int parse(options *o, int count, char **words) {
+    if (count < 2) return refuse("usage: bench info|run|steps|time|layers [--option value]...", NULL);
+    o->mode = words[1];
+    for (int i = 2; i + 1 < count; i += 2) {
+        const char *key = words[i], *value = words[i + 1];
+        if (!strcmp(key, "--weights")) o->weights = value;
+        else if (!strcmp(key, "--input")) o->input = value;
+        else if (!strcmp(key, "--output")) o->output = value;
+        else if (!strcmp(key, "--repeats")) o->repeats = atol(value);
+        else if (!strcmp(key, "--warmup")) o->warmup = atol(value);
+        else if (!strcmp(key, "--min-batch-ns")) o->min_batch_ns = atof(value);
+        else if (!strcmp(key, "--max-ns")) o->max_ns = atof(value);
+        else if (!strcmp(key, "--threads")) o->threads = atol(value);
+        else if (!strcmp(key, "--core")) o->core = atol(value);
+        else if (!strcmp(key, "--seed")) o->seed = atol(value);
+        else return refuse("unknown option", key);
+    }
+    if (count % 2) return refuse("an option without a value", words[count - 1]);
+    if (o->repeats < 1 || o->repeats > 1000000 || o->warmup < 0)
+        return refuse("--repeats and --warmup must be positive", NULL);
+    return 0;
+}
+
+static int pin(long core) {
+#ifdef __linux__
+    if (core < 0) return 0;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)core, &set);
+    if (sched_setaffinity(0, sizeof set, &set) != 0) return refuse("cannot pin to that core", NULL);
+#endif
+    return 0;
+}
+
+int main(int count, char **words) {
+    options o = {.repeats = 20, .warmup = 3, .threads = 1, .core = -1, .seed = 0,
+                 .min_batch_ns = 5e6, .max_ns = 60e9};
+    int failed = parse(&o, count, words);
+    if (failed) return failed;
+    if (!strcmp(o.mode, "info")) {
+        printf("{\"abi\":%d,\"steps\":%zu,\"arena_bytes\":%zu,\"weights_bytes\":%zu}\n", BINAS_ABI,
+               binas_step_count(), binas_arena_bytes(), binas_weights_bytes());
+        return 0;
+    }
+    if (!o.weights) return refuse("--weights is missing", NULL);
+    int is_run = !strcmp(o.mode, "run"), is_steps = !strcmp(o.mode, "steps");
+    int is_time = !strcmp(o.mode, "time"), is_layers = !strcmp(o.mode, "layers");
+    if (!is_run && !is_steps && !is_time && !is_layers) return refuse("unknown mode", o.mode);
+    if ((is_run || is_steps) && (!o.input || !o.output))
+        return refuse("--input and --output are needed", NULL);
+    if ((failed = pin(o.core))) return failed;
+    session s = {0};
+    double begin = now_ns();
+    if ((failed = start(&s, &o))) return failed;
+    double load_ns = now_ns() - begin;
+    if (is_run) failed = do_run(&s, &o);
+    else if (is_steps) failed = do_steps(&s, &o);
+    else if (is_time) failed = do_time(&s, &o, load_ns);
+    else failed = do_layers(&s, &o);
+    binas_destroy(s.context);
+    return failed;
+}

@@ -1,0 +1,166 @@
+#include "model.h"
+
+#include <time.h>
+
+#include "plan.h"
+#include "threads.h"
+
+#define ALIVE 0x62696e61u
+
+struct binas_context {
+    uint32_t state;
+    uint8_t *arena;
+    const uint8_t *weights;
+    binas_pool pool;
+};
+
+static const binas_plan *const plan = &binas_the_plan;
+
+static size_t port_bytes(const binas_port *port) {
+    return (size_t)4 * port->batch * port->channels * port->rows * port->columns;
+}
+
+size_t binas_context_bytes(void) { return (sizeof(binas_context) + 63) & ~(size_t)63; }
+size_t binas_arena_bytes(void) { return plan->arena_bytes; }
+size_t binas_weights_bytes(void) { return plan->weights_bytes; }
+size_t binas_input_count(void) { return plan->input_count; }
+size_t binas_output_count(void) { return plan->output_count; }
+size_t binas_step_count(void) { return plan->step_count; }
+
+size_t binas_input_bytes(size_t port) {
+    return port < plan->input_count ? port_bytes(&plan->inputs[port]) : 0;
+}
+
+size_t binas_output_bytes(size_t port) {
+    return port < plan->output_count ? port_bytes(&plan->outputs[port]) : 0;
+}
+
+const char *binas_step_name(size_t step) {
+    return step < plan->step_count ? plan->steps[step].name : NULL;
+}
+
+/* The compiler computes the same sum: of all 64-bit words, and of each times its place. */
+static uint64_t sum_of(const void *data, size_t bytes) {
+    const uint64_t *words = data;
+    uint64_t plain = 0, placed = 0;
+    for (size_t i = 0; i < bytes / 8; ++i) {
+        plain += words[i];
+        placed += words[i] * (uint64_t)(i + 1);
+    }
+    return plain ^ (placed << 1 | placed >> 63);
+}
+
+static int unaligned(const void *pointer) { return ((uintptr_t)pointer & (BINAS_ALIGN - 1)) != 0; }
+
+binas_status binas_create(binas_context *context, size_t context_bytes, void *arena,
+                          size_t arena_bytes, const void *weights, size_t weights_bytes,
+                          int threads) {
+    if (!context || !arena || !weights) return BINAS_NULL;
+    if (unaligned(context) || unaligned(arena) || unaligned(weights)) return BINAS_UNALIGNED;
+    if (context_bytes < sizeof(binas_context) || arena_bytes < plan->arena_bytes) return BINAS_SIZE;
+    if (weights_bytes != plan->weights_bytes) return BINAS_WEIGHTS;
+    if (sum_of(weights, weights_bytes) != plan->weights_sum) return BINAS_WEIGHTS;
+    if (threads < 1 || threads > BINAS_MAX_THREADS) return BINAS_THREADS;
+    context->arena = arena;
+    context->weights = weights;
+    if (binas_pool_start(&context->pool, threads) != 0) return BINAS_THREADS;
+    context->state = ALIVE;
+    return BINAS_OK;
+}
+
+void binas_destroy(binas_context *context) {
+    if (!context || context->state != ALIVE) return;
+    binas_pool_stop(&context->pool);
+    context->state = 0;
+}
+
+/* N C H W outside, N H W C inside; with one channel or one pixel they are the same. */
+static void enter(const binas_port *port, const float *from, float *to) {
+    size_t pixels = (size_t)port->rows * port->columns, channels = port->channels;
+    for (size_t n = 0; n < port->batch; ++n, from += pixels * channels, to += pixels * channels)
+        for (size_t p = 0; p < pixels; ++p)
+            for (size_t c = 0; c < channels; ++c) to[p * channels + c] = from[c * pixels + p];
+}
+
+static void leave(const binas_port *port, const float *from, float *to) {
+    size_t pixels = (size_t)port->rows * port->columns, channels = port->channels;
+    for (size_t n = 0; n < port->batch; ++n, from += pixels * channels, to += pixels * channels)
+        for (size_t c = 0; c < channels; ++c)
+            for (size_t p = 0; p < pixels; ++p) to[c * pixels + p] = from[p * channels + c];
+}
+
+typedef struct {
+    const binas_context *context;
+    const binas_plan_step *step;
+} job;
+
+static int32_t part(void *argument, int32_t begin, int32_t end) {
+    const job *j = argument;
+    return j->step->run(j->context->arena, j->context->weights, begin, end);
+}
+
+static binas_status do_step(binas_context *context, size_t step) {
+    job j = {context, &plan->steps[step]};
+    return binas_pool_run(&context->pool, part, &j, j.step->units) == 0 ? BINAS_OK : BINAS_KERNEL;
+}
+
+binas_status binas_step(binas_context *context, size_t step) {
+    if (!context) return BINAS_NULL;
+    if (context->state != ALIVE) return BINAS_STATE;
+    return step < plan->step_count ? do_step(context, step) : BINAS_RANGE;
+}
+
+static binas_status check(const binas_context *context, const void *const *inputs,
+                          void *const *outputs) {
+    if (!context) return BINAS_NULL;
+    if (context->state != ALIVE) return BINAS_STATE;
+    if ((plan->input_count && !inputs) || (plan->output_count && !outputs)) return BINAS_NULL;
+    for (uint32_t i = 0; i < plan->input_count; ++i)
+        if (!inputs[i]) return BINAS_NULL;
+    for (uint32_t i = 0; i < plan->output_count; ++i)
+        if (!outputs[i]) return BINAS_NULL;
+    return BINAS_OK;
+}
+
+static void enter_all(binas_context *context, const void *const *inputs) {
+    for (uint32_t i = 0; i < plan->input_count; ++i)
+        enter(&plan->inputs[i], inputs[i], (float *)(context->arena + plan->inputs[i].offset));
+}
+
+static void leave_all(binas_context *context, void *const *outputs) {
+    for (uint32_t i = 0; i < plan->output_count; ++i)
+        leave(&plan->outputs[i], (const float *)(context->arena + plan->outputs[i].offset),
+              outputs[i]);
+}
+
+binas_status binas_run(binas_context *context, const void *const *inputs, void *const *outputs) {
+    binas_status status = check(context, inputs, outputs);
+    if (status != BINAS_OK) return status;
+    enter_all(context, inputs);
+    for (uint32_t i = 0; i < plan->step_count; ++i)
+        if ((status = do_step(context, i)) != BINAS_OK) return status;
+    leave_all(context, outputs);
+    return BINAS_OK;
+}
+
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+binas_status binas_profile(binas_context *context, const void *const *inputs,
+                           void *const *outputs, uint64_t *step_ns, size_t count) {
+    binas_status status = check(context, inputs, outputs);
+    if (status != BINAS_OK) return status;
+    if (!step_ns) return BINAS_NULL;
+    if (count < plan->step_count) return BINAS_SIZE;
+    enter_all(context, inputs);
+    for (uint32_t i = 0; i < plan->step_count; ++i) {
+        uint64_t start = now_ns();
+        if ((status = do_step(context, i)) != BINAS_OK) return status;
+        step_ns[i] = now_ns() - start;
+    }
+    leave_all(context, outputs);
+    return BINAS_OK;
+}
