@@ -113,7 +113,7 @@ class Cell(nn.Module):
                 if into != target:
                     continue
                 for place, op in enumerate(self.ops[edge]):
-                    y = self._apply(op, edge, values[source], raw[source], packed.get(source))
+                    y = self._operate(op, edge, values[source], raw[source], packed.get(source))
                     if y is None:
                         continue
                     y = y if gates is None else y * gates[edge, place]
@@ -131,7 +131,7 @@ class Cell(nn.Module):
         bits: Tensor = sign(x)
         return bits if mask is None else bits * mask
 
-    def _apply(
+    def _operate(
         self, op: OpName, edge: int, value: Tensor, raw: Tensor, bits: Tensor | None
     ) -> Tensor | None:
         if op == "none":

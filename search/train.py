@@ -1,0 +1,168 @@
+"""The loop under search and retraining: epochs, log, checkpoints, resuming, NaN.
+
+Everything random comes from one generator per task, whose state is part of the checkpoint: a run
+that is interrupted and resumed gives the same bits as one that is not (on a CPU, one thread).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from binas.core.errors import SearchError
+from binas.search.run import RunFolder
+
+Progress = Callable[[int, int, dict[str, Any]], None]  # epochs done, in all, the last one's log
+
+# A rate this high diverges now and then; the hint says what to do, the checkpoint is still good.
+_NAN_HINT = "lower the learning rate, or start from another --seed; the last good epoch is kept"
+
+
+class Task(Protocol):
+    """Something that is trained by epochs and can be put away between them."""
+
+    epochs: int
+
+    def epoch(self, number: int) -> dict[str, Any]:
+        """Train one epoch and return what to log; `loss` must be among it."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All state."""
+        ...
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up the state of `tensors()`."""
+        ...
+
+
+def fit(
+    task: Task, folder: RunFolder | None = None, progress: Progress | None = None
+) -> list[dict[str, Any]]:
+    """Train to the last epoch, going on where the folder stopped.
+
+    Returns:
+        The log, one entry per epoch.
+
+    Raises:
+        SearchError: The loss or a weight is not finite; the folder keeps the epoch before.
+    """
+    entries: list[dict[str, Any]] = []
+    if folder is not None and (kept := folder.resume()) is not None:
+        task.restore(kept[0])
+        entries = kept[1]
+    for number in range(len(entries), task.epochs):
+        start = time.perf_counter()
+        entry = task.epoch(number)
+        if not math.isfinite(entry["loss"]):
+            raise SearchError(f"the loss is {entry['loss']} in epoch {number}", hint=_NAN_HINT)
+        tensors = task.tensors()
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise SearchError(f"{name} is not finite in epoch {number}", hint=_NAN_HINT)
+        entry = {"epoch": number, "seconds": time.perf_counter() - start, **entry}
+        entries.append(entry)
+        if folder is not None:
+            folder.checkpoint(tensors, entries)
+        if progress is not None:
+            progress(len(entries), task.epochs, entry)
+    return entries
+
+
+def batches(
+    count: int, size: int, generator: torch.Generator, *, drop_last: bool = True
+) -> Iterator[Tensor]:
+    """Indices of shuffled batches; a last short one upsets batch norm and is left out."""
+    order = torch.randperm(count, generator=generator)
+    size = min(size, count)
+    end = count - count % size if drop_last else count
+    for first in range(0, end, size):
+        yield order[first : first + size]
+
+
+def cosine_rate(step: int, steps: int, peak: float, warmup: float = 0.1) -> float:
+    """Learning rate: linear over the first share `warmup` of the steps, times a cosine to 0."""
+    rise = min(1.0, (step + 1) / max(1.0, warmup * steps))
+    return peak * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """The learning rate of all parameters."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """Adam's state as named tensors; its rate comes from the schedule and is not state."""
+    state: dict[int, dict[str, Tensor]] = optimiser.state_dict()["state"]
+    return {
+        f"{prefix}.{index}.{key}": value
+        for index, values in state.items()
+        for key, value in values.items()
+    }
+
+
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor], prefix: str
+) -> None:
+    """The inverse of `optimiser_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(prefix + "."):
+            index, key = name.removeprefix(prefix + ".").split(".")
+            state.setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict(
+        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+    )
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names with `prefix.` in front."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names start with `prefix.`, without it."""
+    start = prefix + "."
+    return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+
+
+def calibrate(net: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor, size: int) -> None:
+    """Set batch norm statistics to the plain average over `x`, in batches of `size`.
+
+    Statistics gathered while weights moved belong to no network; after a 1-bit search they are
+    far off. Leaves the net in evaluation.
+    """
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    moments = [norm.momentum for norm in norms]
+    net.train()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    with torch.no_grad():
+        for first in range(0, max(1, len(x) - size + 1), size):
+            forward(x[first : first + size])
+    for norm, moment in zip(norms, moments, strict=True):
+        norm.momentum = moment
+    net.eval()
+
+
+def accuracy(forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, size: int = 250) -> float:
+    """Share of images whose largest logit is their class."""
+    right = 0
+    with torch.no_grad():
+        for first in range(0, len(x), size):
+            found = forward(x[first : first + size]).argmax(dim=1)
+            right += int((found == y[first : first + size]).sum())
+    return right / len(x)
+
+
+def cross_entropy(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean cross entropy with label smoothing."""
+    return functional.cross_entropy(logits, y, label_smoothing=smoothing)
