@@ -1,0 +1,91 @@
+"""Stages that are done once: a folder per stage, named by a digest of everything that went in.
+
+A stage whose folder holds `done.json` is not done again. One without was interrupted: its work is
+called on the same folder and may go on with what it finds there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from binas.core import record
+
+ROOT = Path(__file__).resolve().parents[2]  # the checkout: examples are not part of the package
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a finished stage leaves beside its results.
+
+    Attributes:
+        stage: Its name.
+        inputs: Digest of what went in.
+        seconds: How long it took, interruptions not counted.
+        summary: One sentence of what came out.
+    """
+
+    SCHEMA: ClassVar[str] = "binas.demo-stage/1"
+
+    stage: str
+    inputs: str
+    seconds: float
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage with the folder that its inputs give it."""
+
+    name: str
+    folder: Path
+    digest: str
+
+    @property
+    def done(self) -> Done | None:
+        """What is known of it if it is finished."""
+        path = self.folder / "done.json"
+        return record.load(Done, path) if path.exists() else None
+
+    def finish(self, summary: str, began_s: float) -> Done:
+        """Mark it as finished; `began_s` is of `time.monotonic`."""
+        done = Done(
+            stage=self.name,
+            inputs=self.digest,
+            seconds=round(time.monotonic() - began_s, 1),
+            summary=summary,
+        )
+        record.save(done, self.folder / "done.json")
+        return done
+
+
+def stage(root: Path, name: str, inputs: Mapping[str, Any], *rooms: str) -> Stage:
+    """The stage of that name with these inputs.
+
+    Args:
+        root: Folder of all stages.
+        name: Of the stage.
+        inputs: Everything that decides what comes out, as JSON values.
+        rooms: Folders of the checkout whose code makes the result: another version of it is another
+            input.
+    """
+    facts = {"stage": name, "inputs": inputs, "code": {room: code_digest(room) for room in rooms}}
+    digest = record.digest_bytes(json.dumps(facts, sort_keys=True, default=str).encode())
+    return Stage(name, root / f"{name}-{digest}", digest)
+
+
+def code_digest(room: str) -> str:
+    """Digest of the source files of one folder, C and templates included."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / room).rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+Tick = Callable[[int, int], None]  # (steps done, steps in all)

@@ -1,0 +1,159 @@
+"""The drawings of a demo's report, each from the record alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from binas.runtime import drawing, html, plots
+from binas.search.genotype import Genotype
+from binas.search.space import OpName
+from examples.demo.summary import Course, Demo, Stair
+
+BASELINE, AWARE, TWIN, BITS = 0, 1, 2, 3  # hues, the same all over the page
+LABELS = ("baseline", "latency-aware", "real-valued twin")
+
+
+def panel(
+    demo: Demo,
+    field: Literal["accuracy", "expected_us", "entropy"],
+    y_label: str,
+    title: str,
+    caption: str,
+) -> html.Figure:
+    """One quantity of both searches over their epochs."""
+    latency, share = field == "expected_us", field == "accuracy"
+    curves = []
+    for hue, label, course in _courses(demo):
+        known = [(e.epoch, y) for e in course.epochs if (y := getattr(e, field)) is not None]
+        xs, ys = [x for x, _ in known], [y for _, y in known]
+        curves.append(plots.Line(label=label, x=xs, y=ys, hue=hue))
+    svg = plots.lines(
+        curves,
+        x_label="epoch",
+        y_label=y_label,
+        targets=[_target(demo)] if latency else (),
+        percent=share,
+        from_zero=not share,
+        narrow=True,
+    )
+    return html.Figure(title=title, caption=caption, svg=svg)
+
+
+def networks_plane(demo: Demo) -> str:
+    """The retrained networks: measured latency, held-out accuracy."""
+    nets = (demo.baseline, demo.latency_aware, demo.parent)
+    points = [
+        plots.Point(
+            label=label, latency_us=net.measured_us, accuracy=net.accuracy, hue=hue, bold=True
+        )
+        for hue, (label, net) in enumerate(zip(LABELS, nets, strict=True))
+    ]
+    return plots.plane(points, targets_us=[_target(demo)], x_label="measured latency, µs")
+
+
+def samples_plane(demo: Demo) -> str:
+    """The networks drawn when deriving: predicted latency, accuracy with shared weights."""
+    points = [
+        plots.Point(
+            label="chosen" if sample.chosen else "",
+            latency_us=sample.predicted_us,
+            accuracy=sample.accuracy,
+            hue=hue,
+            bold=sample.chosen,
+        )
+        for hue, _, course in _courses(demo)
+        for sample in course.samples
+    ]
+    return plots.plane(points, targets_us=[_target(demo)], x_label="predicted latency, µs")
+
+
+def staircase(stairs: Sequence[Stair]) -> str:
+    """Measured latency of one convolution over its width, beside its multiply-accumulates."""
+    scale = stairs[-1].measured_us / stairs[-1].macs
+    channels = [stair.channels for stair in stairs]
+    measured = plots.Line(
+        label="measured, p10 to p90",
+        x=channels,
+        y=[stair.measured_us for stair in stairs],
+        low=[stair.p10_us for stair in stairs],
+        high=[stair.p90_us for stair in stairs],
+        hue=BITS,
+    )
+    counted = plots.Line(
+        label="in proportion to MACs",
+        x=channels,
+        y=[stair.macs * scale for stair in stairs],
+        hue=BASELINE,
+        dashed=True,
+    )
+    return plots.lines(
+        [measured, counted],
+        x_label="channels in and out of a binary 3x3 convolution",
+        y_label="µs",
+        from_zero=True,
+    )
+
+
+def _target(demo: Demo) -> tuple[str, float]:
+    return f"asked for {demo.target_us:.0f} µs", demo.target_us
+
+
+def _courses(demo: Demo) -> tuple[tuple[int, str, Course], ...]:
+    searches = demo.searches
+    return (
+        (BASELINE, "without latency", searches["baseline"]),
+        (AWARE, "with latency", searches["latency_aware"]),
+    )
+
+
+def blocks(genotype: Genotype) -> list[drawing.Block]:
+    """A network of a BARS space as rows of a drawing."""
+    space, last = genotype.space, genotype.space.stages - 1
+
+    def row(name: str, stage: int, width: int, ops: tuple[OpName, ...]) -> drawing.Block:
+        rows, columns = space.size(stage)
+        return drawing.Block(
+            name=name,
+            channels=space.nodes * space.node_channels(stage, width),
+            rows=rows,
+            columns=columns,
+            kind="binary",
+            edges=tuple(
+                drawing.Edge(
+                    source=source, target=target, op=op, kind="binary" if op == "b3" else "plain"
+                )
+                for (source, target), op in zip(space.edges, ops, strict=True)
+                if op != "none"
+            ),
+        )
+
+    stem = space.nodes * space.node_channels(0, genotype.widths[0])
+    rows, columns = space.size(0)
+    chain = [
+        drawing.Block(
+            name=f"stem, stride {space.stem_stride}",
+            channels=stem,
+            rows=rows,
+            columns=columns,
+            kind="float",
+            note="real 3x3, real 1x1",
+        )
+    ]
+    for stage, (width, cells) in enumerate(zip(genotype.widths, genotype.normal, strict=True)):
+        for place, ops in enumerate(cells):
+            chain.append(row(f"stage {stage + 1}, cell {place + 1}", stage, width, ops))
+        if stage < last:
+            ops = genotype.reduction[stage]
+            chain.append(row(f"reduction {stage + 1}", stage + 1, genotype.widths[stage + 1], ops))
+    chain.append(
+        drawing.Block(
+            name="classifier",
+            channels=space.classes,
+            rows=1,
+            columns=1,
+            kind="float",
+            note="mean, real dense",
+        )
+    )
+    return chain
