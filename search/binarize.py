@@ -119,7 +119,7 @@ XNOR = Binarizer(clipped_sign, ChannelScale())
 def _through(function: type[torch.autograd.Function], x: Tensor, *args: Any) -> Tensor:
     if not x.is_floating_point():
         raise TypeError(f"binarising needs a floating point tensor, got {x.dtype}")
-    result: Tensor = function.apply(x, *args)  # type: ignore[no-untyped-call]
+    result: Tensor = function.apply(x, *args)
     return result
 
 

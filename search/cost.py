@@ -144,10 +144,10 @@ class Lut:
     def expected_ns(self, p: Choice) -> Tensor:
         """E[T] of independent choices with probabilities p; differentiable, float64 ns.
 
-        T = T_stem + Σ_s Σ_j ( q_{s,j+1} T_inner(s,j) + p_{s,j} T_last(s,j) ) + Σ_s T_red(s) + T_head
+        T = T_stem + Σ_s Σ_j (q_{s,j+1} T_inner(s,j) + p_{s,j} T_last(s,j)) + Σ_s T_red(s) + T_head
         with q_{s,j} = Σ_{j' >= j} p_{s,j'} the probability that cell j is kept.
-        Source: ours; ProxylessNAS (Cai et al., 2019, arXiv:1812.00332, eq. 2) extended to BARS' depth
-        and width, TF-NAS (Hu et al., 2020, arXiv:2008.05314) for the sink.
+        Source: ours; ProxylessNAS (Cai et al., 2019, arXiv:1812.00332, eq. 2) extended to BARS'
+        depth and width, TF-NAS (Hu et al., 2020, arXiv:2008.05314) for the sink.
         """
         space = self.menu.space
         depth, width = [d.double() for d in p.depth], [w.double() for w in p.width]

@@ -1,7 +1,7 @@
 """A trained network as an ONNX file of the contract, written node by node.
 
-No tracing: every module knows its own nodes (`search/ops.py`), so what is written is what was meant,
-in milliseconds, and batch norm is folded in float64.
+No tracing: every module knows its own nodes (`search/ops.py`), so what is written is what was
+meant, in milliseconds, and batch norm is folded in float64.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from binas.search.genotype import Genotype
 
 if TYPE_CHECKING:
     import onnx
+
     from binas.compile.model import ModelWriter
 
 

@@ -200,9 +200,9 @@ class Halve(nn.Module):
 
 def affine(norm: nn.BatchNorm2d) -> tuple[Doubles, Doubles]:
     """a, b [C] float64 with norm(x) = a·x + b in evaluation."""
-    assert norm.running_var is not None and norm.running_mean is not None
-    a = 1 / np.sqrt(norm.running_var.double().numpy() + norm.eps)
-    b = -a * norm.running_mean.double().numpy()
+    mean, variance = _statistics(norm)
+    a = 1 / np.sqrt(variance.double().numpy() + norm.eps)
+    b = -a * mean.double().numpy()
     if norm.affine:
         gamma = norm.weight.detach().double().numpy()
         a, b = gamma * a, gamma * b + norm.bias.detach().double().numpy()
@@ -211,11 +211,19 @@ def affine(norm: nn.BatchNorm2d) -> tuple[Doubles, Doubles]:
 
 def write_norm(writer: ModelWriter, norm: nn.BatchNorm2d, x: str, name: str) -> str:
     """A BatchNormalization node with the module's statistics."""
-    assert norm.running_var is not None and norm.running_mean is not None
+    mean, variance = _statistics(norm)
     channels = norm.num_features
     gamma = norm.weight.detach().numpy() if norm.affine else np.ones(channels, np.float32)
     beta = norm.bias.detach().numpy() if norm.affine else np.zeros(channels, np.float32)
-    values = (gamma, beta, norm.running_mean.numpy(), norm.running_var.numpy())
+    values = (gamma, beta, mean.numpy(), variance.numpy())
     names = ("gamma", "beta", "mean", "variance")
     constants = [writer.constant(v, f"{name}.{n}") for v, n in zip(values, names, strict=True)]
     return writer.node("BatchNormalization", [x, *constants], name=name, epsilon=norm.eps)
+
+
+def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Mean and variance per channel."""
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ValueError("a batch norm without running statistics")
+    return mean, variance

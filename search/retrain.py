@@ -62,6 +62,8 @@ class Trained:
 
     Attributes:
         genotype: What was trained.
+        data: Name of the data set.
+        labels: A name per class.
         real: Whether it is the real-valued twin.
         seed: Of initial weights and order of images.
         accuracy: On the held-out images.
@@ -72,6 +74,8 @@ class Trained:
     SCHEMA: ClassVar[str] = "binas.trained/1"
 
     genotype: Genotype
+    data: str
+    labels: tuple[str, ...]
     real: bool
     seed: int
     accuracy: float
@@ -106,7 +110,7 @@ class Training:
             logits, y = self.net(self.x[picked]), self.y[picked]
             loss = cross_entropy(logits, y, settings.smoothing)
             self.optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self.optimiser.step()
             total += loss.item() * len(picked)
             right += int((logits.argmax(dim=1) == y).sum())
@@ -158,6 +162,8 @@ def retrain(
     calibrate(net, net, task.x, CALIBRATION_BATCH)
     trained = Trained(
         genotype=genotype,
+        data=data.name,
+        labels=data.labels,
         real=real,
         seed=seed,
         accuracy=accuracy(net, torch.from_numpy(data.x_test), torch.from_numpy(data.y_test)),

@@ -31,8 +31,8 @@ from binas.search.space import OpName, Space
 if TYPE_CHECKING:
     from binas.compile.model import ModelWriter
 
-# All three binarisers of `binarize.py` train to within a point of each other on digits; this one has
-# a scale per channel, which costs nothing in a fused epilogue.
+# The binarisers of `binarize.py` train to within about a point of each other on digits; this one
+# has a scale per channel, which costs nothing in a fused epilogue.
 BINARIZER = BI_REAL
 
 
@@ -91,9 +91,7 @@ class Cell(nn.Module):
             if "pool" in present:
                 self.pools[str(edge)] = Pool(width, stride=step)
 
-    def forward(
-        self, x: Tensor, gates: Tensor | None = None, masks: Masks | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, gates: Tensor | None = None, masks: Masks | None = None) -> Tensor:
         """[N, C, H, W] → [N, K, P, Q].
 
         Args:
@@ -106,9 +104,11 @@ class Cell(nn.Module):
         values = [functional.relu(self.process(bits))]
         raw = [self.halve(values[0]) if self.stride == 2 else values[0]]  # in a node's shape
         packed: dict[int, Tensor] = {}
-        for source, sign in self.signs.items():
-            if source == "0":
-                packed[0] = self._binarize(sign, values[0], None if masks is None else masks.processed)
+        for read, sign in self.signs.items():
+            if read == "0":
+                packed[0] = self._binarize(
+                    sign, values[0], None if masks is None else masks.processed
+                )
         for target in range(1, self.nodes + 1):
             total: Tensor | None = None
             for edge, (source, into) in enumerate(self.edges):
@@ -120,7 +120,8 @@ class Cell(nn.Module):
                         continue
                     y = y if gates is None else y * gates[edge, place]
                     total = y if total is None else total + y
-            assert total is not None, "a node without input: Genotype refuses it"
+            if total is None:
+                raise ValueError("a node without input; Genotype refuses such cells")
             values.append(total)
             raw.append(total)
             if str(target) in self.signs:
@@ -192,18 +193,18 @@ class Stem(nn.Module):
         """The second convolution is BARS' extra stem."""
         super().__init__()
         self.first = NormConv(space.input_shape[0], channels, 3, space.stem_stride)
-        self.extra = NormConv(channels, nodes_channels(space, channels), 1)
+        self.second = NormConv(channels, nodes_channels(space, channels), 1)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """[N, C, H, W] images → [N, nodes·C, P, Q]; the mask is on the middle channels."""
         y = functional.relu(self.first(x))
-        z: Tensor = self.extra(y if mask is None else y * mask)
+        z: Tensor = self.second(y if mask is None else y * mask)
         return z
 
     def write(self, writer: ModelWriter, x: str, name: str) -> str:
         """Conv, Relu, Conv."""
         y = writer.node("Relu", [self.first.write(writer, x, f"{name}/first")], name=f"{name}/relu")
-        return self.extra.write(writer, y, f"{name}/extra")
+        return self.second.write(writer, y, f"{name}/second")
 
 
 class Head(nn.Module):

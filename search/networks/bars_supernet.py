@@ -92,7 +92,7 @@ def sample(choice: Choice, temperature: float, generator: torch.Generator) -> Ch
     """Weights for one step: softmax for depth, Gumbel-softmax for widths and operations.
 
     Gumbel-softmax: softmax((logits + g) / tau), g = -log(-log(U)).
-    Source: Jang et al., 2017, arXiv:1611.01144, eq. 2; which part uses which: BARS' code, `use_prob`.
+    Source: Jang et al., 2017, arXiv:1611.01144, eq. 2; which part uses which: BARS' code.
     """
 
     def gumbel(values: Tensor) -> Tensor:

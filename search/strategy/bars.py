@@ -13,14 +13,13 @@ cheaper than the expectation. The held-out images are never touched.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from binas.core.errors import SearchError, UsageError
-from binas.search.cost import Form, Lut, penalised
+from binas.core.errors import UsageError
+from binas.search.cost import Lut, penalised
 from binas.search.data import Dataset
 from binas.search.genotype import Genotype
 from binas.search.networks.bars_supernet import Choice, Supernet, logits, one_hot, sample
@@ -28,6 +27,7 @@ from binas.search.retrain import CALIBRATION_BATCH, must_fit
 from binas.search.run import RunFolder
 from binas.search.space import Space
 from binas.search.strategy import derive
+from binas.search.strategy.settings import BarsSettings, Candidate, Found
 from binas.search.train import (
     Progress,
     accuracy,
@@ -44,95 +44,6 @@ from binas.search.train import (
 )
 
 BETAS = (0.5, 0.999)  # of the architecture's Adam, as in BARS' code
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BarsSettings:
-    """How to search.
-
-    Attributes:
-        epochs: Passes over the weight half of the training images.
-        warmup_epochs: First epochs, in which the architecture stays uniform.
-        batch: Images per step.
-        weight_rate: Peak of the weights' learning rate (Adam, cosine).
-        architecture_rate: The architecture's learning rate (Adam).
-        first_temperature: Of the Gumbel-softmax, falling exponentially after the warm-up ...
-        last_temperature: ... to this.
-        entropy: Weight of the entropy term at the end, rising linearly from 0.
-        form: Of the cost term.
-        strength: λ of the cost term at the end, rising with the root of the progress.
-        samples: Networks evaluated at the end.
-    """
-
-    epochs: int = 20
-    warmup_epochs: int = 5
-    batch: int = 64
-    weight_rate: float = 5e-3
-    architecture_rate: float = 3e-2
-    first_temperature: float = 3.0
-    last_temperature: float = 0.5
-    entropy: float = 0.02
-    form: Form = "hinge"
-    strength: float = 1.0
-    samples: int = 8
-
-    def __post_init__(self) -> None:
-        """Refuse settings that cannot search."""
-        if not 0 <= self.warmup_epochs < self.epochs:
-            raise UsageError(
-                f"warmup_epochs is {self.warmup_epochs}, expected 0 to {self.epochs - 1}",
-                hint="search for more epochs or warm up for fewer",
-            )
-        if min(self.batch, self.samples) < 1 or min(self.weight_rate, self.architecture_rate) <= 0:
-            raise UsageError(
-                "batch, samples and rates must be above 0", hint="see binas-search run --help"
-            )
-        if not 0 < self.last_temperature <= self.first_temperature:
-            raise UsageError(
-                f"temperatures fall from {self.first_temperature} to {self.last_temperature}, "
-                "expected a fall to a value above 0",
-                hint="see binas-search run --help",
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A sampled network, with the shared weights.
-
-    Attributes:
-        genotype: What was sampled.
-        accuracy: On the architecture half of the training images, batch norm recalibrated.
-        predicted_ns: By the table; None without one.
-    """
-
-    genotype: Genotype
-    accuracy: float
-    predicted_ns: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What a search gave.
-
-    Attributes:
-        genotype: The most accurate candidate.
-        seed: Of everything that was drawn.
-        budget_ns: What was asked for; None without a latency term.
-        predicted_ns: Of the genotype, by the table; None without one.
-        expected_ns: Of the final distribution; None without a table.
-        candidates: All that were evaluated, best first.
-        seconds: Of training the supernet.
-    """
-
-    SCHEMA: ClassVar[str] = "binas.found/1"
-
-    genotype: Genotype
-    seed: int
-    budget_ns: float | None
-    predicted_ns: float | None
-    expected_ns: float | None
-    candidates: tuple[Candidate, ...]
-    seconds: float
 
 
 class Search:
@@ -152,7 +63,12 @@ class Search:
         must_fit(space, data)
         if budget_ns is not None and lut is None:
             raise UsageError("a budget needs a latency table", hint="give --table")
-        self.settings, self.epochs, self.lut, self.budget_ns = settings, settings.epochs, lut, budget_ns
+        self.settings, self.epochs, self.lut, self.budget_ns = (
+            settings,
+            settings.epochs,
+            lut,
+            budget_ns,
+        )
         self.generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -202,14 +118,14 @@ class Search:
     def _weight_step(
         self, x: Tensor, y: Tensor, temperature: float, *, uniform: bool
     ) -> tuple[float, float]:
-        """min_w CE(f(x; w, sample)): all operations take part, or pools would starve convolutions."""
+        """min_w CE(f(x; w, sample)); with one sampled operation per edge pools would win."""
         found = self.logits.tensors()
         start = [torch.zeros_like(v) if uniform else v.detach() for v in found]
         chosen = sample(self.logits.with_tensors(start), temperature, self.generator)
         out = self.net(x, chosen)
         loss = cross_entropy(out, y)
         self.weights.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.weights.step()
         return loss.item(), float((out.argmax(dim=1) == y).sum())
 
@@ -307,9 +223,7 @@ def search(
     Raises:
         SearchError: No sampled network is within the budget, or the training diverged.
     """
-    task = Search(
-        space, data, settings or BarsSettings(), seed, lut=lut, budget_ns=budget_ns
-    )
+    task = Search(space, data, settings or BarsSettings(), seed, lut=lut, budget_ns=budget_ns)
     log = fit(task, folder, progress)
     with torch.no_grad():
         p = task.logits.probabilities()
@@ -325,8 +239,6 @@ def search(
             for genotype in drawn
         ]
         expected_ns = None if lut is None else float(lut.expected_ns(p))
-    if not found:
-        raise SearchError("no network was derived", hint="search with more --samples")
     found.sort(key=lambda candidate: (-candidate.accuracy, candidate.predicted_ns or 0.0))
     return Found(
         genotype=found[0].genotype,

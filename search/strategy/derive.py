@@ -72,15 +72,15 @@ def most_probable(space: Space, p: Choice) -> Genotype:
 
 def draw(space: Space, p: Choice, generator: torch.Generator) -> Genotype:
     """One sample; cells with a node without input are never drawn."""
-    return _pick(
-        space, p, lambda weights: int(torch.multinomial(weights, 1, generator=generator))
-    )
+    return _pick(space, p, lambda weights: int(torch.multinomial(weights, 1, generator=generator)))
 
 
 def uniform(space: Space, generator: torch.Generator) -> Genotype:
     """One network of the space, every choice alike."""
     flat = [torch.ones(len(space.depths)), torch.ones(len(space.widths))]
-    cells = [torch.ones(len(space.edges), len(ops)) for ops in (space.normal_ops, space.reduction_ops)]
+    cells = [
+        torch.ones(len(space.edges), len(ops)) for ops in (space.normal_ops, space.reduction_ops)
+    ]
     p = Choice(
         (flat[0],) * space.stages,
         (flat[1],) * space.stages,
