@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _UNITS_NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
 
-class Duration(click.ParamType[int]):
+class Duration(click.ParamType):  # type: ignore[type-arg]
     """A time with its unit, such as 5ms; gives nanoseconds. A bare number is refused."""
 
     name = "duration"
@@ -182,6 +182,7 @@ def bench(
     from binas.runtime import benched, timeline  # noqa: PLC0415
     from binas.runtime.artifact import load  # noqa: PLC0415
     from binas.runtime.measure import Plan  # noqa: PLC0415
+    from binas.runtime.replay import null_link  # noqa: PLC0415
     from binas.runtime.session import Session, must_fit  # noqa: PLC0415
 
     plan = Plan(repeats=repeats, warmup=warmup, min_batch_ns=min_time, max_ns=max_time)
@@ -189,7 +190,9 @@ def bench(
     must_fit(artifact, device)
     if emulate:
         raise _no_latency(artifact)
-    with connect(device) as link, Session(artifact, link, threads=threads) as session:
+    invented = device.link.kind == "null"
+    link = null_link(device, artifact.manifest.steps) if invented else connect(device)
+    with link, Session(artifact, link, threads=threads) as session:
         timing = session.timing(plan)
         wanted = layers or csv_file is not None or timeline_file is not None
         results = session.layers(plan, seed=seed) if wanted else []

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 from binas.core.layer import Layer
 from binas.devices.device import Device
+from binas.devices.link import Link
 from binas.devices.null import FIXED_NS, NullLink, invented_ns
+from binas.runtime.artifact import Step
 from binas.runtime.measure import Facts, Measurement, Plan, Result, measured
 from binas.runtime.session import INVENTED
 from binas.runtime.table import LatencyTable
@@ -48,6 +50,6 @@ def invented_fixed() -> Measurement:
     return invented(FIXED_NS)
 
 
-def null_link(device: Device, layers: Sequence[Layer]) -> NullLink:
-    """A link whose harness takes an invented time for each of these layers."""
-    return NullLink(device, [invented_ns(layer) for layer in layers])
+def null_link(device: Device, steps: Sequence[Step]) -> Link:
+    """A link whose harness takes an invented time for each of these steps."""
+    return NullLink(device, [invented_ns(step.layer) for step in steps])

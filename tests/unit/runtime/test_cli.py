@@ -1,0 +1,186 @@
+"""binas-run, binas-bench and binas-table show, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from binas.core import record
+from binas.core.layer import Layer
+from binas.devices.emulator import has_qemu
+from binas.runtime.artifact import Artifact
+from binas.runtime.cli import bench, run, table_show
+from binas.runtime.measure import Failure
+from binas.runtime.replay import invented, invented_fixed
+from binas.runtime.table import Entry, LatencyTable
+
+FAST = ["--repeats", "2", "--warmup", "0", "--min-time", "1us"]
+
+
+@pytest.fixture(autouse=True)
+def no_user_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BINAS_DEVICES", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def x_file(tmp_path: Path, x: np.ndarray) -> str:
+    np.save(tmp_path / "x.npy", x)
+    return str(tmp_path / "x.npy")
+
+
+def call(command: Any, *arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_an_answer_goes_to_a_file(net: Artifact, x_file: str, tmp_path: Path) -> None:
+    y = tmp_path / "y.npy"
+    done = call(run, net.path, "--device", "host", "--input", x_file, "-o", y)
+    assert done.exit_code == 0 and done.stdout == ""
+    assert np.load(y).tolist() == [[4.0, -2.0, -1.0, 0.0]]
+
+
+def test_without_a_file_the_answer_is_summed_up(net: Artifact, x_file: str) -> None:
+    done = call(run, net.path, "--device", "host", "--input", f"x={x_file}")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[:2] == ["y  1x4  from -2.0 to 4.0", f"  {'0':>12}  4.0"]
+
+
+def test_run_json_is_one_object(net: Artifact, x_file: str) -> None:
+    done = call(run, net.path, "--device", "host", "--input", x_file, "--verify", "--json")
+    found = json.loads(done.stdout)
+    assert found["schema"] == "binas.run/1" and found["verify"]["binary_layers_exact"] is True
+    assert found["outputs"][0]["top"][0] == {"index": 0, "label": "0", "value": 4.0}
+
+
+def test_verification_needs_no_input(net: Artifact) -> None:
+    done = call(run, net.path, "--device", "host", "--verify")
+    assert done.exit_code == 0 and "verified 4 tensors: binary layers exact" in done.stdout
+
+
+def test_a_board_is_verified_without_a_board(arm_net: Artifact, no_qemu: None) -> None:
+    done = call(run, arm_net.path, "--device", "rpi4", "--emulate", "--verify")
+    assert done.exit_code == 0, done.output
+
+
+@pytest.fixture
+def no_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("binas.runtime.answers.has_qemu", lambda arch: False)
+    assert has_qemu("x86_64") is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        ([], 2, "nothing to do"),
+        (["--input", "no.npy"], 2, "no such file: no.npy"),
+        (["--input", "z=no.npy"], 2, "the model has no input 'z'"),
+    ],
+)
+def test_run_refuses_in_one_sentence_with_a_way_out(
+    net: Artifact, arguments: list[str], status: int, says: str
+) -> None:
+    done = call(run, net.path, "--device", "host", *arguments)
+    assert done.exit_code == status
+    assert done.stderr.startswith("Error: ") and says in done.stderr and "Hint: " in done.stderr
+    assert done.stdout == ""
+
+
+def test_nan_input_is_refused_and_leaves_no_file(net: Artifact, tmp_path: Path) -> None:
+    np.save(tmp_path / "nan.npy", np.full((1, 4), np.nan, np.float32))
+    y = tmp_path / "y.npy"
+    done = call(run, net.path, "--device", "host", "--input", tmp_path / "nan.npy", "-o", y)
+    assert done.exit_code == 2 and "NaN" in done.stderr and not y.exists()
+
+
+def test_an_input_that_is_no_npy_file_is_refused(net: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_text("hello")
+    done = call(run, net.path, "--device", "host", "--input", tmp_path / "x.npy")
+    assert done.exit_code == 2 and "is no .npy file" in done.stderr
+
+
+def test_a_misspelt_device_is_found_out_before_anything_runs(net: Artifact) -> None:
+    done = call(run, net.path, "--device", "hots", "--verify")
+    assert done.exit_code == 2 and "did you mean host?" in done.stderr
+
+
+def test_an_artifact_of_another_architecture_is_refused(arm_net: Artifact) -> None:
+    for command, more in ((run, ["--verify"]), (bench, [])):
+        done = call(command, arm_net.path, "--device", "rpi4-32", *more)
+        assert done.exit_code == 2 and "is for aarch64" in done.stderr
+
+
+def test_a_board_without_a_route_says_how_to_add_one(arm_net: Artifact) -> None:
+    done = call(bench, arm_net.path, "--device", "rpi4")
+    assert done.exit_code == 5 and "devices.toml" in done.stderr and "--emulate" in done.stderr
+
+
+def test_a_bench_quotes_the_median_and_keeps_the_samples(net: Artifact, tmp_path: Path) -> None:
+    done = call(bench, net.path, "--device", "host", "--layers", "--json", *FAST)
+    found = json.loads(done.stdout)
+    assert found["schema"] == "binas.bench/1"
+    assert found["steady"]["median_ns"] == 300.5
+    assert found["steady"]["samples_ns"] == [300.0, 301.0]
+    assert [layer["step"] for layer in found["layers"]] == ["scale", "shift"]
+
+
+def test_a_bench_for_people_adds_up(net: Artifact, tmp_path: Path) -> None:
+    csv, trace = tmp_path / "t.csv", tmp_path / "t.trace"
+    done = call(bench, net.path, "--device", "host", *FAST, "--csv", csv, "--timeline", trace)
+    assert "steady" in done.stdout and "total" in done.stdout
+    assert csv.read_text().startswith("step,layer,kernel,median_ns")
+    assert json.loads(trace.read_text())["traceEvents"]
+
+
+def test_emulation_gives_counts_and_no_latency(arm_net: Artifact) -> None:
+    done = call(bench, arm_net.path, "--device", "rpi4", "--emulate")
+    assert done.exit_code == 6 and done.stdout == ""
+    assert "emulation gives no latency; instruction counts: " in done.stderr
+
+
+def test_times_take_units_and_nothing_else(net: Artifact) -> None:
+    for wrong in ("5", "5 minutes", "-5ms"):
+        done = call(bench, net.path, "--device", "host", f"--min-time={wrong}")
+        assert done.exit_code == 2 and "write a number and its unit" in done.stderr
+
+
+def test_strict_turns_doubts_into_a_failure(make_net: Callable[..., Artifact]) -> None:
+    net = make_net("aarch64")
+    done = call(bench, net.path, "--device", "null", "--layers", "--strict", *FAST)
+    assert done.exit_code == 6 and "Doubt: invented by a null device" in done.stderr
+    assert "shift" in done.stdout
+
+
+def test_a_table_shows_failures_and_says_that_it_has_no_fit(tmp_path: Path) -> None:
+    layers = [Layer(op="conv", in_shape=(1, 8, 8, 3), out_channels=k) for k in (8, 16)]
+    table = LatencyTable(
+        device="null",
+        cpu="generic",
+        arch="aarch64",
+        kernel_version="k1",
+        threads=1,
+        entries=(
+            Entry(layer=layers[0], result=invented(5e3)),
+            Entry(layer=layers[1], result=Failure(kind="compile", message="no such kernel")),
+        ),
+        fixed=invented_fixed(),
+    )
+    record.save(table, tmp_path / "t.json")
+    done = call(table_show, tmp_path / "t.json")
+    assert done.exit_code == 0
+    for words in ("1 layers, 1 failures", "5.00", "compile, no such kernel", "fit: not measured"):
+        assert words in done.stdout
+    found = json.loads(call(table_show, tmp_path / "t.json", "--json").stdout)
+    assert found["schema"] == "binas.table-summary/1" and found["failures"] == 1
+    assert found["entries"][0]["median_ns"] == 5e3
+
+
+def test_a_file_of_another_kind_is_no_table(tmp_path: Path, net: Artifact) -> None:
+    done = call(table_show, net.path)
+    assert done.exit_code == 2 and "Error: " in done.stderr

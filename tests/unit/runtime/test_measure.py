@@ -1,0 +1,98 @@
+"""Measurement: what is quoted, and every reason to doubt it."""
+
+from __future__ import annotations
+
+import pytest
+
+from binas.core import record
+from binas.core.errors import UsageError
+from binas.runtime.measure import Facts, Measurement, Plan, measured
+
+PLAN = Plan(repeats=6, min_batch_ns=1000)
+STEADY = [100.0, 101.0, 100.0, 99.0, 100.0, 100.0]
+
+
+def doubts_of(
+    samples: list[float], *, preempted: int = 0, runs: int = 10, facts: Facts | None = None
+) -> str:
+    counts = [1] * preempted + [0] * (len(samples) - preempted)
+    found = measured(samples, counts, runs, plan=PLAN, facts=facts or Facts())
+    return "; ".join(found.doubts)
+
+
+def test_a_steady_measurement_has_no_doubts() -> None:
+    assert doubts_of(STEADY) == ""
+
+
+def test_a_preempted_batch_is_kept_and_does_not_count() -> None:
+    found = measured([900, *STEADY[1:]], [2, 0, 0, 0, 0, 0], 10, plan=PLAN, facts=Facts())
+    assert found.samples_ns[0] == 900
+    assert found.median_ns == 100 and found.p90_ns < 102
+    assert found.doubts == ()
+
+
+def test_where_all_batches_were_preempted_all_count_and_it_is_doubted() -> None:
+    found = measured(STEADY, [1] * 6, 10, plan=PLAN, facts=Facts())
+    assert found.kept_ns == tuple(STEADY)
+    assert found.doubts == ("6 of 6 batches were preempted",)
+
+
+@pytest.mark.parametrize(
+    ("samples", "says"),
+    [
+        ([100, 130, 100, 130, 100, 130], "spread (p90 - p10) is 26%"),
+        ([100, 100, 103, 105, 108, 108], "drift from the first to the last third is +8%"),
+        (STEADY[:4], "4 of 6 batches fitted the time limit"),
+    ],
+)
+def test_samples_that_do_not_settle_are_doubted(samples: list[float], says: str) -> None:
+    assert says in doubts_of(samples)
+
+
+def test_a_batch_that_is_too_short_for_the_clock_is_doubted() -> None:
+    assert "a batch took 0.00 ms" in doubts_of(STEADY, runs=1)
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        (Facts(governor="ondemand"), "frequency governor is ondemand, not performance"),
+        (Facts(governor="performance"), ""),
+        (Facts(cores=2, load=1.4), ""),
+        (Facts(cores=2, load=1.9), "load was 1.9 on 2 cores"),
+        (Facts(cores=4, threads=4, load=0.4), ""),
+        (Facts(cores=4, threads=4, load=0.9), "load was 0.9 on 4 cores"),
+        (Facts(throttled=("throttled now",)), "the board reports: throttled now"),
+    ],
+)
+def test_a_machine_that_is_not_ours_is_doubted(facts: Facts, says: str) -> None:
+    assert doubts_of(STEADY, facts=facts) == says
+
+
+@pytest.mark.parametrize("samples", [[], [0.0], [-1.0], [float("nan")], [float("inf")], [5.0, 0.0]])
+def test_what_no_clock_can_have_shown_is_refused(samples: list[float]) -> None:
+    with pytest.raises(UsageError):
+        Measurement(samples_ns=tuple(samples), runs_per_batch=1, preemptions=(0,) * len(samples))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"repeats": 1}, "repeats is 1, expected 2"),
+        ({"warmup": -1}, "warmup is -1"),
+        ({"min_batch_ns": 0}, "does not fit"),
+        ({"min_batch_ns": 10, "max_ns": 5}, "a batch of 10 ns does not fit a limit of 5 ns"),
+        ({"max_spread": 0.0}, "max_spread"),
+    ],
+)
+def test_a_plan_that_could_be_neither_trusted_nor_doubted_is_refused(
+    changes: dict[str, int], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        Plan(**changes)  # type: ignore[arg-type]
+
+
+def test_a_measurement_survives_its_file() -> None:
+    facts = Facts(governor="performance", temperature_before_c=41.5, throttled=("a",))
+    found = measured(STEADY, [0] * 6, 10, plan=PLAN, facts=facts, doubts=("first",))
+    assert record.loads(Measurement, record.dumps(found), where="here") == found

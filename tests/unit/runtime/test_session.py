@@ -1,0 +1,198 @@
+"""Session: the harness's protocol against a real process, and what happens when it misbehaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from binas.core.errors import DeviceError, MeasureError, UsageError
+from binas.devices.device import Device, LinkSettings
+from binas.devices.host import HostLink
+from binas.devices.link import TimedOutError
+from binas.devices.null import NullLink
+from binas.devices.probe import host_device
+from binas.runtime.artifact import Artifact
+from binas.runtime.measure import Failure, Measurement, Plan
+from binas.runtime.session import INVENTED, Session
+
+PLAN = Plan(repeats=4, warmup=0, min_batch_ns=1000, max_ns=1_000_000)
+
+
+@pytest.fixture
+def link() -> Iterator[HostLink]:
+    with HostLink(host_device()) as made:
+        yield made
+
+
+def mood(link: HostLink, name: str, tmp_path: Path) -> None:
+    (tmp_path / "mood").write_text(name)
+    link.put(tmp_path / "mood", "mood")
+
+
+def test_a_run_gives_every_output_in_the_shape_of_its_port(
+    net: Artifact, link: HostLink, x: np.ndarray
+) -> None:
+    with Session(net, link) as session:
+        assert session.run({"x": x})["y"].tolist() == [[4.0, -2.0, -1.0, 0.0]]
+
+
+def test_steps_run_on_the_given_values_and_not_on_each_others(
+    net: Artifact, link: HostLink
+) -> None:
+    taps = {**net.taps(), "m": np.full((1, 1, 1, 4), -1.5, dtype=np.float32)}
+    with Session(net, link) as session:
+        got = session.steps(taps)
+    assert got["m"].ravel().tolist() == [3.0, -3.0, -2.0, -1.0]
+    assert got["y"].ravel().tolist() == [-0.5] * 4
+    assert got["b"].dtype == np.uint32 and got["b"].tolist() == [[[[0]]]]
+
+
+def test_a_measurement_has_every_sample_and_the_facts(net: Artifact, link: HostLink) -> None:
+    with Session(net, link) as session:
+        found = session.timing(PLAN)
+    assert found.steady.samples_ns == (300.0, 301.0, 302.0, 303.0)
+    assert (found.load_ns, found.first_ns) == (1000, 900)
+    assert found.steady.facts.threads == 1
+    assert found.steady.facts.load is not None
+
+
+def test_threads_reach_the_harness(net: Artifact, link: HostLink) -> None:
+    with Session(net, link, threads=2) as session:
+        assert session.time(PLAN).facts.threads == 2
+    with pytest.raises(UsageError, match="threads is 0"):
+        Session(net, link, threads=0)
+
+
+def test_a_pinned_device_pins_one_thread_and_leaves_several_free(net: Artifact) -> None:
+    pinned = replace(host_device(), pin=0)
+    with HostLink(pinned) as link:
+        assert Session(net, link).time(PLAN).facts.core == 0
+        assert Session(net, link, threads=2).time(PLAN).facts.core is None
+
+
+def test_layers_come_in_plan_order(net: Artifact, link: HostLink) -> None:
+    with Session(net, link) as session:
+        first, second = session.layers(PLAN, seed=3)
+    assert isinstance(first, Measurement) and first.samples_ns[0] == 100
+    assert isinstance(second, Measurement) and second.samples_ns[0] == 200
+
+
+def test_a_layer_that_the_harness_leaves_out_is_a_failure(
+    net: Artifact, link: HostLink, tmp_path: Path
+) -> None:
+    mood(link, "half", tmp_path)
+    first, second = Session(net, link).layers(PLAN)
+    assert isinstance(first, Measurement)
+    assert second == Failure(kind="run", message="bench said nothing of step 1")
+
+
+def test_a_harness_that_refuses_fails_every_layer_with_its_own_words(
+    net: Artifact, link: HostLink, tmp_path: Path
+) -> None:
+    mood(link, "refuse", tmp_path)
+    for result in Session(net, link).layers(PLAN):
+        assert isinstance(result, Failure) and result.kind == "run"
+        assert "step 1: status 7" in result.message
+    with pytest.raises(DeviceError, match="exit status 3: step 1: status 7"):
+        Session(net, link).time(PLAN)
+
+
+def test_a_harness_that_hangs_is_a_timeout(
+    net: Artifact, link: HostLink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("binas.runtime.session.START_S", 0.3)
+    mood(link, "hang", tmp_path)
+    session = Session(net, link)
+    assert [r.kind for r in session.layers(PLAN) if isinstance(r, Failure)] == ["timeout"] * 2
+    with pytest.raises(TimedOutError, match="did not end within"):
+        session.time(PLAN)
+
+
+def test_an_answer_that_is_no_json_is_named(net: Artifact, link: HostLink, tmp_path: Path) -> None:
+    mood(link, "chatty", tmp_path)
+    with pytest.raises(MeasureError, match="'hello\\\\n', expected one JSON object"):
+        Session(net, link).time(PLAN)
+
+
+def test_an_answer_without_samples_is_no_measurement(
+    net: Artifact, link: HostLink, tmp_path: Path
+) -> None:
+    mood(link, "nothing", tmp_path)
+    with pytest.raises(MeasureError, match="nothing usable"):
+        Session(net, link).time(PLAN)
+
+
+def test_an_output_of_another_length_is_refused(
+    net: Artifact, link: HostLink, tmp_path: Path, x: np.ndarray
+) -> None:
+    mood(link, "long", tmp_path)
+    with pytest.raises(MeasureError, match="wrote 20 bytes .* expected 16"):
+        Session(net, link).run({"x": x})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("z", np.zeros((1, 4), np.float32), "no input 'z'"),
+        ("x", np.zeros((4, 1), np.float32), r"shape \[4, 1\], expected \[1, 4\]"),
+        ("x", np.zeros((1, 4)), "is float64, expected float32"),
+        ("x", np.array([[0, 1, np.nan, 2]], np.float32), "NaN"),
+    ],
+)
+def test_an_input_that_does_not_fit_is_refused(
+    net: Artifact, link: HostLink, name: str, value: np.ndarray, says: str
+) -> None:
+    with Session(net, link) as session, pytest.raises(UsageError, match=says):
+        session.run({name: value})
+
+
+def test_a_missing_input_is_named(net: Artifact, link: HostLink) -> None:
+    with pytest.raises(UsageError, match="no value for input 'x'"):
+        Session(net, link).run({})
+
+
+class Untouchable(NullLink):
+    def put(self, local: Path, name: str, *, executable: bool = False) -> None:
+        raise AssertionError(f"{name} was sent")
+
+
+def test_an_artifact_of_another_architecture_is_refused_before_anything_is_sent(
+    make_net: Callable[..., Artifact],
+) -> None:
+    board = Device(name="b", title="a board", arch="armv7", cpu="cortex-a7")
+    with pytest.raises(UsageError, match="is for aarch64 .*, b is armv7") as caught:
+        Session(make_net("aarch64"), Untouchable(board))
+    assert "binas-compile MODEL.onnx --device b" in caught.value.hint
+
+
+def test_an_artifact_that_needs_more_than_the_cpu_has_is_refused_before_anything_is_sent(
+    make_net: Callable[..., Artifact],
+) -> None:
+    board = Device(name="b", title="a board", arch="aarch64", cpu="cortex-a72")
+    with pytest.raises(UsageError, match=r"b \(cortex-a72\) lacks asimddp"):
+        Session(make_net("aarch64", features=("asimd", "asimddp")), Untouchable(board))
+
+
+def test_a_null_device_gives_times_that_say_what_they_are(
+    make_net: Callable[..., Artifact],
+) -> None:
+    device = Device(
+        name="null", title="", arch="aarch64", cpu="generic", link=LinkSettings(kind="null")
+    )
+    with Session(make_net("aarch64"), NullLink(device, [1e5, 2e5])) as session:
+        assert session.time(PLAN).doubts[0] == INVENTED
+        results = session.layers(PLAN)
+    assert [r.median_ns for r in results if isinstance(r, Measurement)] == [1e5, 2e5]
+    assert all(INVENTED in r.doubts for r in results if isinstance(r, Measurement))
+
+
+def test_nothing_stays_on_the_device(net: Artifact, x: np.ndarray) -> None:
+    with HostLink(host_device()) as link, Session(net, link) as session:
+        session.run({"x": x})
+        folder = link._directory
+        assert folder.exists()
+    assert not folder.exists()
