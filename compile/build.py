@@ -2,6 +2,265 @@
 
 from __future__ import annotations
 
-from binas.compile.plan import plan_layers
+import io
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
 
-__all__ = ["plan_layers"]
+import numpy as np
+from numpy.typing import NDArray
+
+from binas.compile import isa as isas
+from binas.compile.graph import Graph, Node
+from binas.compile.isa import Isa
+from binas.compile.kernels.frame import Kernel
+from binas.compile.memory import MemoryPlan, plan_memory
+from binas.compile.model import BinaryModel
+from binas.compile.plan import plan, plan_layers
+from binas.compile.plan_source import Call, plan_source, symbols
+from binas.compile.samples import sample_graph
+from binas.core.errors import UsageError
+from binas.core.layer import Layer
+from binas.devices.device import CPUS, Device
+from binas.runtime import artifact as artifacts
+from binas.runtime.artifact import Artifact, LayerKind, Manifest, Port, Step, Tensor
+from binas.runtime.verify import VerifyReport
+
+__all__ = ["Compiled", "compile_layers", "compile_model", "kernel_version", "plan_layers"]
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a compilation made.
+
+    Attributes:
+        artifact: The file.
+        lower_bound_bytes: No arena for this plan can be smaller.
+        verified: Link of the chain of truth → what its comparison found; empty without verify.
+    """
+
+    artifact: Artifact
+    lower_bound_bytes: int
+    verified: dict[str, VerifyReport]
+
+
+def compile_model(
+    model: BinaryModel,
+    device: Device,
+    output: Path,
+    *,
+    verify: bool = False,
+    say: Say = lambda _: None,
+) -> Compiled:
+    """Compile a model for a device.
+
+    Args:
+        model: The model.
+        device: What it is compiled for; its CPU decides the kernels.
+        output: Where the artifact goes; written beside and renamed into place.
+        verify: Walk the chain of truth as far as this machine can see.
+        say: Told what happens, for people.
+
+    Raises:
+        CompileError: The model cannot be compiled.
+        WrongAnswerError: A link of the chain differs from the one before it; nothing is written.
+    """
+    from binas.compile import truth  # noqa: PLC0415 (onnxruntime takes 0.2 s)
+
+    say("plan")
+    graph = plan(model)
+    say("reference")
+    inputs = truth.fixed_input(model)
+    taps = truth.taps(model, graph, inputs)
+    facts = _Facts(
+        model_name=model.name,
+        model_digest=model.digest,
+        inputs=model.inputs,
+        outputs=model.outputs,
+        labels=model.labels,
+    )
+    made, memory = _assemble(graph, device, facts, taps, output, say, verify=verify)
+    return Compiled(made.artifact, memory.lower_bound_bytes, made.verified)
+
+
+def compile_layers(layers: Sequence[Layer], device: Device, output: Path) -> Artifact:
+    """An artifact of independent steps, one per layer in the order given, with random weights.
+
+    It is for measuring (`Session.layers`): the steps share no data, and there are no model inputs.
+    """
+    graph = sample_graph(layers)
+    facts = _Facts(model_name="layers", model_digest="0" * 12, inputs=(), outputs=(), labels=())
+    made, _ = _assemble(graph, device, facts, {}, output, lambda _: None, verify=False)
+    return made.artifact
+
+
+@cache
+def kernel_version() -> str:
+    """Digest of all that decides a kernel's code: tables of another version do not apply."""
+    digest = sha256(metadata.version("apache-tvm").encode())
+    room = resources.files("binas.compile")
+    files = [room / "isa.py", room / "codegen.py", room / "graph.py"]
+    files += [file for file in (room / "kernels").iterdir() if file.name.endswith(".py")]
+    for file in sorted(files, key=lambda entry: entry.name):
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    model_name: str
+    model_digest: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    artifact: Artifact
+    verified: dict[str, VerifyReport]
+
+
+def _assemble(
+    graph: Graph,
+    device: Device,
+    facts: _Facts,
+    taps: dict[str, NDArray[Any]],
+    output: Path,
+    say: Say,
+    *,
+    verify: bool,
+) -> tuple[_Made, MemoryPlan]:
+    from binas.compile import codegen  # noqa: PLC0415 (tvm takes a second)
+    from binas.compile.chain import check  # noqa: PLC0415
+
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder, expected a file", hint="give -o NAME.binas")
+    isa = isas.find(device.cpu, device.arch)
+    memory = plan_memory(graph)
+    say("kernels")
+    kernels = _kernels((node.layer for node in graph.nodes), isa)
+    names = symbols([node.layer for node in graph.nodes])
+    calls, weights = _bind(graph.nodes, kernels, names, isa)
+    manifest = _manifest(graph, device, facts, kernels, memory, len(weights))
+    say("machine code")
+    module = codegen.build({names[layer]: k.function for layer, k in kernels.items()}, isa)
+    say("link")
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "plan.c"
+        source.write_text(plan_source(graph, calls, memory, weights))
+        codegen.write_object(module, Path(folder) / "kernels.o")
+        members = _link(isa, Path(folder), weights, taps)
+        beside = artifacts.write(Path(folder) / output.name, manifest, members)
+        verified = {}
+        if verify:
+            say("verify")
+            verified = check(graph, taps, beside, device)
+    made = artifacts.write(output, manifest, members)
+    return _Made(made, verified), memory
+
+
+def _kernels(layers: Iterable[Layer], isa: Isa) -> dict[Layer, Kernel]:
+    from binas.compile.kernels import family  # noqa: PLC0415 (tvm takes a second)
+
+    names = symbols(list(layers))
+    return {layer: family.generate(layer, isa, symbol) for layer, symbol in names.items()}
+
+
+def _bind(
+    nodes: Sequence[Node], kernels: dict[Layer, Kernel], names: dict[Layer, str], isa: Isa
+) -> tuple[list[Call], bytes]:
+    """Lay all parameter arrays out in one section, equal ones once."""
+    from binas.compile.kernels import family  # noqa: PLC0415
+
+    section, places, calls = bytearray(), dict[bytes, int](), []
+    for node in nodes:
+        offsets = []
+        for array in family.arrays(node, isa):
+            data = array.astype(array.dtype.newbyteorder("<")).tobytes()
+            if data not in places:
+                places[data] = len(section)
+                section += data + bytes(-len(data) % 64)
+            offsets.append(places[data])
+        layer = node.layer
+        calls.append(Call(node, names[layer], kernels[layer].units, tuple(offsets)))
+    return calls, bytes(section) or bytes(64)
+
+
+def _link(
+    isa: Isa, folder: Path, weights: bytes, taps: dict[str, NDArray[Any]]
+) -> dict[str, bytes]:
+    from binas.compile import link  # noqa: PLC0415
+
+    common = [*link.native_sources("model.c", "threads.c"), folder / "plan.c", folder / "kernels.o"]
+    link.link_library(isa.arch, common, folder / "libmodel.so")
+    link.link_program(isa.arch, [*link.native_sources("bench.c"), *common], folder / "bench")
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **taps)  # type: ignore[arg-type]
+    (header,) = link.native_sources("model.h")
+    return {
+        "libmodel.so": (folder / "libmodel.so").read_bytes(),
+        "bench": (folder / "bench").read_bytes(),
+        "weights.bin": weights,
+        "taps.npz": buffer.getvalue(),
+        "model.h": header.read_bytes(),
+    }
+
+
+def _manifest(
+    graph: Graph,
+    device: Device,
+    facts: _Facts,
+    kernels: dict[Layer, Kernel],
+    memory: MemoryPlan,
+    weights_bytes: int,
+) -> Manifest:
+    def tensor(name: str) -> Tensor:
+        value = graph.values[name]
+        return Tensor(
+            name=name,
+            shape=value.shape,
+            dtype=value.dtype,
+            offset=memory.offsets[name],
+            size_bytes=value.size_bytes,
+        )
+
+    steps = tuple(
+        Step(
+            name=node.name,
+            nodes=node.sources,
+            layer=node.layer,
+            kernel=kernels[node.layer].tile,
+            inputs=tuple(tensor(name) for name in node.reads),
+            outputs=tuple(tensor(name) for name in node.writes),
+        )
+        for node in graph.nodes
+    )
+    packages = ("binas", "apache-tvm", "onnx", "ziglang")
+    return Manifest(
+        model_name=facts.model_name,
+        model_digest=facts.model_digest,
+        device=device.name,
+        arch=device.arch,
+        cpu=device.cpu,
+        features=CPUS[device.arch][device.cpu],
+        kernel_version=kernel_version(),
+        versions={name: metadata.version(name) for name in packages},
+        inputs=facts.inputs,
+        outputs=facts.outputs,
+        steps=steps,
+        layers=tuple(
+            LayerKind(name=name, kind=kind, reason=why) for name, (kind, why) in graph.kinds.items()
+        ),
+        arena_bytes=memory.arena_bytes,
+        weights_bytes=weights_bytes,
+        labels=facts.labels,
+    )

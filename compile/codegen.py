@@ -117,6 +117,4 @@ def _plain(function: Any) -> Any:
         body = tirx.AttrStmt("default", key, tirx.const(value, "int32"), body)
     # The return stands outside: inside, lowering drops what follows the body.
     body = tirx.SeqStmt([body, tirx.Return(tirx.const(0, "int32"))])
-    return tirx.PrimFunc(
-        parameters, body, ret_type=tvm.ir.PrimType("int32"), attrs=function.attrs
-    )
+    return tirx.PrimFunc(parameters, body, ret_type=tvm.ir.PrimType("int32"), attrs=function.attrs)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from binas.core.errors import CompileError, unknown_name
-
-Arch = Literal["x86_64", "aarch64", "armv7"]
+from binas.devices.device import Arch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +27,6 @@ class Isa:
         counting: How ones are counted. "full_adder": a 32-bit lane popcount and a three-input logic
             instruction, two words per five instructions. "bytes": a popcount of bytes, accumulated in
             bytes and widened before they overflow.
-        requires: What the CPU must have, as /proc/cpuinfo spells it.
     """
 
     cpu: str
@@ -38,7 +36,6 @@ class Isa:
     vector_bits: int
     registers: int
     counting: Literal["full_adder", "bytes"]
-    requires: tuple[str, ...] = ()
 
     @property
     def lanes(self) -> int:
@@ -46,12 +43,7 @@ class Isa:
         return self.vector_bits // 32
 
 
-_V2 = ("ssse3", "sse4_1", "sse4_2", "popcnt")
-_V3 = (*_V2, "avx2", "fma", "bmi2")
-_V4 = (*_V3, "avx512f", "avx512bw", "avx512dq", "avx512vl")
-
-
-def _x86(cpu: str, width: int, registers: int, requires: tuple[str, ...], adder: bool) -> Isa:
+def _x86(cpu: str, width: int, registers: int, adder: bool) -> Isa:
     return Isa(
         cpu=cpu,
         arch="x86_64",
@@ -59,7 +51,6 @@ def _x86(cpu: str, width: int, registers: int, requires: tuple[str, ...], adder:
         vector_bits=width,
         registers=registers,
         counting="full_adder" if adder else "bytes",
-        requires=requires,
     )
 
 
@@ -71,7 +62,6 @@ def _arm64(cpu: str) -> Isa:
         vector_bits=128,
         registers=32,
         counting="bytes",
-        requires=("asimd",),
     )
 
 
@@ -84,24 +74,21 @@ def _arm32(cpu: str) -> Isa:
         vector_bits=128,
         registers=16,
         counting="bytes",
-        requires=("neon", "vfpv4"),
     )
 
 
 _ISAS = {
     (isa.arch, isa.cpu): isa
     for isa in (
-        _x86("x86-64-v2", 128, 16, _V2, adder=False),
-        _x86("x86-64-v3", 256, 16, _V3, adder=False),
-        _x86("x86-64-v4", 512, 32, _V4, adder=False),
-        _x86("icelake-server", 512, 32, (*_V4, "avx512_vpopcntdq"), adder=True),
+        _x86("x86-64-v2", 128, 16, adder=False),
+        _x86("x86-64-v3", 256, 16, adder=False),
+        _x86("x86-64-v4", 512, 32, adder=False),
+        _x86("icelake-server", 512, 32, adder=True),
         _arm64("generic"),
         _arm64("cortex-a53"),
         _arm64("cortex-a72"),
         _arm64("cortex-a76"),
         _arm32("cortex-a53"),
-        _arm32("cortex-a72"),
-        _arm32("cortex-a76"),
         _arm32("cortex-a7"),
     )
 }

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from binas.compile import functions
 from binas.core import bits, record
 from binas.core.errors import CompileError, UsageError
+from binas.runtime.artifact import Port
 
 Array = NDArray[Any]
 
@@ -180,6 +181,23 @@ class BinaryModel:
     proto: onnx.ModelProto
     digest: str
 
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """What the caller provides."""
+        weights = {tensor.name for tensor in self.proto.graph.initializer}
+        return tuple(_port(v) for v in self.proto.graph.input if v.name not in weights)
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """What the caller gets."""
+        return tuple(_port(value) for value in self.proto.graph.output)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names from the file's metadata `labels`, one per line; empty without."""
+        found = [p.value for p in self.proto.metadata_props if p.key == "labels"]
+        return tuple(found[0].splitlines()) if found else ()
+
     @staticmethod
     def load(path: Path) -> BinaryModel:
         """Read and check a file.
@@ -222,6 +240,11 @@ class BinaryModel:
                 f"{where} is not a valid model: {first}", hint="check it with onnx.checker"
             ) from None
         return BinaryModel(name, proto, record.digest_bytes(data))
+
+
+def _port(value: onnx.ValueInfoProto) -> Port:
+    dims = value.type.tensor_type.shape.dim
+    return Port(name=value.name, shape=tuple(dim.dim_value for dim in dims))
 
 
 def _check_versions(proto: onnx.ModelProto, where: str) -> None:

@@ -1,0 +1,87 @@
+"""`binas-compile`: an ONNX model in, one file for a device out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from binas.core import cli
+
+
+@click.command(cls=cli.Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--device",
+    "device_name",
+    default="host",
+    show_default=True,
+    help="Device to compile for; see binas-devices list.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Artifact to write.  [default: MODEL.binas]",
+)
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Compare every step with onnxruntime, here or under emulation, before writing.",
+)
+@click.option(
+    "--require-binary",
+    is_flag=True,
+    help="Fail if a layer stays float that --allow-float does not name.",
+)
+@click.option(
+    "--allow-float",
+    multiple=True,
+    metavar="LAYER",
+    help="With --require-binary: this layer may stay float.",
+)
+@cli.json_option
+@cli.version_option
+def main(
+    model: Path,
+    device_name: str,
+    output: Path | None,
+    verify: bool,
+    require_binary: bool,
+    allow_float: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Compile MODEL (ONNX) into an artifact that runs on a device with nothing installed there.
+
+    \b
+    Example:
+      binas-compile model.onnx --device rpi4 -o model.binas --verify
+      binas-run model.binas --device host --input x.npy
+
+    Tells which layers became binary, which stayed float, and why.
+    """
+    from binas.compile import isa  # noqa: PLC0415 (heavy rooms are imported inside commands)
+    from binas.compile.build import compile_model  # noqa: PLC0415
+    from binas.compile.model import BinaryModel  # noqa: PLC0415
+    from binas.compile.plan import plan  # noqa: PLC0415
+    from binas.compile.report import check_binary, compile_record, compile_text  # noqa: PLC0415
+    from binas.devices import registry  # noqa: PLC0415
+
+    device = registry.find(device_name)
+    isa.find(device.cpu, device.arch)
+    loaded = BinaryModel.load(model)
+    if require_binary:
+        check_binary(plan(loaded).kinds, allow_float)
+    with cli.progress() as bar:
+        task = bar.add_task("compile", total=None)
+        compiled = compile_model(
+            loaded,
+            device,
+            output or model.with_suffix(".binas"),
+            verify=verify,
+            say=lambda stage: bar.update(task, description=stage),
+        )
+    if as_json:
+        cli.emit(compile_record(compiled))
+    else:
+        click.echo(compile_text(compiled))

@@ -1,0 +1,109 @@
+"""The plan as C: `plan.c` of an artifact, read by `runtime/native/model.c`.
+
+One function per step binds the step's kernel to its offsets in the arena and the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from binas.compile.graph import Graph, Node, Value
+from binas.compile.memory import MemoryPlan
+from binas.core.layer import Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A step as code.
+
+    Attributes:
+        node: The step.
+        symbol: Its kernel's C function.
+        units: Units of the kernel.
+        weights: Byte offsets of its parameter arrays in the weights.
+    """
+
+    node: Node
+    symbol: str
+    units: int
+    weights: tuple[int, ...]
+
+
+def plan_source(graph: Graph, calls: Sequence[Call], memory: MemoryPlan, weights: bytes) -> str:
+    """The text of plan.c."""
+    lines = ['#include "plan.h"', ""]
+    lines += _prototypes(calls)
+    for index, call in enumerate(calls):
+        lines += _step(index, call, graph.values, memory.offsets)
+    lines.append("static const binas_plan_step steps[] = {")
+    for index, call in enumerate(calls):
+        reads, writes = len(call.node.reads), len(call.node.writes)
+        name = json.dumps(call.node.name, ensure_ascii=True)
+        entry = f"{name}, step{index}, {call.units}, {reads}, {writes}, reads{index}, writes{index}"
+        lines.append(f"    {{{entry}}},")
+    lines.append("};")
+    for what, names in (("inputs", graph.inputs), ("outputs", graph.outputs)):
+        ports = [_port(graph.values[name], memory.offsets[name]) for name in names]
+        lines.append(f"static const binas_port {what}[] = {{{', '.join(ports) or '{0}'}}};")
+    sizes = f"{memory.arena_bytes}u, {len(weights)}u, {checksum(weights)}ull"
+    counts = f"{len(calls)}u, {len(graph.inputs)}u, {len(graph.outputs)}u"
+    lines.append(
+        f"const binas_plan binas_the_plan = {{{sizes}, {counts}, steps, inputs, outputs}};"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def checksum(weights: bytes) -> int:
+    """What `sum_of` in model.c computes; `weights` is a multiple of 8 bytes."""
+    words = np.frombuffer(weights, "<u8")
+    with np.errstate(over="ignore"):
+        plain = int(words.sum(dtype=np.uint64))
+        places = np.arange(1, words.size + 1, dtype=np.uint64)
+        placed = int((words * places).sum(dtype=np.uint64))
+    return plain ^ ((placed << 1 | placed >> 63) & (2**64 - 1))
+
+
+def symbols(layers: Sequence[Layer]) -> dict[Layer, str]:
+    """A C name per distinct layer; equal layers share a kernel."""
+    return {layer: f"binas_kernel_{i}" for i, layer in enumerate(dict.fromkeys(layers))}
+
+
+def _prototypes(calls: Sequence[Call]) -> list[str]:
+    found = {}
+    for call in calls:
+        pointers = len(call.node.reads) + len(call.weights) + len(call.node.writes)
+        arguments = ", ".join(["const void *"] * pointers)
+        found[call.symbol] = f"int32_t {call.symbol}({arguments}, int32_t, int32_t);"
+    return [*found.values(), ""]
+
+
+def _step(
+    index: int, call: Call, values: Mapping[str, Value], offsets: Mapping[str, int]
+) -> list[str]:
+    node = call.node
+    arena = {name: f"arena + {offsets[name]}" for name in (*node.reads, *node.writes)}
+    arguments = [arena[name] for name in node.reads]
+    arguments += [f"weights + {offset}" for offset in call.weights]
+    arguments += [arena[name] for name in node.writes]
+    unused = "" if call.weights else "    (void)weights;\n"
+    spans = {
+        what: ", ".join(f"{{{offsets[n]}u, {values[n].size_bytes}u}}" for n in names)
+        for what, names in (("reads", node.reads), ("writes", node.writes))
+    }
+    return [
+        *(f"static const binas_span {what}{index}[] = {{{text}}};" for what, text in spans.items()),
+        f"static int32_t step{index}(uint8_t *arena, const uint8_t *weights, int32_t begin, "
+        "int32_t end) {",
+        f"{unused}    return {call.symbol}({', '.join(arguments)}, begin, end);",
+        "}",
+        "",
+    ]
+
+
+def _port(value: Value, offset: int) -> str:
+    N, H, W, C = value.shape
+    return f"{{{offset}u, {N}u, {C}u, {H}u, {W}u}}"

@@ -1,0 +1,108 @@
+"""The reference of a model: onnxruntime on the file itself, every value that a step reads or writes.
+
+onnxruntime runs the function bodies of `ai.binas`, so nothing of our import, passes or kernels takes
+part. The values become the taps of the artifact; every later link of the chain is compared with them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from binas.compile.graph import Graph
+from binas.compile.kernels import family
+from binas.compile.model import BinaryModel
+from binas.core import bits
+from binas.core.errors import CompileError
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def fixed_input(model: BinaryModel) -> Arrays:
+    """A standard normal input per port, the same for equal models, with some exact zeros."""
+    seed = int(model.digest, 16)
+    generator = np.random.default_rng(seed)
+    found: Arrays = {}
+    for value in model.inputs:
+        x = generator.standard_normal(value.shape).astype(np.float32)
+        x.reshape(-1)[:: max(1, x.size // 7)] = 0.0  # a bit of zero is +1; -0.0 follows
+        x.reshape(-1)[1 :: max(2, x.size // 5)] = -0.0
+        found[value.name] = x
+    return found
+
+
+def taps(model: BinaryModel, graph: Graph, inputs: Arrays) -> Arrays:
+    """Reference values, named as `runtime/artifact.py` says.
+
+    Args:
+        model: The model.
+        graph: Its fused plan.
+        inputs: Port name → float32 array in the port's shape.
+
+    Returns:
+        Every value of the graph in its layout, `margin:NAME` for bits, `input:NAME`, `output:NAME`.
+    """
+    quantized = {
+        node.output[0]: node.input[0]
+        for node in model.proto.graph.node
+        if node.op_type == "BinaryQuantize"
+    }
+    wanted = dict.fromkeys(name.removesuffix("#float") for name in graph.values)
+    wanted.update(dict.fromkeys(quantized[name] for name in wanted if name in quantized))
+    wanted.update(dict.fromkeys(port.name for port in model.outputs))
+    raw = _run(model, [name for name in wanted if name not in inputs], inputs)
+    raw.update(inputs)
+    found: Arrays = {f"input:{name}": value for name, value in inputs.items()}
+    for port in model.outputs:
+        found[f"output:{port.name}"] = raw[port.name]
+    for name, value in graph.values.items():
+        reference = _nhwc(raw[name.removesuffix("#float")], value.shape)
+        if value.dtype == "bits":
+            found[name] = bits.pack(reference)
+            found[f"margin:{name}"] = np.abs(_nhwc(raw[quantized[name]], value.shape))
+        else:
+            found[name] = reference
+    return found
+
+
+def meanings(graph: Graph, reference: Arrays) -> Arrays:
+    """What numpy makes of every step, each on the reference's inputs."""
+    found: Arrays = {}
+    for node in graph.nodes:
+        results = family.meaning(node, [reference[name] for name in node.reads])
+        for name, result in zip(node.writes, results, strict=True):
+            wanted = np.uint32 if graph.values[name].dtype == "bits" else np.float32
+            found[name] = result.astype(wanted, copy=False)
+    return found
+
+
+def _run(model: BinaryModel, names: list[str], inputs: Arrays) -> Arrays:
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    del proto.graph.output[:]
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    # Reassociating rewrites would change what the reference means.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(
+            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        results = session.run(names, inputs)
+    except Exception as error:  # onnxruntime's errors share no importable base class
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        raise CompileError(f"onnxruntime does not run {model.name}: {first}") from None
+    return dict(zip(names, results, strict=True))
+
+
+def _nhwc(array: NDArray[Any], shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
+    """[N, C, H, W] or [N, C] → the value's [N, H, W, C]."""
+    N, H, W, C = shape
+    image = array.reshape(N, C, H, W).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(image, dtype=np.float32)
