@@ -16,6 +16,7 @@ import pytest
 from binas.core.errors import DeviceError, TransportError
 from binas.devices.check import check
 from binas.devices.link import TimedOutError
+from binas.devices.probe import host_device
 from binas.devices.registry import connect, find
 from binas.devices.ssh import SshLink
 
@@ -128,12 +129,8 @@ def test_a_directory_with_a_hostile_name_is_only_a_directory(
 
 def test_a_program_that_hangs_is_ended_there(board: Callable[..., SshLink], tmp_path: Path) -> None:
     with board() as link:
-        put(
-            link,
-            tmp_path,
-            "hang",
-            f"#!/bin/sh\necho $$ > {shlex.quote(str(tmp_path))}/pid\nsleep 60\n",
-        )
+        pid_file = shlex.quote(str(tmp_path / "pid"))
+        put(link, tmp_path, "hang", f"#!/bin/sh\necho $$ > {pid_file}\nsleep 60\n")
         with pytest.raises(TimedOutError, match="hang did not end within 2 s on loop"):
             link.run(["hang"], 2)
         remote = int((tmp_path / "pid").read_text())
@@ -193,7 +190,7 @@ def test_check_walks_the_whole_way(board: Callable[..., SshLink]) -> None:
 
 
 def test_check_finds_a_board_of_another_kind(board: Callable[..., SshLink]) -> None:
-    other = "rpi4" if find("host").arch == "x86_64" else "x86-64-v3"
+    other = "rpi4" if host_device().arch == "x86_64" else "x86-64-v3"
     board(board=other).close()
     last = list(check("loop"))[-1]
     assert (last.name, last.ok) == ("architecture", False)

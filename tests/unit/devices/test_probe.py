@@ -60,7 +60,8 @@ armv7l
 == cpuinfo
 processor	: 0
 model name	: ARMv7 Processor rev 4 (v7l)
-Features	: half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm crc32
+Features	: half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva \
+idivt vfpd32 lpae evtstrm crc32
 CPU part	: 0xd03
 
 Model		: Raspberry Pi 3 Model B Rev 1.2

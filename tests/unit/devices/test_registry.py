@@ -62,7 +62,8 @@ def test_an_unknown_name_is_an_error(name: str) -> None:
 
 def test_a_users_board_has_his_route(devices_toml: Path) -> None:
     devices_toml.write_text(
-        '[desk]\nboard = "rpi4"\nlink = "ssh"\nhost = "pi@raspberrypi.local"\nport = 2222\npin = 3\n'
+        '[desk]\nboard = "rpi4"\nlink = "ssh"\nhost = "pi@raspberrypi.local"\n'
+        "port = 2222\npin = 3\n"
     )
     desk = find("desk")
     assert (desk.cpu, desk.link.kind, desk.link.user) == ("cortex-a72", "ssh", "pi")
@@ -102,7 +103,7 @@ def test_a_file_that_the_environment_names_must_be_there(
     devices_toml: Path,
 ) -> None:
     devices_toml.unlink()
-    with pytest.raises(UsageError, match="BINAS_DEVICES names .* which is not there"):
+    with pytest.raises(UsageError, match=r"BINAS_DEVICES names .* which is not there"):
         names()
 
 

@@ -81,7 +81,7 @@ def make_net(tmp_path: Path) -> MakeNet:
 
     def make(
         arch: Arch | None = None,
-        bench: Path = Path(__file__).with_name("tiny_bench.py"),
+        bench: Path | None = None,
         tapped: dict[str, np.ndarray] | None = None,
         **changes: Any,
     ) -> Artifact:
@@ -92,7 +92,7 @@ def make_net(tmp_path: Path) -> MakeNet:
         np.savez(npz, **arrays)
         members = {
             "libmodel.so": b"",
-            "bench": bench.read_bytes(),
+            "bench": (bench or Path(__file__).with_name("tiny_bench.py")).read_bytes(),
             "weights.bin": WEIGHTS.tobytes(),
             "taps.npz": npz.getvalue(),
             "model.h": b"",

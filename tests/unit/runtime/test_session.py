@@ -130,7 +130,7 @@ def test_an_output_of_another_length_is_refused(
     net: Artifact, link: HostLink, tmp_path: Path, x: np.ndarray
 ) -> None:
     mood(link, "long", tmp_path)
-    with pytest.raises(MeasureError, match="wrote 20 bytes .* expected 16"):
+    with pytest.raises(MeasureError, match=r"wrote 20 bytes .* expected 16"):
         Session(net, link).run({"x": x})
 
 
@@ -164,7 +164,7 @@ def test_an_artifact_of_another_architecture_is_refused_before_anything_is_sent(
     make_net: Callable[..., Artifact],
 ) -> None:
     board = Device(name="b", title="a board", arch="armv7", cpu="cortex-a7")
-    with pytest.raises(UsageError, match="is for aarch64 .*, b is armv7") as caught:
+    with pytest.raises(UsageError, match=r"is for aarch64 .*, b is armv7") as caught:
         Session(make_net("aarch64"), Untouchable(board))
     assert "binas-compile MODEL.onnx --device b" in caught.value.hint
 

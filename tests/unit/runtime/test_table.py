@@ -79,7 +79,7 @@ def test_tables_that_differ_in_what_matters_do_not_mix(name: str, value: object)
 
 def test_the_hosts_of_two_machines_do_not_mix() -> None:
     other = table((1, took(5)), facts={"model": "another"})
-    with pytest.raises(UsageError, match="model is 'Raspberry .*' and 'another'"):
+    with pytest.raises(UsageError, match=r"model is 'Raspberry .*' and 'another'"):
         merge(table((1, took(5))), other)
 
 
@@ -145,7 +145,7 @@ def test_the_index_never_reaches_the_file() -> None:
 def test_a_table_with_a_fault_is_refused(old: str, new: str) -> None:
     text = record.dumps(table((1, took(5)), (2, BROKEN)))
     assert old in text
-    with pytest.raises(UsageError, match="t.json"):
+    with pytest.raises(UsageError, match=r"t\.json"):
         record.loads(LatencyTable, text.replace(old, new), where="t.json")
 
 

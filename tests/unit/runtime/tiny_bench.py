@@ -56,7 +56,7 @@ mood = Path("mood").read_text() if Path("mood").exists() else ""
 if mood == "hang":
     time.sleep(60)
 if mood == "refuse":
-    print("step 1: status 7", file=sys.stderr)
+    sys.stderr.write("step 1: status 7\n")
     sys.exit(3)
 w = struct.unpack("<4f", options.weights.read_bytes())
 if options.mode == "run":
@@ -79,11 +79,11 @@ elif options.mode == "time":
     answer = {"load_ns": 1000, "first_ns": 900, "threads": options.threads, **timing(300, options)}
     if mood == "nothing":
         answer["samples_ns"] = answer["preemptions"] = []
-    print("hello" if mood == "chatty" else json.dumps(answer))
+    sys.stdout.write("hello\n" if mood == "chatty" else json.dumps(answer))
 elif options.mode == "layers":
     found = [{"index": i, **timing(100 * (i + 1), options)} for i in range(2)]
     if mood == "half":
         found.pop()
-    print(json.dumps({"threads": options.threads, "steps": found}))
+    sys.stdout.write(json.dumps({"threads": options.threads, "steps": found}))
 else:
     sys.exit(2)
