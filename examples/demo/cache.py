@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from binas.core import record
 
@@ -88,4 +88,8 @@ def code_digest(room: str) -> str:
     return digest.hexdigest()[:12]
 
 
-Tick = Callable[[int, int], None]  # (steps done, steps in all)
+class Tick(Protocol):
+    """Told how far a stage is: steps done, steps in all, and what is being done."""
+
+    def __call__(self, done: int, total: int, doing: str = "") -> None:
+        """Move the bar."""

@@ -73,11 +73,7 @@ class Crew:
             return self._reused(done)
         name = job.stage.name
         bar = self._progress.add_task(name, total=None)
-        return self._finished(
-            name,
-            bar,
-            _do(job, lambda now, total: self._progress.update(bar, completed=now, total=total)),
-        )
+        return self._finished(name, bar, _do(job, partial(self._show, name, bar)))
 
     def together(self, *chains: Sequence[Job]) -> None:
         """Do chains of jobs at the same time, each chain in a process of its own.
@@ -122,11 +118,15 @@ class Crew:
                 if kind == "began":
                     bars[name] = self._progress.add_task(name, total=None)
                 elif kind == "tick":
-                    self._progress.update(bars[name], completed=value[0], total=value[1])
+                    self._show(name, bars[name], *value)
                 elif kind == "error":
                     raise value
                 else:
                     self._finished(name, bars[name], value)
+
+    def _show(self, name: str, bar: Any, done: int, total: int, doing: str = "") -> None:
+        words = f"{name}: {doing}" if doing else name
+        self._progress.update(bar, completed=done, total=total, description=words)
 
     def _left(self, job: Job) -> bool:
         """Whether a job is still to be done; says so where it is not."""
@@ -172,8 +172,10 @@ def _child(connection: Connection[Any, Any], chain: Sequence[Job]) -> None:
         connection.send(("done", name, done))
 
 
-def _send_tick(connection: Connection[Any, Any], name: str, now: int, total: int) -> None:
-    connection.send(("tick", name, (now, total)))
+def _send_tick(
+    connection: Connection[Any, Any], name: str, done: int, total: int, doing: str = ""
+) -> None:
+    connection.send(("tick", name, (done, total, doing)))
 
 
 def _do(job: Job, tick: Tick) -> Done:

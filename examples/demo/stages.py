@@ -1,0 +1,238 @@
+"""What each stage of the demo does, by the public functions of the rooms.
+
+A stage gets a folder, a callback for its bar, and its inputs; it leaves files in the folder and
+gives one sentence of what came out. None knows the data set it works on, none reads a stored
+result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from binas.compile.build import compile_layers, compile_model
+from binas.compile.model import BinaryModel
+from binas.core import record
+from binas.core.layer import Layer
+from binas.devices import registry
+from binas.runtime.artifact import load
+from binas.runtime.emulated import count_instructions
+from binas.runtime.measure import Plan
+from binas.runtime.session import Session
+from binas.runtime.table import LatencyTable
+from binas.search import data, space
+from binas.search.cost import Lut
+from binas.search.data import Dataset
+from binas.search.export import export
+from binas.search.retrain import RetrainSettings, retrain
+from binas.search.run import Config, RunFolder, Scalar, versions
+from binas.search.space import Space
+from binas.search.strategy.bars import search
+from binas.search.strategy.settings import BarsSettings, Found
+from binas.search.survey import TABLE_PLAN, build_table, menu_of
+from binas.search.workshop import DeviceWorkshop
+from examples.demo.cache import Tick
+from examples.demo.results import Checked, LayerTimes, Timed
+
+# A network takes a fraction of a millisecond, so sixty batches are a third of a second.
+NET_PLAN = Plan(repeats=60, warmup=5, min_batch_ns=5_000_000, max_ns=5_000_000_000)
+STEP_PLAN = Plan(repeats=15, warmup=2, min_batch_ns=2_000_000, max_ns=2_000_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What all stages have in common.
+
+    Attributes:
+        data: Name of the data set.
+        space: Name of the search space; its image shape and classes are taken from the data.
+        device: What is measured on.
+        board: What is compiled for and only emulated.
+        kept: Folder for what outlives a change of settings: plans, measured layers.
+    """
+
+    data: str
+    space: str
+    device: str
+    board: str
+    kept: Path
+
+    def read(self) -> tuple[Dataset, Space]:
+        """The data, and the space for such images."""
+        found = data.load(self.data)
+        named = space.load(self.space)
+        return found, replace(named, input_shape=found.shape, classes=len(found.labels))
+
+
+def make_table(folder: Path, tick: Tick, *, setting: Setting) -> str:
+    """Measure every layer that a network of the space can contain."""
+    _, chosen = setting.read()
+    device = registry.find(setting.device)
+    with registry.connect(device) as link:
+        built = build_table(
+            chosen,
+            device,
+            setting.kept,
+            workshop=DeviceWorkshop(device, link),
+            facts={"model": device.title},
+            progress=lambda doing, done, total: tick(done, total, doing),
+        )
+    record.save(built.table, folder / "table.json")
+    table = built.table
+    said = f"; sums of {table.fit.nets} networks within {table.fit.worst:.0%}" if table.fit else ""
+    return (
+        f"{len(table.entries)} layers measured ({built.reused} earlier), "
+        f"{len(table.failures)} failed{said}"
+    )
+
+
+def run_search(
+    folder: Path,
+    tick: Tick,
+    *,
+    setting: Setting,
+    table: Path,
+    seed: int,
+    budget_ns: float | None,
+    epochs: int | None,
+) -> str:
+    """Search the space; with a budget, latency takes part."""
+    images, chosen = setting.read()
+    settings = BarsSettings() if epochs is None else BarsSettings(epochs=epochs)
+    found = search(
+        chosen,
+        images,
+        settings,
+        seed=seed,
+        lut=Lut.of(menu_of(chosen, setting.kept), record.load(LatencyTable, table)),
+        budget_ns=budget_ns,
+        folder=_run(
+            folder,
+            kind="search",
+            setting=setting,
+            images=images,
+            seed=seed,
+            settings={**asdict(settings), "budget_ns": budget_ns},
+        ),
+        progress=lambda done, total, _: tick(done, total),
+    )
+    record.save(found, folder / "found.json")
+    best = found.candidates[0]
+    said = f" at {best.predicted_ns / 1e3:.0f} µs predicted" if best.predicted_ns else ""
+    return f"{best.accuracy:.1%} on validation with shared weights{said}: {found.genotype}"
+
+
+def time_untrained(folder: Path, tick: Tick, *, setting: Setting, found: Path) -> str:
+    """Measure a genotype before it is trained: weights do not change how long kernels take."""
+    genotype = record.load(Found, found).genotype
+    device, path = registry.find(setting.device), folder / "untrained.binas"
+    with registry.connect(device) as link:
+        DeviceWorkshop(device, link).compile_network(genotype, path)
+        tick(1, 2)
+        with Session(load(path), link) as session:
+            whole = session.time(NET_PLAN)
+    record.save(whole, folder / "measurement.json")
+    return f"{whole.median_ns / 1e3:.1f} µs measured"
+
+
+def train(
+    folder: Path,
+    tick: Tick,
+    *,
+    setting: Setting,
+    found: Path,
+    real: bool,
+    seed: int,
+    epochs: int | None,
+) -> str:
+    """Train a genotype from scratch and write its ONNX file."""
+    images, _ = setting.read()
+    settings = RetrainSettings() if epochs is None else RetrainSettings(epochs=epochs)
+    net, trained = retrain(
+        record.load(Found, found).genotype,
+        images,
+        settings,
+        seed=seed,
+        real=real,
+        folder=_run(
+            folder,
+            kind="retrain",
+            setting=setting,
+            images=images,
+            seed=seed,
+            settings={**asdict(settings), "real": real},
+        ),
+        progress=lambda done, total, _: tick(done, total),
+    )
+    export(net, trained.genotype, folder / "model.onnx", labels=images.labels)
+    record.save(trained, folder / "trained.json")
+    return f"{trained.accuracy:.1%} of {len(images.x_test)} held-out images right"
+
+
+def make_artifacts(folder: Path, tick: Tick, *, setting: Setting, model: Path) -> str:
+    """Compile for the device and for a board that is not here; verify both."""
+    loaded = BinaryModel.load(model)
+    reports, instructions = {}, {}
+    for place, name in enumerate((setting.device, setting.board)):
+        tick(place, 3, f"compile for {name}")
+        compiled = compile_model(loaded, registry.find(name), folder / f"{name}.binas", verify=True)
+        for link, report in compiled.verified.items():
+            reports[f"{name}: onnxruntime = {link}"] = report
+    tick(2, 3, "count instructions")
+    instructions[setting.board] = count_instructions(compiled.artifact).total
+    checked = Checked(
+        binary_layers_exact=all(report.binary_layers_exact for report in reports.values()),
+        max_abs_error=max(report.max_abs_error for report in reports.values()),
+        flips=sum(report.flips for report in reports.values()),
+        links=tuple(reports),
+        instructions=instructions,
+    )
+    record.save(checked, folder / "checked.json")
+    exact = "exact" if checked.binary_layers_exact else "NOT exact"
+    return f"{len(reports)} links verified, binary layers {exact}"
+
+
+def time_artifacts(folder: Path, tick: Tick, *, setting: Setting, files: dict[str, Path]) -> str:
+    """Measure networks, whole and step by step, with nothing else running."""
+    said = []
+    with registry.connect(registry.find(setting.device)) as link:
+        for place, (name, path) in enumerate(files.items()):
+            tick(place, len(files), name)
+            with Session(load(path), link) as session:
+                timed = Timed(whole=session.time(NET_PLAN), steps=tuple(session.layers(STEP_PLAN)))
+            record.save(timed, folder / f"{name}.json")
+            said.append(f"{name} {timed.whole.median_ns / 1e3:.1f} µs")
+    return ", ".join(said)
+
+
+def time_layers(folder: Path, tick: Tick, *, setting: Setting, layers: tuple[Layer, ...]) -> str:
+    """Measure layers by themselves, as the table's are."""
+    device = registry.find(setting.device)
+    artifact = compile_layers(layers, device, folder / "layers.binas")
+    tick(1, 2)
+    with registry.connect(device) as link, Session(artifact, link) as session:
+        times = LayerTimes(layers=layers, results=tuple(session.layers(TABLE_PLAN)))
+    record.save(times, folder / "times.json")
+    return f"{len(layers)} layers measured"
+
+
+def _run(
+    folder: Path,
+    *,
+    kind: str,
+    setting: Setting,
+    images: Dataset,
+    seed: int,
+    settings: dict[str, Scalar],
+) -> RunFolder:
+    """A run folder inside a stage's folder, whose name already holds every input."""
+    config = Config(
+        kind=kind,
+        data=setting.data,
+        data_digest=images.digest,
+        seed=seed,
+        settings=settings,
+        inputs={},
+        versions=versions(),
+    )
+    return RunFolder(folder / "run", config)
