@@ -1,7 +1,7 @@
 """The chain of truth, walked at compile time, every link against the reference's values.
 
-onnxruntime (the reference) → numpy meaning of every fused step → the artifact: on this machine where
-it runs here, under emulation where it is for an ARM.
+onnxruntime (the reference) → numpy meaning of every fused step → the artifact: on this machine
+where it runs here, under emulation where it is for an ARM.
 """
 
 from __future__ import annotations

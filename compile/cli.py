@@ -51,7 +51,7 @@ def main(
     allow_float: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Compile MODEL (ONNX) into an artifact that runs on a device with nothing installed there.
+    r"""Compile MODEL (ONNX) into an artifact that runs on a device with nothing installed there.
 
     \b
     Example:

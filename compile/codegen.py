@@ -1,10 +1,10 @@
 """Kernels → one object file of plain C functions, through TVM's lowering and LLVM.
 
 TVM's default pipeline ends in its packed calling convention, which needs its runtime. Ours ends in
-`int32 f(pointers..., int32 begin, int32 end)`: after the same lowering, every buffer parameter becomes a
-pointer with a declaration in front of the body. The objects need `memcpy` and `memset` at most.
+`int32 f(pointers..., int32 begin, int32 end)`: after the same lowering, every buffer parameter
+becomes a pointer with a declaration in front of the body. The objects need `memcpy` at most.
 
-This uses TVM internals (0.27.0.post1 exactly); `tests/integration/test_codegen.py` covers each of them.
+This uses TVM internals (0.27.0.post1 exactly); `tests/integration/test_codegen.py` covers them.
 """
 
 from __future__ import annotations

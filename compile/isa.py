@@ -1,7 +1,7 @@
 """Hardware facts, in one place: per CPU the vector width, the registers, how ones are counted.
 
-A kernel generator asks an `Isa` for these and for nothing else. CPU names are LLVM's; TVM itself only
-logs an unknown one and goes on as generic, so names are checked here.
+A kernel generator asks an `Isa` for these and for nothing else. CPU names are LLVM's; TVM itself
+only logs an unknown one and goes on as generic, so names are checked here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Isa:
         vector_bits: Width of a vector register.
         registers: Number of vector registers.
         counting: How ones are counted. "full_adder": a 32-bit lane popcount and a three-input logic
-            instruction, two words per five instructions. "bytes": a popcount of bytes, accumulated in
+            instruction, two words per five instructions. "bytes": a popcount of bytes, summed in
             bytes and widened before they overflow.
     """
 

@@ -1,7 +1,7 @@
 """Linking with `zig cc`: one pip package that links for every target, musl and old glibc included.
 
-`python -m binas.compile.link` links an empty program for the usual targets, so that zig builds its C
-libraries once (about half a minute each) at installation and not in somebody's first compile.
+`python -m binas.compile.link` links an empty program for the usual targets, so that zig builds its
+C libraries once (about half a minute each) at installation, not in somebody's first compile.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from binas.compile.isa import Arch
 from binas.core.errors import CompileError
+from binas.devices.device import Arch
 
 _STATIC = {
     "x86_64": "x86_64-linux-musl",

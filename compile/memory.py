@@ -1,7 +1,7 @@
 """The memory plan: an offset in one arena for every value, fixed when the network is compiled.
 
-Two values may share bytes when no step needs both. Values are placed largest first, each at the lowest
-offset where it fits between those already placed that live at the same time.
+Two values may share bytes when no step needs both. Values are placed largest first, each at the
+lowest offset where it fits between those already placed that live at the same time.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def plan_memory(graph: Graph) -> MemoryPlan:
 
 def _lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:
     """First and last step that needs each value; inputs from -1, outputs to the end."""
-    alive = {name: (-1, -1) for name in graph.inputs}
+    alive = dict.fromkeys(graph.inputs, (-1, -1))
     for position, node in enumerate(graph.nodes):
         for name in node.reads:  # a value nobody writes (`samples.py`) lives for its one step
             alive[name] = (alive.get(name, (position, position))[0], position)

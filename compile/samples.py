@@ -14,7 +14,7 @@ from binas.core.layer import Layer
 def sample_graph(layers: Sequence[Layer]) -> Graph:
     """One independent node per layer, with its own operands; there are no inputs or outputs.
 
-    Operands are written by nobody: the harness fills the arena with sane numbers before it measures.
+    Operands are written by nobody: the harness fills the arena with sane numbers beforehand.
     """
     if not layers:
         raise UsageError("no layers to compile", hint="give at least one")

@@ -1,7 +1,7 @@
-"""The reference of a model: onnxruntime on the file itself, every value that a step reads or writes.
+"""The reference of a model: onnxruntime on the file, every value that a step reads or writes.
 
-onnxruntime runs the function bodies of `ai.binas`, so nothing of our import, passes or kernels takes
-part. The values become the taps of the artifact; every later link of the chain is compared with them.
+onnxruntime runs the function bodies of `ai.binas`, so nothing of our import, passes or kernels
+takes part. The values become the taps of the artifact; every later link is compared with them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Blocks of channels for kernels that work pixel by pixel: 32 at a time, so bits fill whole words."""
+"""Blocks of channels for kernels that work pixel by pixel: 32 at a time, a word of bits."""
 
 from __future__ import annotations
 

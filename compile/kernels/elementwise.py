@@ -1,7 +1,7 @@
 """Steps that only move values through an epilogue: elementwise, and concat along the channels.
 
-An elementwise step is a concat of one part. A part takes the leading channels of its input; channels
-that no part fills are zero.
+An elementwise step is a concat of one part. A part takes the leading channels of its input;
+channels that no part fills are zero.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The epilogue of every kernel: stages in registers, then floats and packed bits to memory.
 
-`meaning` is what it computes, in numpy; `Epilogue` emits it for a row of vectors of one pixel. Vectors
-are float32 x lanes over output channels; a word of bits is put together from 32 / lanes of them.
+`meaning` is what it computes, in numpy; `Epilogue` emits it for a row of vectors of one pixel.
+Vectors are float32 x lanes over output channels; a word of bits is made of 32 / lanes of them.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def _word(masks: list[Any], isa: Isa) -> Any:
         ramp = tirx.Ramp(v.const(j * V), v.const(1), V)
         lane_bits = tirx.shift_left(v.splat(1, V), ramp)
         total = total | tirx.Select(mask, lane_bits, v.splat(0, V))
-    # The lanes hold disjoint bits, so their sum is their union; NEON adds across in one instruction.
+    # The lanes hold disjoint bits, so their sum is their union; NEON adds across in one step.
     return v.intrinsic("int32", f"llvm.vector.reduce.add.v{V}i32", total)
 
 
@@ -186,7 +186,7 @@ def _movmsk(mask: Any, V: int) -> Any:
 
 
 def store_lanes(buffer: Any, index: Any, register: v.Register, count: int) -> None:
-    """Store the first `count` lanes: whole, or in powers of two so that nothing beyond is touched."""
+    """Store the first `count` lanes: whole, or in powers of two and nothing beyond."""
     if count >= register.n:
         v.store(buffer, index, register.get(), register.n)
         return

@@ -1,9 +1,9 @@
 """Convolution and dense layers on real activations: a tile of fused multiply-adds in registers.
 
-    y[n, p, q, k] = Σ_rsc x[n, p·sh − top + r·dh, q·sw − left + s·dw, c] · w[k, r, s, c]
+    y[n, p, q, k] = Σ_rsc x[n, p * sh - top + r * dh, q * sw - left + s * dw, c] * w[k, r, s, c]
 
-A vector holds `lanes` output channels; the activation is broadcast. Dense layers are 1x1 convolutions of
-one pixel. Weights of one bit are stored as floats: their activations are real.
+A vector holds `lanes` output channels; the activation is broadcast. Dense layers are 1x1
+convolutions of one pixel. Weights of one bit are stored as floats: their activations are real.
 """
 
 from __future__ import annotations

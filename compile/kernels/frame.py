@@ -1,4 +1,4 @@
-"""What every kernel shares: its C signature, its parameters, and which part of the work a call does.
+"""What every kernel shares: C signature, parameters, and which part of the work a call does.
 
 A kernel is `int32 f(reads..., parameters..., writes..., int32 begin, int32 end)`; it does units
 [begin, end) of its `units`. Units are independent, so any split over threads gives the same bytes.
@@ -71,24 +71,23 @@ def frame(symbol: str, layer: Layer, parameters: list[Parameter]) -> Iterator[Fr
     """Open a function; after the block, `frame.function` is the PrimFunc."""
     made = Frame(layer)
     dtype = "int32" if layer.op == "binary_conv" else "float32"
-    with IRBuilder() as ir:
-        with builder.prim_func(s_tir=True):
-            builder.func_name(symbol)
-            for i, size in enumerate(operand_sizes(layer)):
-                made.operands.append(_buffer(f"x{i}", size, dtype))
-            N, P, Q, K = layer.out_shape
-            for i in range(layer.adds):
-                made.added.append(_buffer(f"r{i}", N * P * Q * K, "float32"))
-            for parameter in parameters:
-                made.parameters[parameter.name] = _buffer(*parameter)
-            if layer.float_out:
-                made.float_out = _buffer("y", N * P * Q * K, "float32")
-            if layer.bits_out:
-                made.bits_out = _buffer("b", N * P * Q * bits.words(K), "int32")
-            made.begin = builder.arg("begin", builder.int32())
-            made.end = builder.arg("end", builder.int32())
-            builder.func_attr({"tirx.noalias": True, "global_symbol": symbol})
-            yield made
+    with IRBuilder() as ir, builder.prim_func(s_tir=True):
+        builder.func_name(symbol)
+        for i, size in enumerate(operand_sizes(layer)):
+            made.operands.append(_buffer(f"x{i}", size, dtype))
+        N, P, Q, K = layer.out_shape
+        for i in range(layer.adds):
+            made.added.append(_buffer(f"r{i}", N * P * Q * K, "float32"))
+        for parameter in parameters:
+            made.parameters[parameter.name] = _buffer(*parameter)
+        if layer.float_out:
+            made.float_out = _buffer("y", N * P * Q * K, "float32")
+        if layer.bits_out:
+            made.bits_out = _buffer("b", N * P * Q * bits.words(K), "int32")
+        made.begin = builder.arg("begin", builder.int32())
+        made.end = builder.arg("end", builder.int32())
+        builder.func_attr({"tirx.noalias": True, "global_symbol": symbol})
+        yield made
     made.function = ir.get()
 
 

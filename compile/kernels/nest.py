@@ -1,7 +1,7 @@
 """The loop nest of a convolution: which taps are inside, which pixels and channels make a tile.
 
-Padded taps are never computed: rows by the bounds of a loop, columns by splitting the first and last
-tiles of a row into phases in which the same pixels take part. So the input needs no padding at all.
+Padded taps are never computed: rows by the bounds of a loop, columns by splitting the first and
+last tiles of a row into phases in which the same pixels take part. So inputs need no padding.
 """
 
 from __future__ import annotations
@@ -115,6 +115,21 @@ def inside(size: int, stride: int, pad: int, dilation: int, taps: int, out: int)
     low = max(0, -(start // dilation)) if start < 0 else 0
     high = min(taps, -((start - size) // dilation))
     return range(low, max(low, high))
+
+
+def classes(layer: Layer) -> tuple[list[range], list[range]]:
+    """Per output row and column, which kernel rows and columns lie inside the image."""
+    _, H, W, _ = layer.in_shape
+    _, P, Q, _ = layer.out_shape
+    axes = [(H, layer.padding[0], P, 0), (W, layer.padding[1], Q, 1)]
+    rows, columns = (
+        [
+            inside(size, layer.stride[i], pad, layer.dilation[i], layer.kernel[i], out)
+            for out in range(count)
+        ]
+        for size, pad, count, i in axes
+    )
+    return rows, columns
 
 
 def spans(layer: Layer, pixels: int) -> list[Span]:

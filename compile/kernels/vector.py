@@ -1,4 +1,4 @@
-"""A thin layer over TVM's IR builder: Python loops unroll, `with loop(...)` is a loop of the kernel.
+"""A thin layer over TVM's IR builder: Python loops unroll, `with loop(...)` loops in the kernel.
 
 Every vector register is a tiny buffer that LLVM promotes; a vector is an expression of dtype
 `float32x16` and so on. All buffers are flat. Nothing here knows what is computed.
@@ -88,7 +88,7 @@ def intrinsic(dtype: str, name: str, *args: Expr) -> Expr:
 
 
 def fma(x: Expr, y: Expr, z: Expr, n: int) -> Expr:
-    """x * y + z in one rounding."""
+    """Multiply and add, x * y + z, in one rounding."""
     return intrinsic(lanes("float32", n), "llvm.fma", x, y, z)
 
 
