@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from binas.compile.graph import Graph
-from binas.compile.importer import import_model
+from binas.compile.importer import Build, label
 from binas.compile.model import BinaryModel
+from binas.compile.operators.table import OPERATORS
 from binas.compile.passes.fold_affine import fold_affine
 from binas.compile.passes.fuse_epilogue import fuse_epilogue
 from binas.compile.passes.fuse_pack import fuse_pack
 from binas.compile.passes.pack_once import pack_once
+from binas.core.errors import UnsupportedOpError
 from binas.core.layer import Layer
 
 Pass = Callable[[Graph], None]
@@ -23,6 +25,29 @@ PASSES: tuple[Pass, ...] = (
     fuse_pack,
     fold_affine,
 )
+
+
+def import_model(model: BinaryModel) -> Graph:
+    """One node per operator, nothing fused.
+
+    Raises:
+        UnsupportedOpError: An operator, or a form of one, that we have no kernel for.
+        CompileError: Shapes that are not static.
+    """
+    build = Build(model)
+    build.begin()
+    for node in model.proto.graph.node:
+        operator = OPERATORS.get((node.domain, node.op_type))
+        if operator is None:
+            known = sorted(name for _, name in OPERATORS)
+            raise UnsupportedOpError(
+                f"{label(node)}: no kernel for {node.domain or 'ai.onnx'}.{node.op_type}",
+                hint=f"known operators: {', '.join(known)}",
+            )
+        operator(build, node)
+    build.graph.outputs = [build.output(output) for output in model.proto.graph.output]
+    build.graph.check()
+    return build.graph
 
 
 def plan(model: BinaryModel) -> Graph:

@@ -61,7 +61,7 @@ class Micro:
         return lambda pixel: (line + (at.column + pixel) * stride) * width + offset
 
     def run(self, at: At, weight: Any, word: Any, n: int, pixels: tuple[int, ...]) -> None:
-        """Count over `n` neighbouring words: weights from `weight`, activations from `word(pixel)`."""
+        """Count over `n` words: weights from `weight` on, activations from `word(pixel)` on."""
         raise NotImplementedError
 
     def mismatches(self, at: At, pixel: int, j: int) -> Any:
@@ -115,7 +115,7 @@ class FullAdder(Micro):
         self.ones = [v.Register("int32", V, v.splat(0, V)) for _ in range(count)]
 
     def run(self, at: At, weight: Any, word: Any, n: int, pixels: tuple[int, ...]) -> None:
-        """Count over `n` neighbouring words: weights from `weight`, activations from `word(pixel)`."""
+        """Count over `n` words: weights from `weight` on, activations from `word(pixel)` on."""
         pairs, single = divmod(n, 2)
         if pairs * 2 > UNROLL:
             with v.loop(0, pairs) as k:
@@ -184,7 +184,7 @@ class Bytes(Micro):
         self.widen_per_row = not self.widen_at_end and S * self.words <= BYTE_STEPS
 
     def run(self, at: At, weight: Any, word: Any, n: int, pixels: tuple[int, ...]) -> None:
-        """Count over `n` neighbouring words: weights from `weight`, activations from `word(pixel)`."""
+        """Count over `n` words: weights from `weight` on, activations from `word(pixel)` on."""
         if self.widen_at_end or self.widen_per_row:
             self._steps(at, weight, word, 0, n, pixels)
             return

@@ -1,0 +1,1 @@
+"""What each ONNX operator becomes in the graph; nothing is fused here."""

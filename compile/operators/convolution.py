@@ -1,0 +1,129 @@
+"""Operators with weights: convolutions, binary or not, and dense layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from binas.compile.graph import Affine, Stage
+from binas.compile.importer import Build, attribute, label
+from binas.compile.operators import pool
+from binas.core import bits
+from binas.core.errors import CompileError, UnsupportedOpError
+
+Array = NDArray[Any]
+
+
+def conv(build: Build, node: onnx.NodeProto) -> None:
+    """Conv with real weights."""
+    w = build.constant_of(node.input[1], node)
+    if w.ndim != 4:
+        raise UnsupportedOpError(f"{label(node)}: {w.ndim - 2}-dimensional convolution")
+    x = build.read(node.input[0], node)
+    stages: tuple[Stage, ...] = ()
+    if len(node.input) > 2 and node.input[2]:
+        bias = build.constant_of(node.input[2], node).astype(np.float64)
+        stages = (Affine(np.ones_like(bias), bias),)
+    build.graph.kinds[node.name] = ("float", "its weights are real")
+    _convolution(build, node, x, w.transpose(0, 2, 3, 1), 32, stages)
+
+
+def binary_conv2d(build: Build, node: onnx.NodeProto) -> None:
+    """BinaryConv2d: binary, or weight-binary where its input is real."""
+    channels = attribute(node, "in_channels", [0])[0]
+    group = attribute(node, "group", 1)
+    packed, scale, bias = (build.constant_of(name, node) for name in node.input[1:4])
+    if packed.dtype != np.uint8 or packed.ndim != 4 or packed.shape[3] != -(-channels // 8):
+        raise CompileError(
+            f"{label(node)}: w_packed is {packed.dtype} {packed.shape}, expected uint8 "
+            f"[K, R, S, {-(-channels // 8)}] for in_channels {channels}"
+        )
+    w = bits.unpack_bytes(packed, channels)
+    stages = (Affine(scale.astype(np.float64), bias.astype(np.float64)),)
+    name = node.input[0]
+    if name not in build.quantized:
+        build.graph.kinds[node.name] = ("weight-binary", "its activations are not quantized")
+        _convolution(build, node, build.read(name, node), w, 1, stages)
+    elif group > 1 and channels % bits.WORD_BITS:
+        reason = f"groups of {channels} channels do not fill words of {bits.WORD_BITS}"
+        build.graph.kinds[node.name] = ("float", reason)
+        _convolution(build, node, build.read(name, node), w, 32, stages)
+    else:
+        build.graph.kinds[node.name] = ("binary", "both operands are one bit")
+        _convolution(build, node, name, w, 1, stages)
+
+
+def _convolution(
+    build: Build,
+    node: onnx.NodeProto,
+    x: str,
+    w: Array,
+    weight_bits: int,
+    stages: tuple[Stage, ...],
+) -> None:
+    binary = build.graph.values[x].dtype == "bits"
+    pad_value = int(attribute(node, "pad_value", 0.0))
+    padding = pool.pads(node, w.shape[1:3], build.shape(x))
+    if pad_value and not binary and any(padding):
+        raise UnsupportedOpError(
+            f"{label(node)}: pads a float convolution with {pad_value}",
+            hint="pad with 0, or make it a binary convolution with dense channels",
+        )
+    build.node(
+        node,
+        "binary_conv" if binary else "conv",
+        (x,),
+        w.shape[0],
+        kernel=(w.shape[1], w.shape[2]),
+        stride=tuple(attribute(node, "strides", [1, 1])),
+        padding=padding,
+        dilation=tuple(attribute(node, "dilations", [1, 1])),
+        groups=attribute(node, "group", 1),
+        pad_value=pad_value if binary else 0,
+        weights=np.ascontiguousarray(w, dtype=np.float32),
+        weight_bits=weight_bits,
+        stages=stages,
+    )
+
+
+def gemm(build: Build, node: onnx.NodeProto) -> None:
+    """Gemm with constant weights."""
+    if attribute(node, "transA", 0):
+        raise UnsupportedOpError(f"{label(node)}: Gemm with a transposed input")
+    w = build.constant_of(node.input[1], node) * attribute(node, "alpha", 1.0)
+    w = w if attribute(node, "transB", 0) else w.T
+    stages: tuple[Stage, ...] = ()
+    if len(node.input) > 2 and node.input[2]:
+        bias = build.constant_of(node.input[2], node).astype(np.float64).reshape(-1)
+        bias = np.broadcast_to(bias * attribute(node, "beta", 1.0), (w.shape[0],))
+        stages = (Affine(np.ones(w.shape[0]), bias),)
+    _dense(build, node, w, stages)
+
+
+def matmul(build: Build, node: onnx.NodeProto) -> None:
+    """MatMul with constant weights."""
+    _dense(build, node, build.constant_of(node.input[1], node).T, ())
+
+
+def _dense(build: Build, node: onnx.NodeProto, w: Array, stages: tuple[Stage, ...]) -> None:
+    name = node.input[0]
+    x = build.flattened.get(name) or build.read(name, node)
+    _, H, W, C = build.shape(x)
+    if w.ndim != 2 or w.shape[1] != C * H * W or (H * W > 1 and name not in build.flattened):
+        raise UnsupportedOpError(f"{label(node)}: weights {w.shape} on an image {(C, H, W)}")
+    # A dense layer on an image is a convolution as large as the image; ONNX flattens C, H, W.
+    w = w.reshape(w.shape[0], C, H, W).transpose(0, 2, 3, 1)
+    build.graph.kinds[node.name] = ("float", "its weights are real")
+    build.node(
+        node,
+        "conv",
+        (x,),
+        w.shape[0],
+        kernel=(H, W),
+        weights=np.ascontiguousarray(w, dtype=np.float32),
+        weight_bits=32,
+        stages=stages,
+    )

@@ -1,0 +1,95 @@
+"""Elementwise operators: sums, per-channel scales and shifts, activations, the sign."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from binas.compile.graph import Add, Affine, Node, PRelu, Relu
+from binas.compile.importer import Build, attribute, label
+from binas.core.errors import UnsupportedOpError
+
+Array = NDArray[Any]
+
+
+def add(build: Build, node: onnx.NodeProto) -> None:
+    """Add of two values, or of a value and a constant."""
+    if any(name in build.constants for name in node.input):
+        scale_or_shift(build, node)
+        return
+    x, y = (build.read(name, node) for name in node.input)
+    if build.shape(x) != build.shape(y):
+        raise UnsupportedOpError(f"{label(node)}: adds {build.shape(x)} and {build.shape(y)}")
+    build.elementwise(node, x, (Add(y),))
+
+
+def scale_or_shift(build: Build, node: onnx.NodeProto) -> None:
+    """Add, Sub, Mul, Div with a constant per channel or a scalar."""
+    constants = [name in build.constants for name in node.input]
+    if constants.count(True) != 1 or (node.op_type == "Div" and constants[0]):
+        raise UnsupportedOpError(f"{label(node)}: {node.op_type} of two computed values")
+    x = build.read(node.input[constants.index(False)], node)
+    c = build.per_channel(build.constants[node.input[constants.index(True)]], x, node)
+    one, zero = np.ones_like(c), np.zeros_like(c)
+    stage = {
+        "Add": Affine(one, c),
+        "Mul": Affine(c, zero),
+        "Div": Affine(1 / np.where(c == 0, np.nan, c), zero),
+        "Sub": Affine(-one, c) if constants[0] else Affine(one, -c),
+    }[node.op_type]
+    build.elementwise(node, x, (stage,))
+
+
+def batch_normalization(build: Build, node: onnx.NodeProto) -> None:
+    """BatchNormalization, folded to an affine in float64."""
+    x = build.read(node.input[0], node)
+    names = node.input[1:5]
+    gamma, beta, mean, variance = (build.constant_of(n, node).astype(np.float64) for n in names)
+    scale = gamma / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
+    build.elementwise(node, x, (Affine(scale, beta - mean * scale),))
+
+
+def relu(build: Build, node: onnx.NodeProto) -> None:
+    """Relu."""
+    build.elementwise(node, build.read(node.input[0], node), (Relu(),))
+
+
+def prelu(build: Build, node: onnx.NodeProto) -> None:
+    """PRelu with a slope per channel."""
+    x = build.read(node.input[0], node)
+    slope = build.per_channel(build.constant_of(node.input[1], node), x, node)
+    build.elementwise(node, x, (PRelu(slope),))
+
+
+def leaky_relu(build: Build, node: onnx.NodeProto) -> None:
+    """LeakyRelu."""
+    x = build.read(node.input[0], node)
+    slope = np.full(build.shape(x)[3], attribute(node, "alpha", 0.01))
+    build.elementwise(node, x, (PRelu(slope),))
+
+
+def binary_quantize(build: Build, node: onnx.NodeProto) -> None:
+    """BinaryQuantize: the packed sign."""
+    x = build.read(node.input[0], node)
+    build.quantized[node.output[0]] = x
+    shape = build.shape(x)
+    build.value(node.output[0], shape, "bits")
+    build.graph.nodes.append(
+        Node(
+            name=node.name,
+            sources=(node.name,),
+            op="elementwise",
+            inputs=(x,),
+            in_shape=shape,
+            out_channels=shape[3],
+            bits_out=node.output[0],
+        )
+    )
+
+
+def identity(build: Build, node: onnx.NodeProto) -> None:
+    """Identity, and Dropout of a trained model."""
+    build.alias[node.output[0]] = build.read(node.input[0], node)

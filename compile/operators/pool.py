@@ -1,0 +1,81 @@
+"""Pools over rows and columns, and the reading of ONNX paddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+
+from binas.compile.graph import Shape
+from binas.compile.importer import Build, attribute, label, static_shape
+from binas.core.errors import UnsupportedOpError
+
+Array = NDArray[Any]
+
+
+def max_pool(build: Build, node: onnx.NodeProto) -> None:
+    """MaxPool."""
+    _pool(build, node, "pool_max")
+
+
+def average_pool(build: Build, node: onnx.NodeProto) -> None:
+    """AveragePool."""
+    _pool(build, node, "pool_avg")
+
+
+def _pool(build: Build, node: onnx.NodeProto, op: Any) -> None:
+    x = build.read(node.input[0], node)
+    if attribute(node, "ceil_mode", 0):
+        raise UnsupportedOpError(f"{label(node)}: ceil_mode", hint="pad explicitly")
+    kernel = tuple(attribute(node, "kernel_shape", []))
+    if len(kernel) != 2:
+        raise UnsupportedOpError(f"{label(node)}: {len(kernel)}-dimensional pool")
+    build.node(
+        node,
+        op,
+        (x,),
+        build.shape(x)[3],
+        kernel=kernel,
+        stride=tuple(attribute(node, "strides", [1, 1])),
+        padding=pads(node, kernel, build.shape(x)),
+        dilation=tuple(attribute(node, "dilations", [1, 1])),
+        pads_count=bool(attribute(node, "count_include_pad", 0)),
+    )
+
+
+def global_average_pool(build: Build, node: onnx.NodeProto) -> None:
+    """GlobalAveragePool: an average as large as the image."""
+    x = build.read(node.input[0], node)
+    _, H, W, C = build.shape(x)
+    build.node(node, "pool_avg", (x,), C, kernel=(H, W))
+
+
+def reduce_mean(build: Build, node: onnx.NodeProto) -> None:
+    """ReduceMean over rows and columns."""
+    axes = attribute(node, "axes", None)
+    if axes is None and len(node.input) > 1:
+        axes = build.constant_of(node.input[1], node).tolist()
+    rank = len(static_shape(build.info(node.input[0])))
+    if rank != 4 or sorted(axis % rank for axis in axes or []) != [2, 3]:
+        raise UnsupportedOpError(f"{label(node)}: mean over axes {axes}, expected rows, columns")
+    global_average_pool(build, node)
+
+
+def pads(node: onnx.NodeProto, kernel: Any, shape: Shape) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right of a node, auto_pad worked out."""
+    auto = attribute(node, "auto_pad", b"NOTSET").decode()
+    if auto in ("NOTSET", ""):
+        top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
+        return top, left, bottom, right
+    if auto == "VALID":
+        return 0, 0, 0, 0
+    strides = attribute(node, "strides", [1, 1])
+    dilations = attribute(node, "dilations", [1, 1])
+    before, after = [], []
+    for size, k, s, d in zip(shape[1:3], kernel, strides, dilations, strict=True):
+        total = max((-(-size // s) - 1) * s + d * (k - 1) + 1 - size, 0)
+        small, large = total // 2, total - total // 2
+        before.append(small if auto == "SAME_UPPER" else large)
+        after.append(large if auto == "SAME_UPPER" else small)
+    return before[0], before[1], after[0], after[1]
