@@ -10,53 +10,59 @@ memory when the fused node runs.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from binas.compile.graph import Add, Graph, Node, renamed
 
 
 def fuse_epilogue(graph: Graph) -> None:
-    """Fuse in place until nothing changes."""
-    position = 0
-    while position < len(graph.nodes):
-        node = _latest_addend_first(graph, graph.nodes[position])
-        producer = _fusable_producer(graph, node)
-        if producer is None:
-            position += 1
-            continue
-        # The fused node runs where the elementwise one ran: all it adds is there by then, and
-        # nobody read the operand in between.
-        graph.nodes[position] = renamed(
-            producer,
-            sources=producer.sources + node.sources,
-            stages=producer.stages + node.stages,
-            float_out=node.float_out,
-            bits_out=node.bits_out,
-            bits_affine=node.bits_affine,
-        )
-        graph.nodes.remove(producer)
-        del graph.values[node.inputs[0]]
+    """Fuse in place, in one sweep: what a node is fused into is itself as fused as it can be."""
+    readers = Counter(name for node in graph.nodes for name in node.reads)
+    readers.update(graph.outputs)  # the caller reads those
+    done: list[Node | None] = []
+    made = dict.fromkeys(graph.inputs, -1)  # value → position in `done` of the node that writes it
+    for original in graph.nodes:
+        node = _latest_addend_first(original, made, readers)
+        position = _fusable(node, done, made, readers)
+        if position is not None:
+            producer = done[position]
+            assert producer is not None  # noqa: S101 (only fused nodes leave a hole)
+            # The fused node runs where the elementwise one ran: all it adds is there by then, and
+            # nobody read the operand in between.
+            done[position] = None
+            del graph.values[node.inputs[0]]
+            node = renamed(
+                producer,
+                sources=producer.sources + node.sources,
+                stages=producer.stages + node.stages,
+                float_out=node.float_out,
+                bits_out=node.bits_out,
+                bits_affine=node.bits_affine,
+            )
+        made.update(dict.fromkeys(node.writes, len(done)))
+        done.append(node)
+    graph.nodes = [node for node in done if node is not None]
 
 
-def _latest_addend_first(graph: Graph, node: Node) -> Node:
+def _latest_addend_first(node: Node, made: dict[str, int], readers: Counter[str]) -> Node:
     """The same sum with the operand that is made last (and read by no other) in front."""
     if node.op != "elementwise" or not node.stages or not isinstance(node.stages[0], Add):
         return node
-    made, readers = graph.producers(), graph.consumers()
     operand, other = node.inputs[0], node.stages[0].value
-    alone = {name: len(readers[name]) == 1 for name in (operand, other)}
-    if alone[other] and (not alone[operand] or made[other] > made[operand]):
-        swapped = renamed(node, inputs=(other,), stages=(Add(operand), *node.stages[1:]))
-        graph.swap(node, swapped)
-        return swapped
+    later = made[other] > made[operand] or readers[operand] > 1
+    if readers[other] == 1 and later:
+        return renamed(node, inputs=(other,), stages=(Add(operand), *node.stages[1:]))
     return node
 
 
-def _fusable_producer(graph: Graph, node: Node) -> Node | None:
-    if node.op != "elementwise":
-        return None
+def _fusable(
+    node: Node, done: list[Node | None], made: dict[str, int], readers: Counter[str]
+) -> int | None:
+    """Position of the producer that `node` can move into."""
     operand = node.inputs[0]
-    producer = next((p for p in graph.nodes if operand in p.writes), None)
+    if node.op != "elementwise" or readers[operand] != 1 or made[operand] < 0:
+        return None
+    producer = done[made[operand]]
     if producer is None or producer.float_out != operand or producer.bits_out is not None:
         return None
-    if operand in graph.outputs or len(graph.consumers()[operand]) != 1:
-        return None
-    return producer
+    return made[operand]

@@ -10,36 +10,51 @@ goes to `bits_affine` and leaves the float output as it is.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from binas.compile.graph import Affine, Graph, Node, renamed
 from binas.core import bits
 
 
 def fuse_pack(graph: Graph) -> None:
     """Fuse in place; the first pack of a value wins, later ones stay nodes of their own."""
-    for pack in list(graph.nodes):
-        if not _is_pack(pack):
+    readers = Counter(name for node in graph.nodes for name in node.reads)
+    readers.update(graph.outputs)
+    done: list[Node] = []
+    made: dict[str, int] = {}
+    for node in graph.nodes:
+        position = made.get(node.inputs[0])
+        producer = None if position is None else done[position]
+        if _is_pack(node) and producer is not None and _can_take(producer, node.inputs[0]):
+            assert position is not None  # noqa: S101
+            fused = _fused(producer, node, alone=readers[node.inputs[0]] == 1)
+            if fused.float_out is None:
+                del graph.values[node.inputs[0]]
+            done[position] = fused
             continue
-        operand = pack.inputs[0]
-        producer = next((p for p in graph.nodes if p.float_out == operand), None)
-        if producer is None or producer.bits_out is not None or not _can_write_bits(producer):
-            continue
-        affine = pack.stages[0] if pack.stages else None
-        assert affine is None or isinstance(affine, Affine)  # noqa: S101 (what _is_pack says)
-        alone = len(graph.consumers()[operand]) == 1 and operand not in graph.outputs
-        sources = producer.sources + pack.sources
-        if alone:
-            fused = renamed(
-                producer,
-                sources=sources,
-                stages=producer.stages + pack.stages,
-                float_out=None,
-                bits_out=pack.bits_out,
-            )
-            del graph.values[operand]
-        else:
-            fused = renamed(producer, sources=sources, bits_out=pack.bits_out, bits_affine=affine)
-        graph.swap(producer, fused)
-        graph.nodes.remove(pack)
+        made.update(dict.fromkeys(node.writes, len(done)))
+        done.append(node)
+    graph.nodes = done
+
+
+def _fused(producer: Node, pack: Node, *, alone: bool) -> Node:
+    sources = producer.sources + pack.sources
+    if alone:
+        return renamed(
+            producer,
+            sources=sources,
+            stages=producer.stages + pack.stages,
+            float_out=None,
+            bits_out=pack.bits_out,
+        )
+    affine = pack.stages[0] if pack.stages else None
+    assert affine is None or isinstance(affine, Affine)  # noqa: S101 (what _is_pack says)
+    return renamed(producer, sources=sources, bits_out=pack.bits_out, bits_affine=affine)
+
+
+def _can_take(producer: Node, value: str) -> bool:
+    free = producer.float_out == value and producer.bits_out is None
+    return free and _can_write_bits(producer)
 
 
 def _is_pack(node: Node) -> bool:
