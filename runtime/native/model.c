@@ -74,19 +74,27 @@ void binas_destroy(binas_context *context) {
     context->state = 0;
 }
 
+/* Turn [rows][columns] into [columns][rows], in blocks that stay in the first-level cache. */
+static void transpose(const float *from, float *to, size_t rows, size_t columns) {
+    enum { BLOCK = 64 };
+    for (size_t first = 0; first < columns; first += BLOCK) {
+        size_t last = first + BLOCK < columns ? first + BLOCK : columns;
+        for (size_t r = 0; r < rows; ++r)
+            for (size_t c = first; c < last; ++c) to[c * rows + r] = from[r * columns + c];
+    }
+}
+
 /* N C H W outside, N H W C inside; with one channel or one pixel they are the same. */
 static void enter(const binas_port *port, const float *from, float *to) {
-    size_t pixels = (size_t)port->rows * port->columns, channels = port->channels;
-    for (size_t n = 0; n < port->batch; ++n, from += pixels * channels, to += pixels * channels)
-        for (size_t p = 0; p < pixels; ++p)
-            for (size_t c = 0; c < channels; ++c) to[p * channels + c] = from[c * pixels + p];
+    size_t pixels = (size_t)port->rows * port->columns, image = pixels * port->channels;
+    for (size_t n = 0; n < port->batch; ++n, from += image, to += image)
+        transpose(from, to, port->channels, pixels);
 }
 
 static void leave(const binas_port *port, const float *from, float *to) {
-    size_t pixels = (size_t)port->rows * port->columns, channels = port->channels;
-    for (size_t n = 0; n < port->batch; ++n, from += pixels * channels, to += pixels * channels)
-        for (size_t c = 0; c < channels; ++c)
-            for (size_t p = 0; p < pixels; ++p) to[c * pixels + p] = from[p * channels + c];
+    size_t pixels = (size_t)port->rows * port->columns, image = pixels * port->channels;
+    for (size_t n = 0; n < port->batch; ++n, from += image, to += image)
+        transpose(from, to, pixels, port->channels);
 }
 
 typedef struct {
