@@ -37,12 +37,19 @@ class NullLink:
 
     Args:
         device: What it pretends to be.
-        step_ns: Time of each step; the whole run takes their sum and `FIXED_NS`.
+        step_ns: Time of each step; the whole run takes their sum and `FIXED_NS`. Empty: whoever
+            uses the link says of which layers (`pretend`), and the times are invented.
     """
 
     def __init__(self, device: Device, step_ns: Sequence[float] = ()) -> None:
         """Keep the times."""
         self._device, self._step_ns = device, tuple(step_ns)
+        self._given = bool(self._step_ns)
+
+    def pretend(self, layers: Sequence[Layer]) -> None:
+        """Take an invented time for each of these layers from now on, unless times were given."""
+        if not self._given:
+            self._step_ns = tuple(invented_ns(layer) for layer in layers)
 
     @property
     def device(self) -> Device:

@@ -182,7 +182,6 @@ def bench(
     from binas.runtime import benched, timeline  # noqa: PLC0415
     from binas.runtime.artifact import load  # noqa: PLC0415
     from binas.runtime.measure import Plan  # noqa: PLC0415
-    from binas.runtime.replay import null_link  # noqa: PLC0415
     from binas.runtime.session import Session, must_fit  # noqa: PLC0415
 
     plan = Plan(repeats=repeats, warmup=warmup, min_batch_ns=min_time, max_ns=max_time)
@@ -190,9 +189,7 @@ def bench(
     must_fit(artifact, device)
     if emulate:
         raise _no_latency(artifact)
-    invented = device.link.kind == "null"
-    link = null_link(device, artifact.manifest.steps) if invented else connect(device)
-    with link, Session(artifact, link, threads=threads) as session:
+    with connect(device) as link, Session(artifact, link, threads=threads) as session:
         timing = session.timing(plan)
         wanted = layers or csv_file is not None or timeline_file is not None
         results = session.layers(plan, seed=seed) if wanted else []

@@ -8,10 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from binas.core.layer import Layer
-from binas.devices.device import Device
-from binas.devices.link import Link
-from binas.devices.null import FIXED_NS, NullLink, invented_ns
-from binas.runtime.artifact import Step
+from binas.devices.null import FIXED_NS, invented_ns
 from binas.runtime.measure import Facts, Measurement, Plan, Result, measured
 from binas.runtime.session import INVENTED
 from binas.runtime.table import LatencyTable
@@ -48,8 +45,3 @@ def invented(ns: float, plan: Plan | None = None) -> Measurement:
 def invented_fixed() -> Measurement:
     """The null device's fixed cost per run."""
     return invented(FIXED_NS)
-
-
-def null_link(device: Device, steps: Sequence[Step]) -> Link:
-    """A link whose harness takes an invented time for each of these steps."""
-    return NullLink(device, [invented_ns(step.layer) for step in steps])

@@ -19,6 +19,7 @@ import numpy as np
 from binas.core.errors import DeviceError, MeasureError, TransportError, UsageError
 from binas.devices.device import Device
 from binas.devices.link import Finished, Link, TimedOutError
+from binas.devices.null import NullLink
 from binas.runtime.artifact import Artifact
 from binas.runtime.layout import checked_inputs, from_layout, layout_bytes, split_ports, tap_bytes
 from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result, measured
@@ -80,6 +81,8 @@ class Session:
         must_fit(artifact, link.device)
         self._artifact, self._link, self._threads = artifact, link, threads
         self._observer: Observer | None = None
+        if isinstance(link, NullLink):  # it runs nothing, so it must be told what it does not run
+            link.pretend([step.layer for step in artifact.manifest.steps])
         self._folder = tempfile.TemporaryDirectory(prefix="binas.")
         self._local = Path(self._folder.name)
         try:

@@ -13,8 +13,9 @@ from binas.core.errors import DeviceError, MeasureError, UsageError
 from binas.devices.device import Device, LinkSettings
 from binas.devices.host import HostLink
 from binas.devices.link import TimedOutError
-from binas.devices.null import NullLink
+from binas.devices.null import NullLink, invented_ns
 from binas.devices.probe import host_device
+from binas.devices.registry import connect, find
 from binas.runtime.artifact import Artifact
 from binas.runtime.measure import Failure, Measurement, Plan
 from binas.runtime.session import INVENTED, Session
@@ -188,6 +189,16 @@ def test_a_null_device_gives_times_that_say_what_they_are(
         results = session.layers(PLAN)
     assert [r.median_ns for r in results if isinstance(r, Measurement)] == [1e5, 2e5]
     assert all(INVENTED in r.doubts for r in results if isinstance(r, Measurement))
+
+
+def test_a_null_device_without_times_invents_one_for_each_layer(
+    make_net: Callable[..., Artifact],
+) -> None:
+    net = make_net("aarch64")
+    with connect(find("null")) as link, Session(net, link) as session:
+        results = session.layers(PLAN)
+    known = [invented_ns(step.layer) for step in net.manifest.steps]
+    assert [r.median_ns for r in results if isinstance(r, Measurement)] == pytest.approx(known)
 
 
 def test_nothing_stays_on_the_device(net: Artifact, x: np.ndarray) -> None:
