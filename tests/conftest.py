@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from hypothesis import settings
 # A shared machine stalls at will: time says nothing about a property.
 settings.register_profile("binas", deadline=None)
 settings.load_profile("binas")
+
+# `examples/` and `benchmarks/` are no packages that anybody installs, but they are tested.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 LACKS_FEATURE = "this CPU lacks "
 
