@@ -6,7 +6,6 @@ uploads it once, speaks its protocol and turns what comes back into values.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from binas.core.errors import DeviceError, MeasureError, TransportError, UsageEr
 from binas.devices.device import Device
 from binas.devices.link import Finished, Link, TimedOutError
 from binas.devices.null import NullLink
+from binas.runtime import harness
 from binas.runtime.artifact import Artifact
 from binas.runtime.layout import checked_inputs, from_layout, layout_bytes, split_ports, tap_bytes
-from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result, measured
+from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result
 from binas.runtime.observe import Observer, facts_of
 
 RUN_S = 600.0  # one inference; an emulated one is a hundred times slower than a real one
@@ -156,9 +156,9 @@ class Session:
         doubts = self._must_have_a_clock()
         before = self._look()
         timeout_s = START_S + 2 * plan.max_ns / 1e9
-        done = self._bench(["time", *self._options(plan)], timeout_s)
-        answer = self._answer(done)
-        steady = self._measurement(answer, plan, self._facts(before), doubts)
+        done = self._bench(["time", *harness.options(plan, self._threads, self._core)], timeout_s)
+        answer = harness.answer(done)
+        steady = harness.measurement(answer, plan, self._facts(before), doubts)
         return Timing(
             load_ns=float(answer.get("load_ns", 0)),
             first_ns=float(answer.get("first_ns", 0)),
@@ -183,10 +183,15 @@ class Session:
         doubts = self._must_have_a_clock()
         steps = self._artifact.manifest.steps
         before = self._look()
-        arguments = ["layers", *self._options(plan), "--seed", str(seed)]
+        arguments = [
+            "layers",
+            *harness.options(plan, self._threads, self._core),
+            "--seed",
+            str(seed),
+        ]
         timeout_s = START_S + 2 * len(steps) * plan.max_ns / 1e9
         try:
-            answer = self._answer(self._bench(arguments, timeout_s))
+            answer = harness.answer(self._bench(arguments, timeout_s))
         except TimedOutError as error:
             return [Failure(kind="timeout", message=str(error))] * len(steps)
         except TransportError:
@@ -198,7 +203,7 @@ class Session:
         results: list[Result] = []
         for index in range(len(steps)):
             try:
-                results.append(self._measurement(by_index[index], plan, facts, doubts))
+                results.append(harness.measurement(by_index[index], plan, facts, doubts))
             except KeyError:
                 results.append(Failure(kind="run", message=f"bench said nothing of step {index}"))
             except MeasureError as error:
@@ -249,19 +254,6 @@ class Session:
             )
         return done
 
-    def _options(self, plan: Plan) -> list[str]:
-        options = {
-            "--weights": "weights.bin",
-            "--repeats": plan.repeats,
-            "--warmup": plan.warmup,
-            "--min-batch-ns": plan.min_batch_ns,
-            "--max-ns": plan.max_ns,
-            "--threads": self._threads,
-        }
-        if self._core is not None:
-            options["--core"] = self._core
-        return [str(part) for option in options.items() for part in option]
-
     @property
     def _core(self) -> int | None:
         pin = self._link.device.pin
@@ -286,35 +278,6 @@ class Session:
 
     def _facts(self, before: Any) -> Facts:
         return facts_of(before, self._look(), threads=self._threads, core=self._core)
-
-    def _answer(self, done: Finished) -> dict[str, Any]:
-        try:
-            answer = json.loads(done.stdout)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise MeasureError(
-                f"bench answered {done.stdout[:80]!r}, expected one JSON object",
-                hint="make the artifact again with this version of binas",
-            )
-        return answer
-
-    def _measurement(
-        self, answer: Mapping[str, Any], plan: Plan, facts: Facts, doubts: Sequence[str]
-    ) -> Measurement:
-        try:
-            return measured(
-                answer["samples_ns"],
-                answer["preemptions"],
-                answer["runs_per_batch"],
-                plan=plan,
-                facts=facts,
-                doubts=doubts,
-            )
-        except (KeyError, TypeError, ValueError, UsageError) as error:
-            raise MeasureError(
-                f"bench measured nothing usable: {error}", hint="repeat with a longer --min-time"
-            ) from None
 
 
 def must_fit(artifact: Artifact, device: Device) -> None:

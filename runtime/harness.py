@@ -1,0 +1,67 @@
+"""What the harness on a device is told, and what its answers mean (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from binas.core.errors import MeasureError, UsageError
+from binas.devices.link import Finished
+from binas.runtime.measure import Facts, Measurement, Plan, measured
+
+
+def options(plan: Plan, threads: int, core: int | None) -> list[str]:
+    """The options of `bench time` and `bench layers`."""
+    known = {
+        "--weights": "weights.bin",
+        "--repeats": plan.repeats,
+        "--warmup": plan.warmup,
+        "--min-batch-ns": plan.min_batch_ns,
+        "--max-ns": plan.max_ns,
+        "--threads": threads,
+    }
+    if core is not None:
+        known["--core"] = core
+    return [str(part) for option in known.items() for part in option]
+
+
+def answer(done: Finished) -> dict[str, Any]:
+    """The JSON object that the harness printed.
+
+    Raises:
+        MeasureError: It printed something else.
+    """
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise MeasureError(
+            f"bench answered {done.stdout[:80]!r}, expected one JSON object",
+            hint="make the artifact again with this version of binas",
+        )
+    return found
+
+
+def measurement(
+    found: Mapping[str, Any], plan: Plan, facts: Facts, doubts: Sequence[str]
+) -> Measurement:
+    """The measurement in an answer, with all doubts.
+
+    Raises:
+        MeasureError: It holds none, or times that cannot be.
+    """
+    try:
+        return measured(
+            found["samples_ns"],
+            found["preemptions"],
+            found["runs_per_batch"],
+            plan=plan,
+            facts=facts,
+            doubts=doubts,
+        )
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise MeasureError(
+            f"bench measured nothing usable: {error}", hint="repeat with a longer --min-time"
+        ) from None
