@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 
 from binas.compile.graph import Affine, Graph, Node, renamed
-from binas.core import bits
 
 
 def fuse_pack(graph: Graph) -> None:
@@ -54,16 +53,9 @@ def _fused(producer: Node, pack: Node, *, alone: bool) -> Node:
 
 def _can_take(producer: Node, value: str) -> bool:
     free = producer.float_out == value and producer.bits_out is None
-    return free and _can_write_bits(producer)
+    return free and producer.can_write_bits
 
 
 def _is_pack(node: Node) -> bool:
     affine = all(isinstance(stage, Affine) for stage in node.stages) and len(node.stages) <= 1
     return node.op == "elementwise" and node.float_out is None and affine
-
-
-def _can_write_bits(node: Node) -> bool:
-    """A concat can only if every input but the last fills whole words; a group likewise."""
-    if node.op == "concat":
-        return all(part % bits.WORD_BITS == 0 for part in node.parts[:-1])
-    return node.groups == 1 or (node.out_channels // node.groups) % bits.WORD_BITS == 0
