@@ -95,7 +95,7 @@ def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
     if thresholded(layer):
         affine = node.stages[0]
         assert isinstance(affine, Affine)  # noqa: S101
-        limit, flip = threshold(affine, layer.macs)
+        limit, flip = threshold(affine, _taps(layer))
         # A channel whose scale is negative has its weights negated: then all compare one way.
         weights = np.where(flip[:, None, None, None], -weights, weights)
         size = epilogue.channel_size(layer, isa)
@@ -120,6 +120,11 @@ def threshold(affine: Affine, bound: int) -> tuple[NDArray[np.int32], NDArray[np
         limit = np.ceil(-b / np.abs(a))
     limit = np.where(a == 0, np.where(b >= 0, -np.inf, np.inf), limit)
     return np.clip(limit, -bound - 1, bound + 1).astype(np.int32), flip
+
+
+def _taps(layer: Layer) -> int:
+    R, S = layer.kernel
+    return R * S * (layer.in_shape[3] // layer.groups)
 
 
 def _words_per_channel(layer: Layer) -> int:

@@ -240,7 +240,7 @@ def _row_bounds(layer: Layer, p: Any) -> tuple[Any, Any]:
         return v.const(0), v.const(R)
     low = v.maximum(floordiv(dilation - 1 - start, dilation), 0)
     high = v.minimum(floordiv(H + dilation - 1 - start, dilation), R)
-    return low, high
+    return low, v.maximum(high, low)  # a row of padding alone has no taps, not fewer than none
 
 
 @contextmanager
