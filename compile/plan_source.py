@@ -5,7 +5,7 @@ One function per step binds the step's kernel to its offsets in the arena and th
 
 from __future__ import annotations
 
-import json
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ def plan_source(graph: Graph, calls: Sequence[Call], memory: MemoryPlan, weights
     lines.append("static const binas_plan_step steps[] = {")
     for index, call in enumerate(calls):
         reads, writes = len(call.node.reads), len(call.node.writes)
-        name = json.dumps(call.node.name, ensure_ascii=True)
+        name = _literal(call.node.name)
         entry = f"{name}, step{index}, {call.units}, {reads}, {writes}, reads{index}, writes{index}"
         lines.append(f"    {{{entry}}},")
     lines.append("};")
@@ -70,6 +70,13 @@ def checksum(weights: bytes) -> int:
 def symbols(layers: Sequence[Layer]) -> dict[Layer, str]:
     """A C name per distinct layer; equal layers share a kernel."""
     return {layer: f"binas_kernel_{i}" for i, layer in enumerate(dict.fromkeys(layers))}
+
+
+def _literal(text: str) -> str:
+    """A C string. Octal escapes end after three digits, whatever follows, and make no trigraphs."""
+    plain = string.ascii_letters + string.digits + " _./:-#"
+    escaped = [chr(c) if chr(c) in plain else f"\\{c:03o}" for c in text.encode()]
+    return f'"{"".join(escaped)}"'
 
 
 def _prototypes(calls: Sequence[Call]) -> list[str]:
