@@ -31,6 +31,7 @@ class Build:
         alias: ONNX name → the value that holds it.
         flattened: ONNX name of a flattened image → the image.
         quantized: Output of a BinaryQuantize → its input.
+        infos: What shape inference found, by value.
     """
 
     model: BinaryModel
@@ -39,10 +40,12 @@ class Build:
     alias: dict[str, str] = field(default_factory=dict)
     flattened: dict[str, str] = field(default_factory=dict)
     quantized: dict[str, str] = field(default_factory=dict)
+    infos: dict[str, onnx.ValueInfoProto] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Take the model's constants and inputs."""
         proto = self.model.proto.graph
+        self.infos = {v.name: v for v in (*proto.output, *proto.input, *proto.value_info)}
         self.constants = {t.name: numpy_helper.to_array(t) for t in proto.initializer}
         for value in proto.input:
             if value.name in self.constants:
@@ -79,6 +82,12 @@ class Build:
             float_out=out or node.output[0],
             **fields,
         )
+        expected = nhwc(static_shape(self.info(node.output[0])))
+        if made.layer.out_shape != expected:
+            raise UnsupportedOpError(
+                f"{label(node)}: {node.op_type} to shape {expected} (batch, rows, columns, "
+                f"channels) is a form of it we have no kernel for"
+            )
         self.value(out or node.output[0], made.layer.out_shape)
         self.graph.nodes.append(made)
 
@@ -150,11 +159,8 @@ class Build:
 
     def info(self, name: str) -> onnx.ValueInfoProto:
         """What shape inference found for a value."""
-        graph = self.model.proto.graph
-        value: onnx.ValueInfoProto
-        for value in (*graph.value_info, *graph.input, *graph.output):
-            if value.name == name:
-                return value
+        if name in self.infos:
+            return self.infos[name]
         raise CompileError(f"the shape of {name!r} is not known", hint="export with static shapes")
 
 

@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from binas.core.errors import CompileError
+from binas.devices import elf
 from binas.devices.device import Arch
 
 _STATIC = {
@@ -34,9 +35,15 @@ _TIMEOUT_S = 600
 
 
 def link_program(arch: Arch, sources: Sequence[Path], output: Path) -> None:
-    """Link a static executable from C sources and objects; symbols are kept for the emulator."""
-    static = ["-target", _STATIC[arch], "-static", "-Wl,--gc-sections", "-Wl,--strip-debug"]
+    """Link a static executable from C sources and objects.
+
+    The symbols stay, for the emulator calls functions by name; zig's --strip-debug drops them, so
+    debug information is cut out afterwards.
+    """
+    static = ["-target", _STATIC[arch], "-static", "-Wl,--gc-sections"]
+    static += ["-s"] if arch == "armv7" else []
     _zig([*static, *_FLAGS, *map(str, sources), "-o", str(output)])
+    output.write_bytes(elf.without_debug(output.read_bytes()))
 
 
 def link_library(arch: Arch, sources: Sequence[Path], output: Path) -> None:
