@@ -13,8 +13,9 @@
 
 #include "model.h"
 #include "plan.h"
+#include "threads.h"
 
-enum { BAD_USE = 2, BAD_KERNEL = 3, MAX_PORTS = 64 };
+enum { BAD_USE = 2, BAD_KERNEL = 3 };
 
 typedef struct {
     const char *mode, *weights, *input, *output;
@@ -26,8 +27,8 @@ typedef struct {
     binas_context *context;
     uint8_t *arena, *in_data, *out_data;
     size_t in_bytes, out_bytes;
-    const void *inputs[MAX_PORTS];
-    void *outputs[MAX_PORTS];
+    const void **inputs;
+    void **outputs;
 } session;
 
 static int refuse(const char *what, const char *which) {
@@ -90,8 +91,8 @@ static int start(session *s, const options *o) {
                                        binas_arena_bytes(), weights, bytes, (int)o->threads);
     if (status == BINAS_WEIGHTS) return refuse("weights of another network, or damaged", o->weights);
     if (status != BINAS_OK) return refuse("cannot create the context", NULL);
-    if (binas_input_count() > MAX_PORTS || binas_output_count() > MAX_PORTS)
-        return refuse("too many ports", NULL);
+    s->inputs = aligned(binas_input_count() * sizeof *s->inputs);
+    s->outputs = aligned(binas_output_count() * sizeof *s->outputs);
     for (size_t i = 0; i < binas_input_count(); ++i) s->in_bytes += binas_input_bytes(i);
     for (size_t i = 0; i < binas_output_count(); ++i) s->out_bytes += binas_output_bytes(i);
     s->in_data = aligned(s->in_bytes);
@@ -120,7 +121,7 @@ static int do_run(session *s, const options *o) {
 
 static int do_steps(session *s, const options *o) {
     const binas_plan *plan = &binas_the_plan;
-    FILE *in = fopen(o->input, "rb"), *out = fopen(o->output, "wb");
+    FILE *in = fopen(o->input, "rb"), *out = in ? fopen(o->output, "wb") : NULL;
     if (!in) return refuse("cannot open", o->input);
     if (!out) return refuse("cannot write", o->output);
     for (size_t i = 0; i < plan->step_count; ++i) {
@@ -200,7 +201,27 @@ static int do_layers(session *s, const options *o) {
     return 0;
 }
 
+static int number(options *o, const char *key, const char *value) {
+    const struct {
+        const char *key;
+        long *whole;
+        double *real;
+    } known[] = {{"--repeats", &o->repeats, NULL},  {"--warmup", &o->warmup, NULL},
+                 {"--threads", &o->threads, NULL},  {"--core", &o->core, NULL},
+                 {"--seed", &o->seed, NULL},        {"--min-batch-ns", NULL, &o->min_batch_ns},
+                 {"--max-ns", NULL, &o->max_ns}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; ++i) {
+        if (strcmp(key, known[i].key) != 0) continue;
+        char *end;
+        if (known[i].whole) *known[i].whole = strtol(value, &end, 10);
+        else *known[i].real = strtod(value, &end);
+        return end != value && !*end ? 0 : refuse("not a number", value);
+    }
+    return refuse("unknown option", key);
+}
+
 static int parse(options *o, int count, char **words) {
+    int failed;
     if (count < 2) return refuse("usage: bench info|run|steps|time|layers [--option value]...", NULL);
     o->mode = words[1];
     for (int i = 2; i + 1 < count; i += 2) {
@@ -208,18 +229,13 @@ static int parse(options *o, int count, char **words) {
         if (!strcmp(key, "--weights")) o->weights = value;
         else if (!strcmp(key, "--input")) o->input = value;
         else if (!strcmp(key, "--output")) o->output = value;
-        else if (!strcmp(key, "--repeats")) o->repeats = atol(value);
-        else if (!strcmp(key, "--warmup")) o->warmup = atol(value);
-        else if (!strcmp(key, "--min-batch-ns")) o->min_batch_ns = atof(value);
-        else if (!strcmp(key, "--max-ns")) o->max_ns = atof(value);
-        else if (!strcmp(key, "--threads")) o->threads = atol(value);
-        else if (!strcmp(key, "--core")) o->core = atol(value);
-        else if (!strcmp(key, "--seed")) o->seed = atol(value);
-        else return refuse("unknown option", key);
+        else if ((failed = number(o, key, value))) return failed;
     }
     if (count % 2) return refuse("an option without a value", words[count - 1]);
     if (o->repeats < 1 || o->repeats > 1000000 || o->warmup < 0)
         return refuse("--repeats and --warmup must be positive", NULL);
+    if (o->threads < 1 || o->threads > BINAS_MAX_THREADS)
+        return refuse("--threads must be 1 to 32", NULL);
     return 0;
 }
 

@@ -58,6 +58,7 @@ binas_status binas_create(binas_context *context, size_t context_bytes, void *ar
     if (!context || !arena || !weights) return BINAS_NULL;
     if (unaligned(context) || unaligned(arena) || unaligned(weights)) return BINAS_UNALIGNED;
     if (context_bytes < sizeof(binas_context) || arena_bytes < plan->arena_bytes) return BINAS_SIZE;
+    context->state = 0; /* not what this memory was before */
     if (weights_bytes != plan->weights_bytes) return BINAS_WEIGHTS;
     if (sum_of(weights, weights_bytes) != plan->weights_sum) return BINAS_WEIGHTS;
     if (threads < 1 || threads > BINAS_MAX_THREADS) return BINAS_THREADS;
