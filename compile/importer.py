@@ -131,8 +131,11 @@ class Build:
 
     def output(self, output: onnx.ValueInfoProto) -> str:
         """The value behind an output of the model."""
-        node = helper.make_node("Identity", [output.name], ["out"], name="output")
-        return self.read(output.name, node)
+        name = self.alias.get(output.name, output.name)
+        if name in self.flattened:
+            return self.flattened[name]  # a port is C, H, W: flattened already
+        node = helper.make_node("Identity", [name], ["out"], name="output")
+        return self.read(name, node)
 
     def constant_of(self, name: str, node: onnx.NodeProto) -> Array:
         """A constant operand of a node."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ from binas.core.errors import CompileError, UsageError
 from binas.runtime.artifact import Port
 
 Array = NDArray[Any]
+
+# Of tap names (`runtime/artifact.py`), and of the float twin of a quantized value (`importer.py`).
+RESERVED_PREFIXES = ("input:", "output:", "margin:")
+RESERVED_SUFFIX = "#float"
 
 
 class ModelWriter:
@@ -239,6 +244,7 @@ class BinaryModel:
             raise CompileError(
                 f"{where} is not a valid model: {first}", hint="check it with onnx.checker"
             ) from None
+        _check_names(proto, where)
         return BinaryModel(name, proto, record.digest_bytes(data))
 
 
@@ -269,4 +275,25 @@ def _check_external_data(proto: onnx.ModelProto, where: str) -> None:
             raise CompileError(
                 f"{where}: weight {tensor.name!r} lies in another file",
                 hint="save the model with its weights inside (onnx.save without external data)",
+            )
+
+
+def _check_names(proto: onnx.ModelProto, where: str) -> None:
+    """Give every node a name of its own, as reports need; refuse values named like our own."""
+    taken = {node.name for node in proto.graph.node}
+    seen: set[str] = set()
+    for node in proto.graph.node:
+        stem = node.name or (node.output[0] if node.output else node.op_type)
+        tries = (f"{stem}#{i}" if i > 1 else stem for i in count(1))
+        if not node.name or node.name in seen:
+            node.name = next(name for name in tries if name not in taken)
+            taken.add(node.name)
+        seen.add(node.name)
+    values = (*proto.graph.input, *proto.graph.output, *proto.graph.value_info)
+    for value in values:
+        if value.name.startswith(RESERVED_PREFIXES) or value.name.endswith(RESERVED_SUFFIX):
+            raise CompileError(
+                f"{where}: value {value.name!r} has a name that artifacts use themselves",
+                hint=f"rename it: no {', '.join(RESERVED_PREFIXES)} in front, no {RESERVED_SUFFIX} "
+                "behind",
             )

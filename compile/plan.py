@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from binas.compile.graph import Graph
+import numpy as np
+
+from binas.compile.graph import Affine, Graph, PRelu
 from binas.compile.importer import Build, label
 from binas.compile.model import BinaryModel
 from binas.compile.operators.table import OPERATORS
@@ -12,10 +14,14 @@ from binas.compile.passes.fold_affine import fold_affine
 from binas.compile.passes.fuse_epilogue import fuse_epilogue
 from binas.compile.passes.fuse_pack import fuse_pack
 from binas.compile.passes.pack_once import pack_once
-from binas.core.errors import UnsupportedOpError
+from binas.core.errors import CompileError, UnsupportedOpError
 from binas.core.layer import Layer
 
 Pass = Callable[[Graph], None]
+
+# The reference keeps all of them; kernels count elements in 31 bits.
+MAX_VALUES_BYTES = 2 << 30
+_LARGEST = float(np.finfo(np.float32).max)
 
 PASSES: tuple[Pass, ...] = (
     pack_once,  # first: one batch norm read by two packs would look like two readers
@@ -37,7 +43,8 @@ def import_model(model: BinaryModel) -> Graph:
     build = Build(model)
     build.begin()
     for node in model.proto.graph.node:
-        operator = OPERATORS.get((node.domain, node.op_type))
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        operator = OPERATORS.get((domain, node.op_type))
         if operator is None:
             known = sorted(name for _, name in OPERATORS)
             raise UnsupportedOpError(
@@ -47,6 +54,7 @@ def import_model(model: BinaryModel) -> Graph:
         operator(build, node)
     build.graph.outputs = [build.output(output) for output in model.proto.graph.output]
     build.graph.check()
+    _check_sizes(build.graph)
     return build.graph
 
 
@@ -56,9 +64,38 @@ def plan(model: BinaryModel) -> Graph:
     for rewrite in PASSES:
         rewrite(graph)
         graph.check()
+    _check_numbers(graph)
     return graph
 
 
 def plan_layers(model: BinaryModel) -> tuple[tuple[str, Layer], ...]:
     """Name and Layer of every step, in order; takes milliseconds and needs no TVM."""
     return tuple((node.name, node.layer) for node in plan(model).nodes)
+
+
+def _check_sizes(graph: Graph) -> None:
+    """Refuse what no board could hold, before anything of that size is allocated."""
+    total = sum(value.size_bytes for value in graph.values.values())
+    if total > MAX_VALUES_BYTES:
+        largest = max(graph.values.values(), key=lambda value: value.size_bytes)
+        raise CompileError(
+            f"the values of the network take {total / 2**30:.1f} GiB, {largest.name!r} alone "
+            f"{largest.size_bytes / 2**30:.1f} GiB, expected at most {MAX_VALUES_BYTES >> 30} GiB",
+            hint="export the model for a smaller image or batch",
+        )
+
+
+def _check_numbers(graph: Graph) -> None:
+    """Refuse parameters that are no finite float32 once folded."""
+    for node in graph.nodes:
+        arrays = [node.weights] if node.weights is not None else []
+        for stage in (*node.stages, *([node.bits_affine] if node.bits_affine else [])):
+            if isinstance(stage, Affine):
+                arrays += [stage.scale, stage.bias]
+            elif isinstance(stage, PRelu):
+                arrays.append(stage.slope)
+        if not all((np.abs(array) <= _LARGEST).all() for array in arrays):  # false for NaN, too
+            raise CompileError(
+                f"node {node.name!r} has weights that are NaN, infinite or beyond float32",
+                hint="look at its variances and at what is divided by zero; train again",
+            )

@@ -43,7 +43,7 @@ def binary_conv2d(build: Build, node: onnx.NodeProto) -> None:
         )
     w = bits.unpack_bytes(packed, channels)
     stages = (Affine(scale.astype(np.float64), bias.astype(np.float64)),)
-    name = node.input[0]
+    name = build.alias.get(node.input[0], node.input[0])
     if name not in build.quantized:
         build.graph.kinds[node.name] = ("weight-binary", "its activations are not quantized")
         _convolution(build, node, build.read(name, node), w, 1, stages)
@@ -65,7 +65,9 @@ def _convolution(
     stages: tuple[Stage, ...],
 ) -> None:
     binary = build.graph.values[x].dtype == "bits"
-    pad_value = int(attribute(node, "pad_value", 0.0))
+    pad_value = attribute(node, "pad_value", 0.0)
+    if pad_value not in (0, 1, -1):
+        raise UnsupportedOpError(f"{label(node)}: pad_value is {pad_value}, expected 0, +1 or -1")
     padding = pool.pads(node, w.shape[1:3], build.shape(x))
     if pad_value and not binary and any(padding):
         raise UnsupportedOpError(
@@ -82,7 +84,7 @@ def _convolution(
         padding=padding,
         dilation=tuple(attribute(node, "dilations", [1, 1])),
         groups=attribute(node, "group", 1),
-        pad_value=pad_value if binary else 0,
+        pad_value=int(pad_value) if binary else 0,
         weights=np.ascontiguousarray(w, dtype=np.float32),
         weight_bits=weight_bits,
         stages=stages,
@@ -97,8 +99,11 @@ def gemm(build: Build, node: onnx.NodeProto) -> None:
     w = w if attribute(node, "transB", 0) else w.T
     stages: tuple[Stage, ...] = ()
     if len(node.input) > 2 and node.input[2]:
-        bias = build.constant_of(node.input[2], node).astype(np.float64).reshape(-1)
-        bias = np.broadcast_to(bias * attribute(node, "beta", 1.0), (w.shape[0],))
+        bias = build.constant_of(node.input[2], node).astype(np.float64)
+        if bias.size not in (1, bias.shape[-1] if bias.ndim else 1):
+            raise UnsupportedOpError(f"{label(node)}: bias of shape {bias.shape}, expected a row")
+        bias = bias.reshape(-1) * attribute(node, "beta", 1.0)
+        bias = np.broadcast_to(bias, (w.shape[0],))
         stages = (Affine(np.ones(w.shape[0]), bias),)
     _dense(build, node, w, stages)
 
@@ -109,7 +114,7 @@ def matmul(build: Build, node: onnx.NodeProto) -> None:
 
 
 def _dense(build: Build, node: onnx.NodeProto, w: Array, stages: tuple[Stage, ...]) -> None:
-    name = node.input[0]
+    name = build.alias.get(node.input[0], node.input[0])
     x = build.flattened.get(name) or build.read(name, node)
     _, H, W, C = build.shape(x)
     if w.ndim != 2 or w.shape[1] != C * H * W or (H * W > 1 and name not in build.flattened):

@@ -45,6 +45,8 @@ def scale_or_shift(build: Build, node: onnx.NodeProto) -> None:
 
 def batch_normalization(build: Build, node: onnx.NodeProto) -> None:
     """BatchNormalization, folded to an affine in float64."""
+    if attribute(node, "training_mode", 0):
+        raise UnsupportedOpError(f"{label(node)}: training_mode", hint="export in eval mode")
     x = build.read(node.input[0], node)
     names = node.input[1:5]
     gamma, beta, mean, variance = (build.constant_of(n, node).astype(np.float64) for n in names)
@@ -91,5 +93,18 @@ def binary_quantize(build: Build, node: onnx.NodeProto) -> None:
 
 
 def identity(build: Build, node: onnx.NodeProto) -> None:
-    """Identity, and Dropout of a trained model."""
-    build.alias[node.output[0]] = build.read(node.input[0], node)
+    """Identity: another name for bits, floats, a flattened image or a constant."""
+    name = build.alias.get(node.input[0], node.input[0])
+    if name in build.constants:
+        build.constants[node.output[0]] = build.constants[name]
+    elif name in build.quantized or name in build.flattened:
+        build.alias[node.output[0]] = name
+    else:
+        build.alias[node.output[0]] = build.read(name, node)
+
+
+def dropout(build: Build, node: onnx.NodeProto) -> None:
+    """Dropout of a trained model: nothing."""
+    if len(node.input) > 2 and node.input[2] and build.constant_of(node.input[2], node).any():
+        raise UnsupportedOpError(f"{label(node)}: training_mode", hint="export in eval mode")
+    identity(build, node)

@@ -31,16 +31,33 @@ def _pool(build: Build, node: onnx.NodeProto, op: Any) -> None:
     kernel = tuple(attribute(node, "kernel_shape", []))
     if len(kernel) != 2:
         raise UnsupportedOpError(f"{label(node)}: {len(kernel)}-dimensional pool")
+    dilation = tuple(attribute(node, "dilations", [1, 1]))
+    padding = pads(node, kernel, build.shape(x))
+    stride = tuple(attribute(node, "strides", [1, 1]))
+    sizes = build.shape(x)[1:3]
+    for axis, facts in enumerate(zip(sizes, kernel, stride, dilation, strict=True)):
+        if _has_empty_window(*facts, padding[axis], padding[axis + 2]):
+            raise UnsupportedOpError(f"{label(node)}: a window of nothing but padding")
     build.node(
         node,
         op,
         (x,),
         build.shape(x)[3],
         kernel=kernel,
-        stride=tuple(attribute(node, "strides", [1, 1])),
-        padding=pads(node, kernel, build.shape(x)),
-        dilation=tuple(attribute(node, "dilations", [1, 1])),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
         pads_count=bool(attribute(node, "count_include_pad", 0)),
+    )
+
+
+def _has_empty_window(
+    size: int, kernel: int, stride: int, dilation: int, before: int, after: int
+) -> bool:
+    last = size + after - dilation * (kernel - 1) - 1
+    return any(
+        not any(0 <= start + tap * dilation < size for tap in range(kernel))
+        for start in range(-before, last + 1, stride)
     )
 
 

@@ -32,27 +32,32 @@ def leading_channels(build: Build, node: onnx.NodeProto) -> None:
     starts, ends = given[0], given[1]
     axes = given[2] if len(given) > 2 else list(range(len(starts)))
     steps = given[3] if len(given) > 3 else [1] * len(starts)
-    if axes != [1] or starts != [0] or steps != [1]:
+    rank = len(static_shape(build.info(node.input[0])))
+    if [axis % rank for axis in axes] != [1] or starts != [0] or steps != [1]:
         raise UnsupportedOpError(f"{label(node)}: only leading channels can be sliced")
-    channels = min(ends[0], build.shape(x)[3])
+    C = build.shape(x)[3]
+    channels = min(ends[0], C) if ends[0] >= 0 else max(C + ends[0], 0)
     build.node(node, "concat", (x,), channels, parts=(channels,))
 
 
 def pad(build: Build, node: onnx.NodeProto) -> None:
     """Pad with zero channels behind."""
     x = build.read(node.input[0], node)
-    pads = build.constant_of(node.input[1], node).tolist()
-    value = build.constant_of(node.input[2], node).item() if len(node.input) > 2 else 0
-    axes = build.constant_of(node.input[3], node).tolist() if len(node.input) > 3 else [0, 1, 2, 3]
-    before, after = pads[: len(axes)], pads[len(axes) :]
-    added = {axis: (b, a) for axis, b, a in zip(axes, before, after, strict=True) if b or a}
-    if value != 0 or any(axis != 1 or b for axis, (b, _) in added.items()):
+    rank = len(static_shape(build.info(node.input[0])))
+    optional = [build.constant_of(name, node) if name else None for name in node.input[1:]]
+    pads, value, axes = (*optional, None, None)[:3]
+    assert pads is not None  # noqa: S101 (ONNX has it)
+    places = range(rank) if axes is None else [axis % rank for axis in axes.tolist()]
+    before, after = np.split(pads, 2)
+    added = {a: (b, e) for a, b, e in zip(places, before, after, strict=True) if b or e}
+    zeros = attribute(node, "mode", b"constant") == b"constant" and (value is None or not value)
+    if not zeros or any(axis != 1 or b or e < 0 for axis, (b, e) in added.items()):
         raise UnsupportedOpError(
             f"{label(node)}: Pad other than zeros after the channels",
             hint="give the padding to the convolution or pool instead",
         )
     C = build.shape(x)[3]
-    build.node(node, "concat", (x,), C + added.get(1, (0, 0))[1], parts=(C,))
+    build.node(node, "concat", (x,), C + int(added.get(1, (0, 0))[1]), parts=(C,))
 
 
 def flatten(build: Build, node: onnx.NodeProto) -> None:

@@ -20,7 +20,7 @@ OPERATORS: dict[tuple[str, str], Operator] = {
     ("", "Constant"): shape.constant,
     ("", "Conv"): convolution.conv,
     ("", "Div"): elementwise.scale_or_shift,
-    ("", "Dropout"): elementwise.identity,
+    ("", "Dropout"): elementwise.dropout,
     ("", "Flatten"): shape.flatten,
     ("", "Gemm"): convolution.gemm,
     ("", "GlobalAveragePool"): pool.global_average_pool,
