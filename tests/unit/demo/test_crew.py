@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -11,10 +10,7 @@ import pytest
 from binas.core.errors import CompileError
 from examples.demo import cache
 from examples.demo.crew import Crew, Job
-
-sys.path.append(str(Path(__file__).parent))  # the processes that a crew starts inherit it
-
-import jobs
+from tests.unit.demo import jobs
 
 
 def job(root: Path, name: str, work: object, **arguments: object) -> Job:
