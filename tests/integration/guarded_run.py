@@ -1,0 +1,90 @@
+"""Run kernels of a shared library between guard pages; a program of its own, as it may crash.
+
+    python guarded_run.py FOLDER
+
+FOLDER holds `kernels.so`, `job.json` (a list of {"symbol", "reads", "parameters", "writes",
+"units"}) and the arrays that it names as .npy files. Every buffer ends at an unreadable page:
+operands with the slack that the arena promises before it, parameters and outputs with none. The
+name of each kernel is printed before it runs; outputs go to `SYMBOL.splitN.outM.npy`, canaries that
+were overwritten are printed as lines "overwritten SYMBOL".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ALIGN, SLACK, PAGE = 64, 64, mmap.PAGESIZE
+CANARY = 0xA5
+LIBC = ctypes.CDLL(None, use_errno=True)
+KEPT: list[mmap.mmap] = []  # memory lives as long as the program
+
+
+def say(line: str) -> None:
+    """Tell the parent at once: the next thing may be a crash."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def guarded(size: int, slack: int) -> tuple[int, np.ndarray]:
+    """Address of `size` bytes that end, rounded up to ALIGN, `slack` bytes before a guard page."""
+    room = -(-size // ALIGN) * ALIGN + slack
+    pages = -(-room // PAGE)
+    memory = mmap.mmap(-1, (pages + 1) * PAGE)
+    KEPT.append(memory)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    if LIBC.mprotect(ctypes.c_void_p(start + pages * PAGE), ctypes.c_size_t(PAGE), 0) != 0:
+        raise OSError(ctypes.get_errno(), "mprotect")
+    offset = pages * PAGE - room
+    view = np.frombuffer(memory, np.uint8, count=pages * PAGE)[offset:]
+    view[:] = CANARY
+    return start + offset, view
+
+
+def held(array: np.ndarray, slack: int) -> int:
+    """Address of a copy of an array."""
+    address, view = guarded(array.nbytes, slack)
+    view[: array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)
+    return address
+
+
+def splits(units: int) -> list[list[tuple[int, int]]]:
+    """All at once; two calls, the later part first; three calls, one of them empty or tiny."""
+    third, late = units // 3, units - units // 4
+    return [
+        [(0, units)],
+        [(third, units), (0, third)],
+        [(0, min(1, units)), (late, units), (min(1, units), late)],
+    ]
+
+
+def run(job: dict[str, Any], library: ctypes.CDLL, folder: Path) -> None:
+    """One kernel, every split."""
+    symbol = job["symbol"]
+    say(symbol)
+    given = [held(np.load(folder / name), SLACK) for name in job["reads"]]
+    given += [held(np.load(folder / name), 0) for name in job["parameters"]]
+    function = getattr(library, symbol)
+    for number, calls in enumerate(splits(job["units"])):
+        outputs = [guarded(size, 0) for size in job["writes"]]
+        pointers = [ctypes.c_void_p(at) for at in (*given, *(at for at, _ in outputs))]
+        for begin, end in calls:
+            if function(*pointers, ctypes.c_int32(begin), ctypes.c_int32(end)) != 0:
+                say(f"failed {symbol}")
+        for i, (size, (_, view)) in enumerate(zip(job["writes"], outputs, strict=True)):
+            np.save(folder / f"{symbol}.split{number}.out{i}.npy", view[:size])
+            if (view[size:] != CANARY).any():
+                say(f"overwritten {symbol}")
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[1])
+    kernels = ctypes.CDLL(str(where / "kernels.so"))
+    for entry in json.loads((where / "job.json").read_text()):
+        run(entry, kernels, where)

@@ -1,0 +1,380 @@
+"""Every kernel family against its meaning in numpy, on every x86 ISA that this CPU has.
+
+The kernels of one ISA are compiled into one library and run by `guarded_run.py` between guard
+pages; the tests look at what came back. aarch64 and armv7 are covered by `test_corners.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from binas.compile import codegen, link
+from binas.compile import isa as isas
+from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign, Stage
+from binas.compile.isa import Isa
+from binas.compile.kernels import binary_conv, epilogue, family
+from binas.core import bits
+from binas.devices.device import CPUS
+
+pytestmark = pytest.mark.slow
+
+CHILD = Path(__file__).with_name("guarded_run.py")
+SPLITS = 3
+STRADDLING = (1, 31, 32, 33, 63, 65, 127, 129)  # channels around the word
+
+
+def affine(K: int, seed: int = 0) -> Affine:
+    """Scales of both signs, one of them 0; biases of the size of small sums."""
+    generator = np.random.default_rng([K, seed])
+    scale, bias = generator.standard_normal(K), generator.standard_normal(K) * 5
+    scale[K // 2] = 0
+    return Affine(
+        scale.astype(np.float32).astype(np.float64), bias.astype(np.float32).astype(np.float64)
+    )
+
+
+def prelu(K: int) -> PRelu:
+    """Slopes of both signs."""
+    return PRelu(np.random.default_rng(K).standard_normal(K).astype(np.float32).astype(np.float64))
+
+
+def conv(
+    C: int,
+    K: int,
+    *,
+    binary: bool = True,
+    image: tuple[int, int] = (5, 5),
+    kernel: tuple[int, int] = (3, 3),
+    batch: int = 1,
+    stages: tuple[Stage, ...] | None = None,
+    floats: bool = True,
+    packed: bool = False,
+    **fields: Any,
+) -> Node:
+    """A convolution with random weights; padded to the same size unless told otherwise."""
+    groups = fields.get("groups", 1)
+    w = np.random.default_rng([C, K, *kernel]).standard_normal((K, *kernel, C // groups))
+    w = np.where(w >= 0, 1.0, -1.0) if binary else w
+    fields.setdefault("padding", (kernel[0] // 2, kernel[1] // 2) * 2)
+    return Node(
+        name="conv",
+        sources=(),
+        op="binary_conv" if binary else "conv",
+        inputs=("x",),
+        in_shape=(batch, *image, C),
+        out_channels=K,
+        kernel=kernel,
+        weights=w.astype(np.float32),
+        weight_bits=1 if binary else 32,
+        stages=(affine(K),) if stages is None else stages,
+        float_out="y" if floats else None,
+        bits_out="b" if packed else None,
+        **fields,
+    )
+
+
+def pool(op: Any, C: int, **fields: Any) -> Node:
+    """A 3x3 pool at stride 2 over a batch of two, packed as well."""
+    given: dict[str, Any] = {
+        "in_shape": (2, 7, 6, C),
+        "kernel": (3, 3),
+        "stride": (2, 2),
+        "padding": (1, 1, 1, 1),
+        "stages": (affine(C),),
+        "float_out": "y",
+        "bits_out": "b",
+    }
+    return Node(
+        name="pool", sources=(), op=op, inputs=("x",), out_channels=C, **{**given, **fields}
+    )
+
+
+def moved(op: Any, K: int, in_channels: int, **fields: Any) -> Node:
+    """An elementwise or concat step over 4x5 pixels."""
+    fields.setdefault("inputs", ("x",))
+    return Node(
+        name=op, sources=(), op=op, in_shape=(1, 4, 5, in_channels), out_channels=K, **fields
+    )
+
+
+def _cases() -> Iterator[tuple[str, Node]]:
+    for C in STRADDLING:
+        yield f"binary 3x3 of {C} channels to {C}", conv(C, C, packed=True)
+    for value in (0, 1, -1):
+        for stride in (1, 2):
+            fields: dict[str, Any] = {"pad_value": value, "stride": (stride, stride)}
+            name = f"binary padded with {value} at stride {stride}"
+            yield f"{name}, bits alone", conv(33, 40, floats=False, packed=True, **fields)
+            yield f"{name}, both outputs", conv(32, 33, packed=True, **fields)
+        beyond: dict[str, Any] = {"padding": (4, 4, 3, 5), "pad_value": value}
+        yield f"binary, rows of nothing but padding {value}", conv(40, 8, image=(3, 3), **beyond)
+        uneven: dict[str, Any] = {"padding": (0, 1, 2, 0), "pad_value": value, "dilation": (2, 2)}
+        yield f"binary dilated, uneven padding {value}", conv(40, 34, image=(7, 6), **uneven)
+    K = 48
+    bits_affine = affine(K, seed=1)
+    yield (
+        "binary with residual before and after the activation",
+        conv(64, K, packed=True, stages=(affine(K), Add("r"), prelu(K), Add("q"))),
+    )
+    yield (
+        "binary whose bits have an affine of their own",
+        conv(64, K, packed=True, stages=(affine(K), Relu(), Add("r")), bits_affine=bits_affine),
+    )
+    yield "binary without stages, bits alone", conv(64, K, stages=(), floats=False, packed=True)
+    yield "binary whose floats are signs", conv(33, 7, stages=(affine(7), Sign()))
+    yield "binary 1x1, two images", conv(96, 65, kernel=(1, 1), batch=2, packed=True)
+    yield "binary 5x5 of many words", conv(128, 32, kernel=(5, 5), image=(4, 4), packed=True)
+    yield (
+        "binary of more ones than a byte holds",
+        conv(1100, 16, image=(2, 2), padding=(0, 0, 1, 1)),
+    )
+    yield "binary 3x1 on a wide row", conv(32, 33, kernel=(3, 1), image=(3, 17), padding=(0,) * 4)
+    yield "binary in two groups", conv(64, 64, groups=2, floats=False, packed=True)
+    yield "binary in four groups of nine outputs", conv(128, 36, groups=4)
+    yield "binary in groups, padded with -1", conv(64, 64, groups=2, pad_value=-1, packed=True)
+    for C, K in ((1, 32), (3, 65), (33, 24)):
+        yield f"float 3x3 of {C} to {K}", conv(C, K, binary=False, packed=True, stride=(2, 2))
+    yield "float 7x7 at stride 2, two images", conv(5, 33, binary=False, kernel=(7, 7), batch=2)
+    yield "float depthwise", conv(12, 12, binary=False, groups=12)
+    yield "float dilated in groups", conv(12, 24, binary=False, groups=3, dilation=(2, 2))
+    yield "float padded beyond the image", conv(3, 5, binary=False, padding=(4, 4, 4, 4))
+    yield (
+        "dense",
+        conv(200, 10, binary=False, image=(1, 1), kernel=(1, 1), stages=(affine(10), Relu())),
+    )
+    yield (
+        "dense on an image",
+        conv(4, 10, binary=False, image=(4, 4), kernel=(4, 4), padding=(0,) * 4, batch=2),
+    )
+    for C in (1, 33, 64):
+        yield f"max pool of {C}", pool("pool_max", C)
+        yield f"average of the inner taps of {C}", pool("pool_avg", C)
+    yield "average that counts padded taps", pool("pool_avg", 31, pads_count=True)
+    yield "max pool, dilated", pool("pool_max", 5, dilation=(2, 2), padding=(0,) * 4)
+    whole: dict[str, Any] = {"kernel": (7, 6), "padding": (0,) * 4, "stages": (), "bits_out": None}
+    yield "global average", pool("pool_avg", 65, **whole)
+    for C in (1, 33, 129):
+        yield f"pack of {C}", moved("elementwise", C, C, bits_out="b")
+    yield (
+        "elementwise, all stages",
+        moved(
+            "elementwise",
+            70,
+            70,
+            stages=(affine(70), prelu(70), Add("r"), Relu(), Sign()),
+            float_out="y",
+            bits_out="b",
+        ),
+    )
+    yield (
+        "concat of whole words, packed",
+        moved(
+            "concat",
+            100,
+            100,
+            inputs=("x", "z"),
+            parts=(64, 36),
+            stages=(Add("r"),),
+            float_out="y",
+            bits_out="b",
+            bits_affine=affine(100),
+        ),
+    )
+    yield (
+        "concat of odd parts",
+        moved("concat", 40, 40, inputs=("x", "z", "u"), parts=(16, 23, 1), float_out="y"),
+    )
+    yield "leading channels", moved("concat", 33, 40, parts=(33,), float_out="y", bits_out="b")
+    yield "zero channels behind", moved("concat", 45, 24, parts=(24,), float_out="y")
+    yield "zero words behind", moved("concat", 70, 32, parts=(32,), float_out="y", bits_out="b")
+
+
+CASES = dict(_cases())
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What the kernels of one ISA computed.
+
+    Attributes:
+        isa: For which.
+        reads: Case → operands and addends.
+        outputs: Case → per split, the arrays written.
+        said: Lines that the child printed.
+        returncode: How it ended.
+    """
+
+    isa: Isa
+    reads: dict[str, list[NDArray[Any]]]
+    outputs: dict[str, list[list[NDArray[Any]]]]
+    said: list[str]
+    returncode: int
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(cpu, marks=pytest.mark.isa(*features))
+        for cpu, features in CPUS["x86_64"].items()
+    ],
+)
+def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """All cases, compiled for one ISA and run."""
+    isa = isas.find(request.param, "x86_64")
+    folder = tmp_path_factory.mktemp("kernels")
+    symbols = {name: f"kernel{i}" for i, name in enumerate(CASES)}
+    kernels = {n: family.generate(CASES[n].layer, isa, s) for n, s in symbols.items()}
+    module = codegen.build({symbols[n]: k.function for n, k in kernels.items()}, isa)
+    codegen.write_object(module, folder / "kernels.o")
+    share(folder / "kernels.o", folder / "kernels.so")
+    reads, jobs = {}, []
+    for name, node in CASES.items():
+        reads[name] = operands(node)
+        files = {"reads": reads[name], "parameters": family.arrays(node, isa)}
+        job: dict[str, Any] = {"symbol": symbols[name], "units": kernels[name].units}
+        for what, arrays in files.items():
+            job[what] = [f"{symbols[name]}.{what}{i}.npy" for i in range(len(arrays))]
+            for file, array in zip(job[what], arrays, strict=True):
+                np.save(folder / file, array)
+        job["writes"] = [array.nbytes for array in family.meaning(node, reads[name])]
+        jobs.append(job)
+    (folder / "job.json").write_text(json.dumps(jobs))
+    done = subprocess.run(
+        [sys.executable, str(CHILD), str(folder)], capture_output=True, text=True, check=False
+    )
+    outputs = {}
+    for name, node in CASES.items():
+        meant = family.meaning(node, reads[name])
+        files_out = [
+            [folder / f"{symbols[name]}.split{n}.out{i}.npy" for i in range(len(meant))]
+            for n in range(SPLITS)
+        ]
+        if all(file.exists() for row in files_out for file in row):
+            outputs[name] = [
+                [
+                    np.load(file).view(array.dtype).reshape(array.shape)
+                    for file, array in zip(row, meant, strict=True)
+                ]
+                for row in files_out
+            ]
+    names = {symbol: name for name, symbol in symbols.items()}
+    said = [" ".join(names.get(word, word) for word in line.split()) for line in _lines(done)]
+    return Ran(isa, reads, outputs, said, done.returncode)
+
+
+def _lines(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return done.stdout.splitlines() + done.stderr.splitlines()
+
+
+def share(objects: Path, output: Path) -> None:
+    """Link a library that exports every kernel."""
+    cache = str(link.cache_folder())
+    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
+    command = [sys.executable, "-m", "ziglang", "cc", "-shared", str(objects), "-o", str(output)]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+
+
+def operands(node: Node) -> list[NDArray[Any]]:
+    """Random values for all that a node reads, with zeros of both signs among them."""
+    generator = np.random.default_rng(len(node.stages))
+    N, H, W, C = node.in_shape
+    found: list[NDArray[Any]] = []
+    for i in range(len(node.inputs)):
+        channels = node.parts[i] if len(node.parts) > 1 else C
+        x = generator.standard_normal((N, H, W, channels)).astype(np.float32)
+        x.reshape(-1)[::7] = 0.0
+        x.reshape(-1)[3::7] = -0.0
+        found.append(bits.pack(x) if node.op == "binary_conv" else x)
+    for _ in node.added:
+        found.append(generator.standard_normal(node.layer.out_shape).astype(np.float32))
+    return found
+
+
+def near(node: Node, reads: list[NDArray[Any]]) -> NDArray[np.bool_]:
+    """Where the value behind a bit lies so close to 0 that rounding decides."""
+    (y,) = family.meaning(replace(node, float_out="y", bits_out=None, bits_affine=None), reads)
+    margin: NDArray[np.bool_] = np.abs(epilogue.decision(node, y)) <= 1e-5
+    return margin
+
+
+def test_no_kernel_touches_memory_beyond_its_tensors(ran: Ran) -> None:
+    last = ran.said[-1] if ran.said else "nothing"
+    assert ran.returncode == 0, f"the child died with {ran.returncode} in {last}"
+    assert [line for line in ran.said if line not in CASES] == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_kernel_computes_its_meaning(ran: Ran, case: str) -> None:
+    node = CASES[case]
+    meant = family.meaning(node, ran.reads[case])
+    for expected, got in zip(meant, ran.outputs[case][0], strict=True):
+        if expected.dtype == np.uint32:
+            channels = node.out_channels
+            differs = bits.unpack(expected, channels) != bits.unpack(got, channels)
+            assert not (differs & ~near(node, ran.reads[case])).any()
+            stray = bits.pack(bits.unpack(got, channels)) ^ got
+            assert not stray.any(), "bits beyond the last channel are 0"
+        else:
+            largest = max(1.0, float(np.abs(expected).max()))
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * largest)
+
+
+@pytest.mark.parametrize(
+    "case", [name for name, node in CASES.items() if binary_conv.thresholded(node.layer)]
+)
+def test_bits_after_one_affine_are_exact(ran: Ran, case: str) -> None:
+    node = CASES[case]
+    (stage,) = node.stages
+    assert isinstance(stage, Affine)
+    sums = binary_conv.meaning(node, ran.reads[case][0]).astype(np.float64)
+    expected = np.where(sums * stage.scale + stage.bias >= 0, 1.0, -1.0)  # exact in float64
+    np.testing.assert_array_equal(ran.outputs[case][0][0], bits.pack(expected))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        name
+        for name, node in CASES.items()
+        if node.op == "binary_conv" and node.float_out and node.layer.stages == ("affine",)
+    ],
+)
+def test_the_sums_of_a_binary_convolution_are_exact_integers(ran: Ran, case: str) -> None:
+    node = CASES[case]
+    (stage,) = node.stages
+    assert isinstance(stage, Affine)
+    sums = binary_conv.meaning(node, ran.reads[case][0]).astype(np.float64)
+    y = sums * stage.scale + stage.bias
+    error = np.abs(ran.outputs[case][0][0] - y)
+    # One rounding of a fused multiply-add is at most half a unit in the last place.
+    assert (error <= np.abs(y) * 2.0**-24 + 1e-30).all()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_any_split_of_the_units_gives_the_same_bytes(ran: Ran, case: str) -> None:
+    whole, *others = ran.outputs[case]
+    for other in others:
+        for a, b in zip(whole, other, strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+def test_the_cases_cover_every_family() -> None:
+    assert {node.op for node in CASES.values()} == {
+        "binary_conv",
+        "conv",
+        "pool_max",
+        "pool_avg",
+        "elementwise",
+        "concat",
+    }
