@@ -47,7 +47,7 @@ def build(functions: Mapping[str, Any], isa: Isa) -> Any:
         with chosen:
             lowered = _pipeline()(module)
         return tvm.get_global_func("target.build.llvm")(lowered, chosen)
-    except (tvm.error.TVMError, RuntimeError, ValueError, TypeError) as error:
+    except (RuntimeError, ValueError, TypeError) as error:
         last = str(error).strip().splitlines()[-1]
         raise CompileError(f"code generation for {isa.cpu} failed: {last}") from error
 

@@ -27,6 +27,8 @@ class Isa:
         counting: How ones are counted. "full_adder": a 32-bit lane popcount and a three-input logic
             instruction, two words per five instructions. "bytes": a popcount of bytes, summed in
             bytes and widened before they overflow.
+        fused: Whether it multiplies and adds in one instruction; asked for without one, LLVM calls
+            the C library for every lane.
     """
 
     cpu: str
@@ -36,6 +38,7 @@ class Isa:
     vector_bits: int
     registers: int
     counting: Literal["full_adder", "bytes"]
+    fused: bool = True
 
     @property
     def lanes(self) -> int:
@@ -43,7 +46,7 @@ class Isa:
         return self.vector_bits // 32
 
 
-def _x86(cpu: str, width: int, registers: int, adder: bool) -> Isa:
+def _x86(cpu: str, width: int, registers: int, *, adder: bool, fused: bool = True) -> Isa:
     return Isa(
         cpu=cpu,
         arch="x86_64",
@@ -51,6 +54,7 @@ def _x86(cpu: str, width: int, registers: int, adder: bool) -> Isa:
         vector_bits=width,
         registers=registers,
         counting="full_adder" if adder else "bytes",
+        fused=fused,
     )
 
 
@@ -80,7 +84,7 @@ def _arm32(cpu: str) -> Isa:
 _ISAS = {
     (isa.arch, isa.cpu): isa
     for isa in (
-        _x86("x86-64-v2", 128, 16, adder=False),
+        _x86("x86-64-v2", 128, 16, adder=False, fused=False),
         _x86("x86-64-v3", 256, 16, adder=False),
         _x86("x86-64-v4", 512, 32, adder=False),
         _x86("icelake-server", 512, 32, adder=True),

@@ -125,7 +125,8 @@ class Epilogue:
         V, parameters = self._isa.lanes, self._frame.parameters
         zero = v.splat(0.0, V, "float32")
         if stage == "affine":
-            return v.fma(y, v.load(parameters[f"a{i}"], k, V), v.load(parameters[f"b{i}"], k, V), V)
+            scale, bias = (v.load(parameters[f"{name}{i}"], k, V) for name in "ab")
+            return v.fma(y, scale, bias, V, fused=self._isa.fused)
         if stage == "relu":
             return tirx.Max(y, zero)
         if stage == "prelu":
@@ -138,7 +139,7 @@ class Epilogue:
         V, parameters = self._isa.lanes, self._frame.parameters
         if self._layer.bits_affine:
             scale, bias = v.load(parameters["abits"], k, V), v.load(parameters["bbits"], k, V)
-            y = v.fma(y, scale, bias, V)
+            y = v.fma(y, scale, bias, V, fused=self._isa.fused)
         return y >= v.splat(0.0, V, "float32")
 
     def store_bits(self, pixel: Any, k0: Any, masks: list[Any], channels: int) -> None:

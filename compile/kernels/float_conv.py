@@ -145,7 +145,7 @@ class _Fma:
             x = v.splat(v.load(self.frame.operands[0], first[pixel] + k), V, "float32")
             for j, w in enumerate(rows):
                 total = self.sums[pixel * Q + j]
-                total.set(v.fma(w.get(), x, total.get(), V))
+                total.set(v.fma(w.get(), x, total.get(), V, fused=self.isa.fused))
 
     def end_row(self, at: At) -> None:
         """Nothing to do after a kernel row."""

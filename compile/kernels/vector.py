@@ -87,8 +87,10 @@ def intrinsic(dtype: str, name: str, *args: Expr) -> Expr:
     return tirx.call_llvm_pure_intrin(dtype, name, *args)
 
 
-def fma(x: Expr, y: Expr, z: Expr, n: int) -> Expr:
-    """Multiply and add, x * y + z, in one rounding."""
+def fma(x: Expr, y: Expr, z: Expr, n: int, *, fused: bool) -> Expr:
+    """Multiply and add, x * y + z: in one rounding where the CPU can (`Isa.fused`)."""
+    if not fused:
+        return x * y + z
     return intrinsic(lanes("float32", n), "llvm.fma", x, y, z)
 
 

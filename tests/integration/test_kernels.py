@@ -357,8 +357,9 @@ def test_the_sums_of_a_binary_convolution_are_exact_integers(ran: Ran, case: str
     sums = binary_conv.meaning(node, ran.reads[case][0]).astype(np.float64)
     y = sums * stage.scale + stage.bias
     error = np.abs(ran.outputs[case][0][0] - y)
-    # One rounding of a fused multiply-add is at most half a unit in the last place.
-    assert (error <= np.abs(y) * 2.0**-24 + 1e-30).all()
+    # A rounding is at most half a unit in the last place; fused there is one, otherwise two.
+    product = 0 if ran.isa.fused else np.abs(sums * stage.scale)
+    assert (error <= (np.abs(y) + product) * (1 + 2.0**-20) * 2.0**-24 + 1e-30).all()
 
 
 @pytest.mark.parametrize("case", CASES)
