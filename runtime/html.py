@@ -182,6 +182,17 @@ def write(report: Report, path: Path) -> None:
     record.write_atomic(path, render(report).encode())
 
 
+def microseconds(value: float) -> str:
+    """Microseconds for people: three figures, whether the thing is a layer or a network.
+
+    Example:
+        >>> [microseconds(value) for value in (0.0414, 6.33, 93.21, 1204.5)]
+        ['0.041 µs', '6.33 µs', '93.2 µs', '1,204 µs']
+    """
+    decimals = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{decimals}f} µs"
+
+
 def share_bars(
     layers: Sequence[tuple[str, float, Tone]], *, title: str, caption: str, largest: float = 0
 ) -> Bars:
@@ -189,7 +200,12 @@ def share_bars(
     total = sum(value for _, value, _ in layers) or 1.0
     return Bars(
         bars=tuple(
-            Bar(label=name, value=value, text=f"{value:.1f} µs · {value / total:.0%}", tone=tone)
+            Bar(
+                label=name,
+                value=value,
+                text=f"{microseconds(value)} · {value / total:.0%}",
+                tone=tone,
+            )
             for name, value, tone in layers
         ),
         title=title,

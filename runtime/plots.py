@@ -169,7 +169,7 @@ def plane(
                 (point.latency_us, point.accuracy),
                 xytext=(0, 8),
                 textcoords="offset points",
-                ha="center",
+                ha=_towards_the_middle(point, points),
                 fontsize=8.5,
                 color=_INK,
                 zorder=4,
@@ -188,6 +188,14 @@ def plane(
     axes.margins(0.12, 0.18)
     _percent(axes)
     return _svg(figure)
+
+
+def _towards_the_middle(point: Point, points: Sequence[Point]) -> str:
+    """Where a label's point lies in it, so that no label leaves the drawing."""
+    left = min(p.latency_us for p in points)
+    span = max(p.latency_us for p in points) - left
+    place = (point.latency_us - left) / span if span else 0.5
+    return "left" if place < 0.25 else "right" if place > 0.75 else "center"
 
 
 def pareto(points: Sequence[Point]) -> list[Point]:

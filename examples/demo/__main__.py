@@ -85,7 +85,9 @@ def main(
     if as_json:
         cli.emit(record.to_dict(demo))
     else:
-        Console(soft_wrap=True).print(terminal_table(demo))
+        console = Console()
+        # A log has no width of its own: give the table what it needs.
+        console.print(terminal_table(demo), width=None if console.is_terminal else 120)
     cli.say(f"report: {output / 'report.html'} and {output / 'report.json'}")
 
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol
 
 from binas.core import record
 
+_LOOKS = {"html", "plots", "drawing", "page"}  # of runtime/
 ROOT = Path(__file__).resolve().parents[2]  # the checkout: examples are not part of the package
 
 
@@ -80,10 +81,10 @@ def stage(root: Path, name: str, inputs: Mapping[str, Any], *rooms: str) -> Stag
 
 
 def code_digest(room: str) -> str:
-    """Digest of the source files of one folder, C and templates included."""
+    """Digest of the source files of one folder; how a report looks decides no result."""
     digest = hashlib.sha256()
     for path in sorted((ROOT / room).rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
+        if path.is_file() and "__pycache__" not in path.parts and path.stem not in _LOOKS:
             digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 

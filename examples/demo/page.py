@@ -13,7 +13,7 @@ from examples.demo.summary import Demo, Net
 def terminal_table(demo: Demo) -> Lines:
     """The one table at the end of a run."""
     lines = Lines(title=f"{demo.data} on {demo.device}, seed {demo.baseline.seed} (one seed)")
-    lines.add_column("network")
+    lines.add_column("network", no_wrap=True)
     for head in _HEAD[1:]:
         lines.add_column(head, justify="right")
     for row in _rows(demo):
@@ -44,8 +44,9 @@ def page(demo: Demo) -> html.Report:
                 tone="hue-2",
             ),
             html.Fact(
-                value=f"{demo.latency_aware.measured_us:.0f} µs",
-                label=f"measured per image; the table said {demo.latency_aware.predicted_us:.0f}",
+                value=html.microseconds(demo.latency_aware.measured_us),
+                label="measured per image; the table said "
+                + html.microseconds(demo.latency_aware.predicted_us),
                 tone="hue-2",
             ),
             html.Fact(
@@ -60,13 +61,14 @@ def page(demo: Demo) -> html.Report:
             ("hue-3", "real-valued twin of the second"),
             ("binary", "arithmetic on bits"),
             ("float", "arithmetic on floats"),
-            ("plain", "neither"),
+            ("plain", "moves, means and adds"),
         ),
         sections=(
             _networks(demo),
             _course(demo),
             _plane(demo),
             _time(demo),
+            _stairs(demo),
             _checked(demo),
         ),
         footer=" · ".join(f"{name} {version}" for name, version in demo.versions.items()),
@@ -90,8 +92,8 @@ def _rows(demo: Demo) -> tuple[tuple[str, ...], ...]:
         (
             label,
             f"{net.accuracy:.1%}",
-            f"{net.predicted_us:.1f}",
-            f"{net.measured_us:.1f}",
+            f"{net.predicted_us:.2f}",
+            f"{net.measured_us:.2f}",
             f"{net.biops / 1e6:.2f} M" if net.biops else "0",
             f"{net.binary_weight_bytes:,}",
             f"{net.artifact_bytes:,}",
@@ -102,6 +104,14 @@ def _rows(demo: Demo) -> tuple[tuple[str, ...], ...]:
 
 def _exact(demo: Demo) -> str:
     return "bit-exact" if demo.verify.binary_layers_exact else "NOT exact"
+
+
+def _doubts(demo: Demo) -> str:
+    nets = (demo.baseline, demo.latency_aware, demo.parent)
+    found = [
+        f"{label}: {doubt}" for label, net in zip(LABELS, nets, strict=True) for doubt in net.doubts
+    ]
+    return f"Doubts about the times: {'; '.join(found)}." if found else "No doubts about the times."
 
 
 def _networks(demo: Demo) -> html.Section:
@@ -118,12 +128,13 @@ def _networks(demo: Demo) -> html.Section:
             html.Table(
                 head=_HEAD,
                 rows=_rows(demo),
-                caption="Accuracy on held-out images. Two operations per multiply-accumulate.",
+                caption="Accuracy on held-out images. Two operations per multiply-accumulate. "
+                + _doubts(demo),
             ),
             html.Columns(
                 blocks=tuple(
                     html.Figure(
-                        title=f"{label.capitalize()}, {net.measured_us:.0f} µs",
+                        title=f"{label.capitalize()}, {html.microseconds(net.measured_us)}",
                         svg=drawing.draw(chain, title=f"{label} network", widest=widest),
                         caption="A slab is as wide as the block has channels. Binary: "
                         "b3, a 3x3 convolution on bits with its shortcut.",
@@ -162,9 +173,9 @@ def _course(demo: Demo) -> html.Section:
                     pictures.panel(
                         demo,
                         "entropy",
-                        "nats per choice",
+                        "open choices",
                         "Entropy",
-                        "How undecided the search still is; zero is a decision.",
+                        "Each choice counts 1 while all is alike, 0 when made.",
                     ),
                 )
             ),
@@ -195,11 +206,32 @@ def _plane(demo: Demo) -> html.Section:
                         caption="Colours as above. The chosen one is the most accurate of those "
                         "within what was asked for.",
                     ),
+                )
+            ),
+        ),
+    )
+
+
+def _stairs(demo: Demo) -> html.Section:
+    return html.Section(
+        title="Why latency is measured and not counted",
+        text=(
+            "Kernels work on words of 32 channels and on vectors of output channels, so time "
+            "climbs in stairs where multiply-accumulates climb smoothly. A search that counts "
+            "takes a narrower layer for a cheaper one where it is not."
+        ),
+        blocks=(
+            html.Figures(
+                figures=(
                     html.Figure(
-                        title="Why latency is measured and not counted",
+                        title="Time",
                         svg=pictures.staircase(demo.staircase),
-                        caption="Kernels work on words of 32 channels and vectors of outputs: "
-                        "time climbs in stairs, multiply-accumulates do not.",
+                        caption="An 8x8 image; median, with the band from p10 to p90.",
+                    ),
+                    html.Figure(
+                        title="Time for the same work",
+                        svg=pictures.time_per_mac(demo.staircase),
+                        caption="It would be a level line if counting were enough.",
                     ),
                 )
             ),
@@ -214,14 +246,14 @@ def _time(demo: Demo) -> html.Section:
         title="Time per layer",
         text=(
             "Each step measured by itself, in order of execution; the two share one scale. A run "
-            f"costs {demo.fixed_us:.1f} µs besides its layers."
+            f"costs {html.microseconds(demo.fixed_us)} besides its layers."
         ),
         blocks=(
             html.Columns(
                 blocks=tuple(
                     html.share_bars(
                         [(layer.name, layer.measured_us, layer.kind) for layer in net.layers],
-                        title=f"{label.capitalize()}, {net.measured_us:.0f} µs measured as a whole",
+                        title=f"{label.capitalize()}, {html.microseconds(net.measured_us)} in all",
                         caption=_split(net),
                         largest=largest,
                     )

@@ -95,8 +95,26 @@ def staircase(stairs: Sequence[Stair]) -> str:
     )
 
 
+def time_per_mac(stairs: Sequence[Stair]) -> str:
+    """The same measurements, divided by the work: flat if counting were enough."""
+    line = plots.Line(
+        label="measured",
+        x=[stair.channels for stair in stairs],
+        y=[1e6 * stair.measured_us / stair.macs for stair in stairs],
+        low=[1e6 * stair.p10_us / stair.macs for stair in stairs],
+        high=[1e6 * stair.p90_us / stair.macs for stair in stairs],
+        hue=BITS,
+    )
+    return plots.lines(
+        [line],
+        x_label="channels in and out of a binary 3x3 convolution",
+        y_label="ps per multiply-accumulate",
+        from_zero=True,
+    )
+
+
 def _target(demo: Demo) -> tuple[str, float]:
-    return f"asked for {demo.target_us:.0f} µs", demo.target_us
+    return f"asked for {html.microseconds(demo.target_us)}", demo.target_us
 
 
 def _courses(demo: Demo) -> tuple[tuple[int, str, Course], ...]:

@@ -116,7 +116,7 @@ def test_the_record_has_the_keys_that_others_read() -> None:
 
 def test_the_page_shows_every_number_of_the_table() -> None:
     text = html.render(page(DEMO))
-    for shown in ("98.1%", "97.2%", "98.7%", "36.0", "22.5", "83.7", "40.0", "25.0", "93.0"):
+    for shown in ("98.1%", "97.2%", "98.7%", "36.00", "22.50", "83.70", "40.00", "25.00", "93.00"):
         assert shown in text, shown
     for shown in ("1.23 M", "4,321", "345,678", "54,321", "bit-exact", "From glyphs"):
         assert shown in text, shown
@@ -140,6 +140,12 @@ def test_instructions_are_called_an_estimate_and_never_a_latency() -> None:
     text = html.render(page(DEMO))
     assert "(estimate)" in text
     assert "never a latency" in text
+
+
+def test_a_doubt_about_a_time_stands_beside_it() -> None:
+    assert "No doubts" in html.render(page(DEMO))
+    doubted = replace(DEMO, baseline=replace(DEMO.baseline, doubts=("load was 9",)))
+    assert "baseline: load was 9" in html.render(page(doubted))
 
 
 def test_the_terminal_shows_one_row_per_network() -> None:
