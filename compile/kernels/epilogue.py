@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import tvm
 from numpy.typing import NDArray
 from tvm import tirx
 
@@ -165,7 +166,7 @@ def _word(masks: list[Any], isa: Isa) -> Any:
     if isa.arch == "x86_64":
         word = v.const(0)
         for j, mask in enumerate(masks):
-            word = word | (_movmsk(mask, V) << v.const(j * V))
+            word = word | (_mask_bits(mask, V) << v.const(j * V))
         return word
     total = v.splat(0, V)
     for j, mask in enumerate(masks):
@@ -176,14 +177,14 @@ def _word(masks: list[Any], isa: Isa) -> Any:
     return v.intrinsic("int32", f"llvm.vector.reduce.add.v{V}i32", total)
 
 
-def _movmsk(mask: Any, V: int) -> Any:
-    ones = v.reinterpret(v.lanes("float32", V), tirx.Select(mask, v.splat(-1, V), v.splat(0, V)))
-    if V == 16:
-        halves = v.low(ones, "float32x8"), v.high(ones, "float32x8")
-        first, second = (v.intrinsic("int32", "llvm.x86.avx.movmsk.ps.256", h) for h in halves)
-        return first | (second << v.const(8))
-    name = "llvm.x86.avx.movmsk.ps.256" if V == 8 else "llvm.x86.sse.movmsk.ps"
-    return v.intrinsic("int32", name, ones)
+def _mask_bits(mask: Any, V: int) -> Any:
+    """The lanes of a comparison as the low bits of an int32: kmovw, or movmskps."""
+    if V == 4:  # there is no integer of four bits to reinterpret the comparison as
+        lanes = tirx.Select(mask, v.splat(-1, V), v.splat(0, V))
+        return v.intrinsic("int32", "llvm.x86.sse.movmsk.ps", v.reinterpret("float32x4", lanes))
+    # `tirx.reinterpret` refuses booleans; the operation behind it is a plain LLVM bitcast.
+    packed = tirx.call_intrin(f"uint{V}", tvm.ir.Op.get("tirx.reinterpret"), mask)
+    return tirx.Cast("int32", packed)
 
 
 def store_lanes(buffer: Any, index: Any, register: v.Register, count: int) -> None:
