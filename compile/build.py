@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from binas.runtime.verify import VerifyReport
 __all__ = ["Compiled", "compile_layers", "compile_model", "kernel_version", "plan_layers"]
 
 Say = Callable[[str], None]
+
+_ROOM_BYTES = 64 << 20  # objects, library, harness and artifact of a large network
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ def _assemble(
 
     if output.is_dir():
         raise UsageError(f"{output} is a folder, expected a file", hint="give -o NAME.binas")
+    _check_room()
     isa = isas.find(device.cpu, device.arch)
     memory = plan_memory(graph)
     say("kernels")
@@ -166,6 +170,17 @@ def _assemble(
             verified = check(graph, taps, beside, device)
     made = artifacts.write(output, manifest, members)
     return _Made(made, verified), memory
+
+
+def _check_room() -> None:
+    """LLVM ends the whole process where it cannot write, so look before."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if free < _ROOM_BYTES:
+        raise UsageError(
+            f"{folder} has {free >> 20} MiB left for temporary files, expected {_ROOM_BYTES >> 20}",
+            hint="free space, or set TMPDIR to another folder",
+        )
 
 
 def _kernels(layers: Iterable[Layer], isa: Isa) -> dict[Layer, Kernel]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from binas.core import cli
+from binas.core.errors import UsageError
 
 
 @click.command(cls=cli.Command)
@@ -70,6 +71,9 @@ def main(
     device = registry.find(device_name)
     isa.find(device.cpu, device.arch)
     loaded = BinaryModel.load(model)
+    output = output or model.with_suffix(".binas")
+    if output.exists() and output.samefile(model):
+        raise UsageError(f"{output} would overwrite the model", hint="give another -o NAME.binas")
     if require_binary:
         check_binary(plan(loaded).kinds, allow_float)
     with cli.progress() as bar:
@@ -77,7 +81,7 @@ def main(
         compiled = compile_model(
             loaded,
             device,
-            output or model.with_suffix(".binas"),
+            output,
             verify=verify,
             say=lambda stage: bar.update(task, description=stage),
         )
