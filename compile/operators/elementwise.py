@@ -50,8 +50,10 @@ def batch_normalization(build: Build, node: onnx.NodeProto) -> None:
     x = build.read(node.input[0], node)
     names = node.input[1:5]
     gamma, beta, mean, variance = (build.constant_of(n, node).astype(np.float64) for n in names)
-    scale = gamma / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
-    build.elementwise(node, x, (Affine(scale, beta - mean * scale),))
+    with np.errstate(divide="ignore", invalid="ignore"):  # the plan refuses what is not finite
+        scale = gamma / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
+        bias = beta - mean * scale
+    build.elementwise(node, x, (Affine(scale, bias),))
 
 
 def relu(build: Build, node: onnx.NodeProto) -> None:
