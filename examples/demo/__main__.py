@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -85,9 +86,9 @@ def main(
     if as_json:
         cli.emit(record.to_dict(demo))
     else:
-        console = Console()
         # A log has no width of its own: give the table what it needs.
-        console.print(terminal_table(demo), width=None if console.is_terminal else 120)
+        width = None if sys.stdout.isatty() else 110
+        Console(width=width).print(terminal_table(demo))
     cli.say(f"report: {output / 'report.html'} and {output / 'report.json'}")
 
 
