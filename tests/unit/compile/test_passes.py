@@ -1,0 +1,215 @@
+"""What fuses and, more important, what must not; meanings are kept (tests/property checks that)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from binas.compile.graph import Graph
+from binas.compile.model import BinaryModel, ModelWriter
+from binas.compile.plan import plan
+
+
+class Net(ModelWriter):
+    """A writer with 32 channels everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__("net")
+        self.x = self.input("x", (1, 32, 4, 4))
+
+    def conv(self, x: str, name: str, K: int = 32, **fields: Any) -> str:
+        """A binary convolution of the sign of x."""
+        w = np.ones((K, 1, 1, 32 // fields.get("group", 1)))
+        scale, bias = np.full(K, 2.0), np.ones(K)
+        q = self.binary_quantize(x)
+        return self.binary_conv2d(q, w, scale=scale, bias=bias, name=name, **fields)
+
+    def norm(self, x: str, name: str = "", C: int = 32, seed: int = 0) -> str:
+        """A batch norm; equal seeds give equal ones."""
+        arrays = np.random.default_rng(seed).random((4, C)) + 0.5
+        return self.node("BatchNormalization", [x, *map(self.constant, arrays)], name=name)
+
+    def add(self, x: str, y: str) -> str:
+        """A sum."""
+        return self.node("Add", [x, y])
+
+    def relu(self, x: str) -> str:
+        """Relu."""
+        return self.node("Relu", [x])
+
+    def plan(self, *outputs: str) -> Graph:
+        """The fused plan."""
+        return plan(BinaryModel.of(self.finish(outputs), "net"))
+
+
+def told(graph: Graph) -> list[str]:
+    """The steps in words, without their sizes."""
+    return [
+        " ".join([n.layer.op, *n.layer.stages, "→", *(["f32"] if n.float_out else [])])
+        + (" own" if n.bits_affine else "")
+        + (" bits" if n.bits_out else "")
+        for n in graph.nodes
+    ]
+
+
+def test_a_block_is_one_step() -> None:
+    n = Net()
+    y = n.relu(n.add(n.norm(n.conv(n.x, "a")), n.x))
+    assert told(n.plan(n.conv(y, "b"))) == [
+        "elementwise → bits",
+        "binary_conv affine add relu → bits",
+        "binary_conv affine → f32",
+    ]
+
+
+def test_a_step_names_all_nodes_it_stands_for() -> None:
+    n = Net()
+    graph = n.plan(n.norm(n.conv(n.x, "a"), name="norm"))
+    assert graph.nodes[-1].name == "a"
+    assert graph.nodes[-1].sources == ("a", "norm")
+
+
+def test_a_value_with_two_readers_is_written() -> None:
+    n = Net()
+    y = n.conv(n.x, "a")
+    graph = n.plan(n.add(n.relu(y), n.norm(y)))
+    assert told(graph) == [
+        "elementwise → bits",
+        "binary_conv affine → f32",
+        "elementwise relu → f32",
+        "elementwise affine add → f32",
+    ]
+
+
+def test_an_output_is_written_though_somebody_reads_it() -> None:
+    n = Net()
+    y = n.conv(n.x, "a")
+    graph = n.plan(y, n.relu(y))
+    assert told(graph)[1:] == ["binary_conv affine → f32", "elementwise relu → f32"]
+
+
+def test_of_two_addends_the_one_made_last_takes_the_sum() -> None:
+    for first in (True, False):
+        n = Net()
+        early, late = n.conv(n.x, "early"), n.conv(n.relu(n.x), "late")
+        graph = n.plan(n.add(early, late) if first else n.add(late, early))
+        names = {node.name: node for node in graph.nodes}
+        assert names["late"].layer.stages == ("affine", "add")
+        assert names["early"].layer.stages == ("affine",)
+
+
+def test_a_value_added_to_itself_is_read_twice() -> None:
+    n = Net()
+    y = n.conv(n.x, "a")
+    graph = n.plan(n.add(y, y))
+    assert told(graph)[1:] == ["binary_conv affine → f32", "elementwise add → f32"]
+    assert graph.nodes[-1].reads == (graph.nodes[1].float_out,) * 2
+
+
+def test_equal_norms_before_equal_signs_are_packed_once() -> None:
+    n = Net()
+    y = n.conv(n.x, "a")
+    b, c = n.conv(n.norm(y), "b"), n.conv(n.norm(y), "c")
+    graph = n.plan(y, n.add(b, c))
+    assert told(graph)[1] == "binary_conv affine → f32 own bits"
+    assert sum(node.bits_out is not None for node in graph.nodes) == 2
+    assert [node.op for node in graph.nodes].count("elementwise") == 1
+
+
+def test_two_thresholds_of_one_value_are_two_packs() -> None:
+    n = Net()
+    y = n.conv(n.x, "a")
+    b, c = n.conv(n.norm(y, seed=1), "b"), n.conv(n.norm(y, seed=2), "c")
+    assert told(n.plan(n.add(b, c))) == [
+        "elementwise → bits",
+        "binary_conv affine → f32 own bits",
+        "binary_conv affine → f32",
+        "elementwise affine → bits",
+        "binary_conv affine add → f32",
+    ]
+
+
+def test_bits_and_floats_leave_together_where_both_are_read() -> None:
+    n = Net()
+    y = n.conv(n.x, "a")
+    assert told(n.plan(n.add(n.conv(y, "b"), y))) == [
+        "elementwise → bits",
+        "binary_conv affine → f32 bits",
+        "binary_conv affine add → f32",
+    ]
+
+
+def test_neighbouring_affines_become_one_and_others_do_not() -> None:
+    n = Net()
+    y = n.norm(n.node("Mul", [n.norm(n.conv(n.x, "a")), n.constant(np.array(3.0))]))
+    assert told(n.plan(y))[1] == "binary_conv affine → f32"
+    n = Net()
+    y = n.norm(n.relu(n.norm(n.conv(n.x, "a"))))
+    assert told(n.plan(y))[1] == "binary_conv affine relu affine → f32"
+
+
+def test_a_group_that_starts_inside_a_word_packs_in_a_step_of_its_own() -> None:
+    for K, alone in ((64, False), (66, True)):
+        n = Net()
+        x = n.node("Concat", [n.x, n.x], axis=1)
+        q = n.binary_quantize(x)
+        a = n.binary_conv2d(
+            q, np.ones((K, 1, 1, 32)), scale=np.ones(K), bias=np.zeros(K), group=2, name="a"
+        )
+        b = n.binary_conv2d(
+            n.binary_quantize(a),
+            np.ones((4, 1, 1, K)),
+            scale=np.ones(4),
+            bias=np.zeros(4),
+            name="b",
+        )
+        (step,) = (node for node in n.plan(b).nodes if node.name == "a")
+        assert (step.bits_out is None) is alone
+
+
+def test_a_concat_packs_only_where_its_parts_fill_words() -> None:
+    for channels, alone in ((32, False), (24, True)):
+        n = Net()
+        z = n.input("z", (1, channels, 4, 4))
+        x = n.node("Concat", [z, n.x], axis=1)
+        w = np.ones((4, 1, 1, 32 + channels))
+        q = n.binary_quantize(x)
+        graph = n.plan(n.binary_conv2d(q, w, scale=np.ones(4), bias=np.zeros(4)))
+        assert (graph.nodes[0].op, graph.nodes[0].bits_out is None) == ("concat", alone)
+
+
+def test_zero_channels_behind_a_part_of_a_word_are_packed_afterwards() -> None:
+    for channels, alone in ((32, False), (24, True)):
+        n = Net()
+        z = n.input("z", (1, channels, 4, 4))
+        x = n.node("Pad", [z, n.constant(np.array([0, 0, 0, 0, 0, 16, 0, 0]))])
+        w = np.ones((4, 1, 1, 16 + channels))
+        q = n.binary_quantize(x)
+        graph = n.plan(n.binary_conv2d(q, w, scale=np.ones(4), bias=np.zeros(4)))
+        assert (graph.nodes[0].op, graph.nodes[0].bits_out is None) == ("concat", alone)
+
+
+def test_a_norm_never_crosses_a_pool() -> None:
+    n = Net()
+    p = n.node("MaxPool", [n.conv(n.x, "a")], kernel_shape=[2, 2], name="pool")
+    assert told(n.plan(n.conv(n.norm(p), "b"))) == [
+        "elementwise → bits",
+        "binary_conv affine → f32",
+        "pool_max affine → bits",
+        "binary_conv affine → f32",
+    ]
+
+
+def test_nothing_is_left_of_a_value_that_was_fused_away() -> None:
+    n = Net()
+    graph = n.plan(n.relu(n.norm(n.conv(n.x, "a"))))
+    known = {name for node in graph.nodes for name in (*node.reads, *node.writes)}
+    assert set(graph.values) == known
+
+
+def test_a_network_without_a_step_is_fine() -> None:
+    n = Net()
+    graph = n.plan(n.node("Identity", [n.x]))
+    assert graph.nodes == []
+    assert graph.outputs == ["x"]
