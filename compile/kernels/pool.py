@@ -6,6 +6,7 @@ Taps outside the image take no part; an average divides by the taps inside, or b
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
             rows, columns = _bounds(layer, 0, p), _bounds(layer, 1, q)
             for block in channels.blocks(K, isa):
                 with block.loop() as k0:
-                    first = v.splat(-3.4e38 if most else 0.0, V, "float32")
+                    first = v.splat(-math.inf if most else 0.0, V, "float32")
                     sums = [v.Register("float32", V, first) for _ in range(block.vectors)]
                     with v.loop(*rows) as r, v.loop(*columns) as s:
                         row = p * layer.stride[0] - layer.padding[0] + r * layer.dilation[0]
