@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -62,7 +63,8 @@ def settings(cls: type[S], file: Path | None, flags: Mapping[str, Any]) -> S:
                 raise UsageError(f"{file}: {fault}", hint=fault.hint)
     values.update({name: value for name, value in flags.items() if value is not None})
     try:
-        return TypeAdapter(cls).validate_python(values, strict=True)
+        # As JSON: strict validation of Python values would ask for an instance of the class.
+        return TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"

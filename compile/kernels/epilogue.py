@@ -81,9 +81,8 @@ def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
 
 
 def channel_size(layer: Layer, isa: Isa) -> int:
-    """Elements of a per-channel array: the last block of a group may reach beyond the channels."""
-    block = 64 * isa.lanes  # no block of any family is larger
-    return layer.out_channels + block
+    """Elements of a per-channel array: the vector at the last channel is loaded whole."""
+    return layer.out_channels + isa.lanes - 1
 
 
 class Epilogue:
