@@ -7,6 +7,7 @@ BinasError                what went wrong, and a hint: what to do next      exit
 │   └── UnsupportedOpError    an operator we have no kernel for
 ├── DeviceError           a board: absent, busy, out of reach               exit 5
 │   └── TransportError        the link broke; trying again may help
+│       └── TimedOutError         a program did not end in time and was ended
 └── MeasureError          a run that gave no number worth keeping           exit 6
     ├── WrongAnswerError      output differs from the reference
     └── UnstableError         spread above the plan's limit
@@ -67,6 +68,10 @@ class DeviceError(BinasError):
 
 class TransportError(DeviceError):
     """The link to a board broke; trying again may help."""
+
+
+class TimedOutError(TransportError):
+    """A program on the device did not end in time; the link has ended it."""
 
 
 class MeasureError(BinasError):

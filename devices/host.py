@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from binas.core.errors import DeviceError
+from binas.core.errors import DeviceError, TimedOutError
 from binas.devices.device import Device
-from binas.devices.link import Finished, TimedOutError, Trust, checked_argv, checked_name
+from binas.devices.link import Finished, Trust, checked_argv, checked_name
 
 NOT_STARTED = 126  # as a shell reports a file that it cannot execute
 

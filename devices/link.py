@@ -14,17 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from binas.core.errors import TransportError, UsageError
+from binas.core.errors import UsageError
 from binas.devices.device import Device
 
 # What an answer over this link is worth: only "host" and "ssh" have a clock that counts.
 Trust = Literal["real", "emulated", "invented"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-class TimedOutError(TransportError):
-    """A program on the device did not end in time; the link has ended it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from binas.core.errors import DeviceError, TransportError
+from binas.core.errors import DeviceError, TimedOutError, TransportError
 from binas.devices.device import Device
-from binas.devices.link import Finished, TimedOutError, Trust, checked_argv, checked_name
+from binas.devices.link import Finished, Trust, checked_argv, checked_name
 
 LOST = 255  # how ssh itself reports that the connection failed
 CONNECT_S = 15  # a board on the local network answers in one

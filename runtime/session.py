@@ -15,9 +15,9 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from binas.core.errors import DeviceError, MeasureError, TransportError, UsageError
+from binas.core.errors import DeviceError, MeasureError, TimedOutError, TransportError, UsageError
 from binas.devices.device import Device
-from binas.devices.link import Finished, Link, TimedOutError
+from binas.devices.link import Finished, Link
 from binas.devices.null import NullLink
 from binas.runtime import harness
 from binas.runtime.artifact import Artifact

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from binas.core.errors import DeviceError, TransportError
+from binas.core.errors import DeviceError, TimedOutError, TransportError
 from binas.devices.check import check
-from binas.devices.link import TimedOutError
 from binas.devices.probe import host_device
 from binas.devices.registry import connect, find
 from binas.devices.ssh import SshLink

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from binas.core.errors import DeviceError, UsageError
+from binas.core.errors import DeviceError, TimedOutError, UsageError
 from binas.devices.host import NOT_STARTED, HostLink
-from binas.devices.link import Finished, TimedOutError, checked_argv, checked_name
+from binas.devices.link import Finished, checked_argv, checked_name
 from binas.devices.probe import host_device
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from binas.core.errors import DeviceError, MeasureError, UsageError
+from binas.core.errors import DeviceError, MeasureError, TimedOutError, UsageError
 from binas.devices.device import Device, LinkSettings
 from binas.devices.host import HostLink
-from binas.devices.link import TimedOutError
 from binas.devices.null import NullLink, invented_ns
 from binas.devices.probe import host_device
 from binas.devices.registry import connect, find
