@@ -60,7 +60,7 @@ def main(
       binas-run model.binas --device host --input x.npy
 
     Tells which layers became binary, which stayed float, and why.
-    """  # noqa: D301 (click wants the character, not the escape)
+    """
     from binas.compile import isa  # noqa: PLC0415 (heavy rooms are imported inside commands)
     from binas.compile.build import compile_model  # noqa: PLC0415
     from binas.compile.model import BinaryModel  # noqa: PLC0415

@@ -28,7 +28,7 @@ def main() -> None:
         host = "pi@raspberrypi.local"
 
     Keys: board, link (ssh, host, null), host, port, user, directory, options, pin, title, note.
-    """  # noqa: D301 (click reads the backspace as: keep these lines)
+    """
 
 
 @main.command(name="list")

@@ -85,7 +85,7 @@ def run(
         binas-run net.binas --device rpi4 --emulate --verify
 
     --verify needs no input: the artifact carries one, and what every step makes of it.
-    """  # noqa: D301 (click reads the backspace as: keep these lines)
+    """
     from binas.devices.registry import find  # noqa: PLC0415
     from binas.runtime import answers  # noqa: PLC0415
     from binas.runtime.artifact import load  # noqa: PLC0415
@@ -177,7 +177,7 @@ def bench(
     clock; batches that were preempted are kept in --json and left out of the median. `load` is from
     the file to a ready network, `first` is the first run, and `layer` is a step by itself. What
     speaks against a number is printed as a doubt on stderr. Emulation gives no time at all.
-    """  # noqa: D301 (click reads the backspace as: keep these lines)
+    """
     from binas.devices.registry import connect, find  # noqa: PLC0415
     from binas.runtime import benched, timeline  # noqa: PLC0415
     from binas.runtime.artifact import load  # noqa: PLC0415
