@@ -1,0 +1,169 @@
+"""`binas-search run`: search a space, with or without a latency budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from binas.core import cli
+from binas.core.errors import UsageError
+from binas.search.commands import shared
+
+if TYPE_CHECKING:
+    from binas.search.cost import Lut
+    from binas.search.space import Space
+
+
+@click.command(cls=cli.Command)
+@shared.space_option("Search space; built-in names: binas-search list.")
+@shared.data_option("Data set; only its training images are used.")
+@click.option(
+    "--table",
+    type=shared.FILE,
+    help="Latency table of the target device. Without a budget it only describes the search.",
+)
+@click.option("--budget", metavar="TIME", help="Latency to meet, with its unit, such as 500us.")
+@click.option(
+    "--budget-ratio",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Budget as a share of the predicted latency of --baseline, such as 0.65.",
+)
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    help="Run or genotype that --budget-ratio refers to.",
+)
+@click.option("--config", type=shared.FILE, help="TOML with keys of the settings; flags win.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the images.  [default: 20]")
+@click.option(
+    "--warmup-epochs",
+    type=click.IntRange(0),
+    help="First of them with a uniform architecture.  [default: 5]",
+)
+@click.option("--batch", type=click.IntRange(1), help="Images per step.  [default: 64]")
+@click.option(
+    "--samples", type=click.IntRange(1), help="Networks evaluated at the end.  [default: 8]"
+)
+@click.option(
+    "--form",
+    type=click.Choice(["hinge", "two-sided", "product", "log-product"]),
+    help="Of the latency term.  [default: hinge]",
+)
+@click.option(
+    "--strength", type=click.FloatRange(0), help="Of the latency term at the end.  [default: 1]"
+)
+@shared.training_options
+@cli.json_option
+def run(
+    space_name: str,
+    data_name: str,
+    table: Path | None,
+    budget: str | None,
+    budget_ratio: float | None,
+    baseline: Path | None,
+    config: Path | None,
+    seed: int,
+    threads: int,
+    output: Path,
+    force: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Search a space with BARS, with or without a latency budget.
+
+    \b
+    Example:
+      binas-search run -o runs/plain
+      binas-search run --table table.json --budget 60us -o runs/fast
+
+    Writes result.json, genotype.json and log.jsonl (one line per epoch) to the folder.
+    """
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from binas.core import record  # noqa: PLC0415
+    from binas.search import config as settings_of  # noqa: PLC0415
+    from binas.search import data, space  # noqa: PLC0415
+    from binas.search.run import Config, RunFolder, versions  # noqa: PLC0415
+    from binas.search.strategy import bars  # noqa: PLC0415
+    from binas.search.strategy.settings import BarsSettings, Found  # noqa: PLC0415
+
+    shared.set_threads(threads)
+    settings = settings_of.settings(BarsSettings, config, flags)
+    chosen, images = space.load(space_name), data.load(data_name)
+    lut = None if table is None else _lut(chosen, table)
+    budget_ns = _budget_ns(budget, budget_ratio, baseline, lut)
+    inputs = {"space": record.digest(chosen)}
+    if table is not None:
+        inputs["table"] = record.digest_bytes(table.read_bytes())
+    asked = Config(
+        kind="search",
+        data=images.name,
+        data_digest=images.digest,
+        seed=seed,
+        settings={**asdict(settings), "budget_ns": budget_ns, "threads": threads},
+        inputs=inputs,
+        versions=versions(),
+    )
+    folder = RunFolder(output, asked, force=force)
+    if (output / "result.json").exists():
+        found = record.load(Found, output / "result.json")
+        cli.say(f"{output} is finished: reused")
+    else:
+        with shared.epochs(f"search {output.name}", folder) as progress:
+            found = bars.search(
+                chosen,
+                images,
+                settings,
+                seed=seed,
+                lut=lut,
+                budget_ns=budget_ns,
+                folder=folder,
+                progress=progress,
+            )
+        record.save(found.genotype, output / "genotype.json")
+        record.save(found, output / "result.json")
+    if as_json:
+        cli.emit(record.to_dict(found))
+        return
+    click.echo(f"{found.genotype}")
+    click.echo(f"validation accuracy {found.candidates[0].accuracy:.1%}")
+    if found.predicted_ns is not None:
+        asked_for = "" if budget_ns is None else f", budget {budget_ns / 1e3:.1f} us"
+        click.echo(f"predicted latency {found.predicted_ns / 1e3:.1f} us{asked_for}")
+
+
+def _lut(space: Space, table: Path) -> Lut:
+    from binas.core import record  # noqa: PLC0415
+    from binas.runtime.table import LatencyTable  # noqa: PLC0415
+    from binas.search.cost import Lut  # noqa: PLC0415
+    from binas.search.survey import menu_of  # noqa: PLC0415
+
+    prices = record.load(LatencyTable, table)
+    kept = table.with_suffix(".build")  # where `binas-table build` left the menu
+    return Lut.of(menu_of(space, kept if kept.is_dir() else None), prices)
+
+
+def _budget_ns(
+    budget: str | None, ratio: float | None, baseline: Path | None, lut: Lut | None
+) -> float | None:
+    """The budget, in ns; every combination that cannot mean anything is refused."""
+    from binas.search.config import nanoseconds  # noqa: PLC0415
+
+    if budget is not None and ratio is not None:
+        raise UsageError("both --budget and --budget-ratio", hint="give one of them")
+    if (ratio is None) != (baseline is None):
+        raise UsageError(
+            "--budget-ratio and --baseline belong together",
+            hint="binas-search run --table T.json --budget-ratio 0.65 --baseline runs/plain ...",
+        )
+    if budget is None and ratio is None:
+        return None
+    if lut is None:
+        raise UsageError("a budget needs a latency table", hint="give --table")
+    if budget is not None:
+        return nanoseconds(budget)
+    if ratio is None or baseline is None:
+        return None
+    return ratio * lut.predict_ns(shared.genotype_of(baseline))

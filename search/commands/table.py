@@ -1,0 +1,117 @@
+"""`binas-table build`: compile and measure all layers of a space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from binas.core import cli
+from binas.search.commands import shared
+
+
+@click.command(cls=cli.Command, name="build")
+@shared.space_option("Search space whose layers are measured.")
+@click.option(
+    "--device",
+    "device_name",
+    default="host",
+    show_default=True,
+    help="Where; see binas-devices list.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=shared.FILE,
+    required=True,
+    help="Table to write; finished layers are kept in a folder beside it.",
+)
+@click.option(
+    "--fit-nets",
+    type=click.IntRange(0),
+    default=5,
+    show_default=True,
+    help="Whole networks that the sum of layers is compared with; 0: none.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes that compile; 0: one per core.",
+)
+@cli.json_option
+def table_build(
+    space_name: str, device_name: str, output: Path, fit_nets: int, jobs: int, as_json: bool
+) -> None:
+    """Compile and measure every layer that a network of a space can contain.
+
+    \b
+    Example:
+      binas-table build --space digits --device host -o table.json
+      binas-table show table.json
+
+    Interrupted, the same command goes on; a second one measures only what failed.
+    """
+    from binas.core import record  # noqa: PLC0415
+    from binas.devices import registry  # noqa: PLC0415
+    from binas.search import space, survey  # noqa: PLC0415
+    from binas.search.workshop import DeviceWorkshop  # noqa: PLC0415
+
+    shared.set_threads(1)
+    chosen, device = space.load(space_name), registry.find(device_name)
+    link = registry.connect(device)
+    try:
+        with cli.progress() as bars:
+            tasks: dict[str, Any] = {}
+
+            def progress(stage: str, done: int, total: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = bars.add_task(f"table: {stage}", total=total)
+                bars.update(tasks[stage], completed=done)
+
+            built = survey.build_table(
+                chosen,
+                device,
+                output.with_suffix(".build"),
+                workshop=DeviceWorkshop(device, link, jobs),
+                fit_nets=fit_nets,
+                facts={"model": device.title},
+                progress=progress,
+            )
+    finally:
+        link.close()
+    table = built.table
+    record.save(table, output)
+    if built.reused:
+        cli.say(f"reused {built.reused} of {len(table.entries)} layers measured earlier")
+    for entry in table.failures:
+        cli.say(f"failed: {entry.layer}: {getattr(entry.result, 'message', '')}")
+    summary = {
+        "schema": "binas.table-build/1",
+        "table": str(output),
+        "device": table.device,
+        "layers": len(table.entries),
+        "failures": len(table.failures),
+        "reused": built.reused,
+        "fixed_ns": table.fixed_ns,
+        "fit": None
+        if table.fit is None
+        else {
+            "networks": table.fit.nets,
+            "median_abs_relative_error": table.fit.median_abs_relative_error,
+            "worst": table.fit.worst,
+            "spearman": table.fit.spearman,
+        },
+    }
+    if as_json:
+        cli.emit(summary)
+        return
+    click.echo(f"{output}: {len(table.entries)} layers, {len(table.failures)} failures")
+    if table.fit is not None:
+        click.echo(
+            f"sum of layers against {table.fit.nets} networks: median error "
+            f"{table.fit.median_abs_relative_error:.1%}, worst {table.fit.worst:.1%}, "
+            f"rank correlation {table.fit.spearman:.2f}"
+        )
