@@ -99,6 +99,20 @@ class ChannelScale:
 
 
 @dataclass(frozen=True, slots=True)
+class XnorScale(ChannelScale):
+    """sgn(w) · s with s = mean|w| per output channel; the gradient goes through s, too.
+
+    dw_i = s · 1[|w_i| <= 1] · g_i + sgn(w_i) · mean_j(g_j · sgn(w_j))
+    Source: Rastegari et al., XNOR-Net, 2016, arXiv:1603.05279, eqs. 6 and 11, with the whole
+    derivative of the scale.
+    """
+
+    def __call__(self, w: Tensor) -> Tensor:
+        """The scaled signs."""
+        return _through(_XnorSign, w)
+
+
+@dataclass(frozen=True, slots=True)
 class Binarizer:
     """The two choices of a 1-bit network.
 
@@ -113,7 +127,7 @@ class Binarizer:
 
 BARS = Binarizer(widened_sign, TensorScale())
 BI_REAL = Binarizer(triangle_sign, ChannelScale())
-XNOR = Binarizer(clipped_sign, ChannelScale())
+XNOR = Binarizer(clipped_sign, XnorScale())
 
 
 def _through(function: type[torch.autograd.Function], x: Tensor, *args: Any) -> Tensor:
@@ -168,3 +182,23 @@ class _ScaledSign(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         w, limit = ctx.saved_tensors
         return grads[0] * (w.abs() < limit), None, None
+
+
+class _XnorSign(torch.autograd.Function):
+    """sgn(w) · mean|w| per output channel, with both paths of its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor) -> Tensor:
+        ctx.save_for_backward(w)
+        return _sign(w).mul_(_channel_mean(w.abs()))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (w,), g, signs = ctx.saved_tensors, grads[0], _sign(ctx.saved_tensors[0])
+        through_sign = g * (w.abs() <= 1) * _channel_mean(w.abs())
+        grad: Tensor = through_sign.add_(signs.mul_(_channel_mean(g * signs)))
+        return grad
+
+
+def _channel_mean(values: Tensor) -> Tensor:
+    return values.mean(dim=(1, 2, 3), keepdim=True)

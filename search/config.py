@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     S = TypeVar("S", bound=DataclassInstance)
 
 _NS = {"ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
-_TIME = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s)")
+_TIME = re.compile(r"(\d{1,15}(?:\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s)")
 
 
 def nanoseconds(text: str) -> float:
@@ -64,7 +64,7 @@ def settings(cls: type[S], file: Path | None, flags: Mapping[str, Any]) -> S:
     values.update({name: value for name, value in flags.items() if value is not None})
     try:
         # As JSON: strict validation of Python values would ask for an instance of the class.
-        return TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
+        return TypeAdapter(cls).validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ Targets = NDArray[np.int64]
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 DIGITS_TRAIN = 1297  # the rest of the 1,797, 500 images, is held out
+MAX_CLASSES = 1 << 20  # a label beyond is an identifier, not a class
 _HINT = f"give digits, a .npz file with {', '.join(KEYS)}, or module:function that returns them"
 
 
@@ -123,11 +125,14 @@ def _twice_as_large(images: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _read_npz(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        arrays = np.load(path, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise UsageError(f"{path} holds one array", hint=_HINT)
+        with arrays:
             return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}", hint=_HINT) from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{path} is not a .npz file: {error}", hint=_HINT) from None
 
 
@@ -162,13 +167,14 @@ def _checked(name: str, arrays: dict[str, Any]) -> Dataset:
             hint="give both the same shape",
         )
     classes = int(max(y.max() for y in targets.values())) + 1
-    absent = sorted(set(range(classes)) - set(targets["y_train"].tolist()))
-    if absent:
+    present = np.unique(targets["y_train"])
+    if len(present) < classes:
+        absent = int((np.append(present, -1) == np.arange(len(present) + 1)).argmin())
         raise UsageError(
-            f"{name}: y_train lacks class {absent[0]} of {classes}",
+            f"{name}: y_train lacks class {absent} of {classes}",
             hint="number the classes 0, 1, 2 and so on",
         )
-    labels = tuple(str(label) for label in arrays.get("labels", range(classes)))
+    labels = tuple(str(label) for label in np.ravel(arrays.get("labels", np.arange(classes))))
     if len(labels) != classes:
         raise UsageError(f"{name}: {len(labels)} labels for {classes} classes", hint=_HINT)
     return Dataset(
@@ -189,7 +195,8 @@ def _images(name: str, key: str, value: Any) -> Images:
             f"{name}: {key} is {array.dtype} {list(array.shape)}, expected numbers [N, C, H, W]",
             hint="add a channel axis with x[:, None] if there is none",
         )
-    images = np.ascontiguousarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, refused below
+        images = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(images).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(images))[0])
         raise UsageError(f"{name}: {key}{list(where)} is NaN or infinite", hint="clean it first")
@@ -198,7 +205,8 @@ def _images(name: str, key: str, value: Any) -> Images:
 
 def _targets(name: str, key: str, value: Any, count: int) -> Targets:
     array = np.asarray(value)
-    if array.dtype.kind not in "iu" or array.shape != (count,) or array.min() < 0:
+    fits = array.dtype.kind in "iu" and array.shape == (count,)
+    if not fits or array.min() < 0 or array.max() >= MAX_CLASSES:
         raise UsageError(
             f"{name}: {key} is {array.dtype} {list(array.shape)}, "
             f"expected {count} class numbers from 0",

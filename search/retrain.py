@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,18 @@ class RetrainSettings:
     batch: int = 32
     rate: float = 1e-2
     smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot train."""
+        if min(self.epochs, self.batch) < 1 or not 0 < self.rate < math.inf:
+            raise UsageError(
+                "epochs, batch and rate must be above 0", hint="see binas-search retrain --help"
+            )
+        if not 0 <= self.smoothing < 1:
+            raise UsageError(
+                f"smoothing is {self.smoothing}, expected 0 to less than 1",
+                hint="see binas-search retrain --help",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

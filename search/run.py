@@ -24,6 +24,17 @@ from binas.core.errors import UsageError
 
 Scalar = str | int | float | bool | None
 
+# All that a run leaves, results first: killed while it starts over, it is still the old run.
+FILES = (
+    "result.json",
+    "genotype.json",
+    "trained.json",
+    "weights.safetensors",
+    "checkpoint.safetensors",
+    "log.jsonl",
+    "config.json",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
@@ -71,7 +82,7 @@ class RunFolder:
         """Open or make the folder."""
         self.path = path
         if force:
-            for name in ("config.json", "log.jsonl", "checkpoint.safetensors", "result.json"):
+            for name in FILES:
                 (path / name).unlink(missing_ok=True)
         kept = path / "config.json"
         if kept.exists():

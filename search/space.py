@@ -75,7 +75,7 @@ class Space:
         if self.widths[-1] != 1.0 or self.widths[0] <= 0:
             raise _fault("widths", self.widths, "fractions above 0, the last of them 1.0")
         for width in self.widths:
-            if (width * self.channels) % 1:
+            if abs(width * self.channels - round(width * self.channels)) > 1e-9:
                 raise _fault("widths", width, f"a whole number of the {self.channels} channels")
         for name in ("normal_ops", "reduction_ops"):
             ops = getattr(self, name)
@@ -86,7 +86,8 @@ class Space:
             raise _fault(
                 "input_shape", self.input_shape, f"rows and columns after the stem in {halved}s"
             )
-        if len(self.reduction_ops) ** len(self.edges) > MAX_CELL_CHOICES:
+        edges, ops = self.nodes * (self.nodes + 1) // 2, (self.normal_ops, self.reduction_ops)
+        if self.nodes > MAX_CELL_CHOICES or max(map(len, ops)) ** edges > MAX_CELL_CHOICES:
             raise _fault("nodes", self.nodes, f"at most {MAX_CELL_CHOICES} different cells")
 
     @property
@@ -145,7 +146,8 @@ def parse(text: str, *, where: str) -> Space:
             fault = unknown_name("key", key, known)
             raise UsageError(f"{where}: {fault}", hint=fault.hint)
     for key in ("normal_ops", "reduction_ops"):
-        for op in data.get(key, ()):
+        named = data.get(key)
+        for op in named if isinstance(named, list) else []:
             if op not in get_args(OpName):
                 fault = unknown_name("operation", str(op), get_args(OpName))
                 raise UsageError(f"{where}: {key}: {fault}", hint=fault.hint)

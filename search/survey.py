@@ -111,7 +111,7 @@ def build_table(
         folder: Keeps finished chunks; the caller writes the table.
         workshop: Compiles and measures.
         plan: How each layer is measured.
-        fit_nets: Random networks that the sum of layers is compared with; below 2: none.
+        fit_nets: Random networks that the sum of layers is compared with: none, or 2 and more.
         seed: Of those networks.
         facts: What else describes the board.
         progress: Told (stage, done, in all).

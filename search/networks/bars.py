@@ -104,11 +104,9 @@ class Cell(nn.Module):
         values = [functional.relu(self.process(bits))]
         raw = [self.halve(values[0]) if self.stride == 2 else values[0]]  # in a node's shape
         packed: dict[int, Tensor] = {}
-        for read, sign in self.signs.items():
-            if read == "0":
-                packed[0] = self._binarize(
-                    sign, values[0], None if masks is None else masks.processed
-                )
+        if "0" in self.signs:
+            mask = None if masks is None else masks.processed
+            packed[0] = self._binarize(self.signs["0"], values[0], mask)
         for target in range(1, self.nodes + 1):
             total: Tensor | None = None
             for edge, (source, into) in enumerate(self.edges):

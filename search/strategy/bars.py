@@ -252,7 +252,7 @@ def search(
 
 
 def entropy(p: Choice) -> Tensor:
-    """Σ H(p) over all choices, each H divided by log of its alternatives, then averaged.
+    """Σ H(p) / log n over all choices of n alternatives; a cell counts as the mean of its edges.
 
     Each distribution is taken for itself; BARS' code mixes the depths of all stages in one.
     """
@@ -261,7 +261,7 @@ def entropy(p: Choice) -> Tensor:
         for v in p.tensors()
         if v.shape[-1] > 1
     ]
-    return torch.stack(parts).sum()
+    return torch.stack([torch.zeros(()), *parts]).sum()
 
 
 def _rounded(values: Tensor) -> list[float]:

@@ -29,12 +29,12 @@ def candidates(
     lut: Lut | None = None,
     budget_ns: float | None = None,
 ) -> tuple[Genotype, ...]:
-    """Different networks to evaluate: the most probable one and samples, or samples in the band.
+    """Different networks to evaluate: samples in the band, or samples and the most probable one.
 
     Args:
         space: Where they come from.
         p: Final probabilities.
-        count: How many to return, at most.
+        count: How many samples to return, at most; the most probable network comes in addition.
         generator: Of the draws.
         lut: Prices; needed with a budget.
         budget_ns: Predicted latency must lie in [0.92, 1] of it; in a wider band if none does.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -47,11 +48,16 @@ class BarsSettings:
                 f"warmup_epochs is {self.warmup_epochs}, expected 0 to {self.epochs - 1}",
                 hint="search for more epochs or warm up for fewer",
             )
-        if min(self.batch, self.samples) < 1 or min(self.weight_rate, self.architecture_rate) <= 0:
+        rates = (self.weight_rate, self.architecture_rate)
+        if min(self.batch, self.samples) < 1 or not all(0 < rate < math.inf for rate in rates):
             raise UsageError(
                 "batch, samples and rates must be above 0", hint="see binas-search run --help"
             )
-        if not 0 < self.last_temperature <= self.first_temperature:
+        if not all(0 <= weight < math.inf for weight in (self.entropy, self.strength)):
+            raise UsageError(
+                "entropy and strength must be 0 or more", hint="see binas-search run --help"
+            )
+        if not 0 < self.last_temperature <= self.first_temperature < math.inf:
             raise UsageError(
                 f"temperatures fall from {self.first_temperature} to {self.last_temperature}, "
                 "expected a fall to a value above 0",
