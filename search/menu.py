@@ -21,14 +21,8 @@ from torch import nn
 
 from binas.core.layer import Layer
 from binas.search.genotype import CellOps, Genotype
-from binas.search.networks.bars import (
-    Cell,
-    Head,
-    Stem,
-    nodes_channels,
-    normal_cell,
-    reduction_cell,
-)
+from binas.search.networks.bars import Head, Stem, normal_cell, reduction_cell
+from binas.search.networks.bars_cell import Cell, nodes_channels
 from binas.search.ops import NormConv
 from binas.search.space import OpName, Space
 

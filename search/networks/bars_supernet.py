@@ -21,16 +21,8 @@ from torch.nn import functional
 
 from binas.search.binarize import Binarizer
 from binas.search.genotype import CellOps, Genotype
-from binas.search.networks.bars import (
-    BINARIZER,
-    Cell,
-    Head,
-    Masks,
-    Stem,
-    nodes_channels,
-    normal_cell,
-    reduction_cell,
-)
+from binas.search.networks.bars import BINARIZER, Head, Stem, normal_cell, reduction_cell
+from binas.search.networks.bars_cell import Cell, Masks, nodes_channels
 from binas.search.space import OpName, Space
 
 
