@@ -70,10 +70,10 @@ class Space:
             raise _fault("input_shape", self.input_shape, "three sizes of at least 1")
         if not 0 <= self.min_cells <= self.max_cells:
             raise _fault("min_cells", self.min_cells, f"0 to max_cells = {self.max_cells}")
-        if not self.widths or list(self.widths) != sorted(set(self.widths)):
-            raise _fault("widths", self.widths, "different fractions, ascending")
-        if self.widths[-1] != 1.0 or not all(0 < width <= 1 for width in self.widths):
+        if self.widths[-1:] != (1.0,) or not all(0 < width <= 1 for width in self.widths):
             raise _fault("widths", self.widths, "fractions above 0, the last of them 1.0")
+        if list(self.widths) != sorted(set(self.widths)):
+            raise _fault("widths", self.widths, "different fractions, ascending")
         for width in self.widths:
             if abs(width * self.channels - round(width * self.channels)) > 1e-9:
                 raise _fault("widths", width, f"a whole number of the {self.channels} channels")

@@ -11,11 +11,11 @@ import pytest
 
 from binas.core import record
 from binas.core.errors import UsageError
-from binas.search.genotype import Genotype
+from binas.search.genotype import CellOps, Genotype
 from binas.search.space import Space
 from binas.search.survey import random_genotypes
 
-CELL = ("b3", "none", "skip")
+CELL: CellOps = ("b3", "none", "skip")
 
 
 def test_a_file_gives_the_same_genotype_back(space: Space, tmp_path: Path) -> None:
