@@ -21,6 +21,10 @@ from binas.core.errors import CompileError
 
 Arrays = dict[str, NDArray[Any]]
 
+# A verification asks for bits within 1e-5 of their threshold; margins beyond this are stored as 1,
+# for equal numbers compress to nothing.
+NEAR = np.float32(1e-3)
+
 
 def fixed_input(model: BinaryModel) -> Arrays:
     """A standard normal input per port, the same for equal models, with some exact zeros."""
@@ -63,7 +67,8 @@ def taps(model: BinaryModel, graph: Graph, inputs: Arrays) -> Arrays:
         reference = _nhwc(raw[name.removesuffix("#float")], value.shape)
         if value.dtype == "bits":
             found[name] = bits.pack(reference)
-            found[f"margin:{name}"] = np.abs(_nhwc(raw[quantized[name]], value.shape))
+            margin = np.abs(_nhwc(raw[quantized[name]], value.shape))
+            found[f"margin:{name}"] = np.where(margin < NEAR, margin, np.float32(1))
         else:
             found[name] = reference
     return found
