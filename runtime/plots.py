@@ -152,6 +152,7 @@ def plane(
         drawstyle="steps-post",
         zorder=1,
     )
+    bold = sorted((p for p in points if p.bold), key=lambda p: p.latency_us)
     for point in points:
         axes.scatter(
             point.latency_us,
@@ -164,11 +165,14 @@ def plane(
             zorder=3 if point.bold else 2,
         )
         if point.bold:
+            # By turns above and below: neighbours of one accuracy would write over each other.
+            above = bold.index(point) % 2 == 0
             axes.annotate(
                 point.label,
                 (point.latency_us, point.accuracy),
-                xytext=(0, 8),
+                xytext=(0, 8 if above else -8),
                 textcoords="offset points",
+                va="bottom" if above else "top",
                 ha=_towards_the_middle(point, points),
                 fontsize=8.5,
                 color=_INK,
@@ -185,7 +189,7 @@ def plane(
             fontsize=8,
             color=_INK,
         )
-    axes.margins(0.12, 0.18)
+    axes.margins(0.12, 0.22)
     _percent(axes)
     return _svg(figure)
 

@@ -187,10 +187,9 @@ def _plane(demo: Demo) -> html.Section:
     return html.Section(
         title="Accuracy and latency",
         text=(
-            "Large points are the retrained networks: measured latency, accuracy on held-out "
-            "images. Small ones were drawn when deriving: predicted latency, accuracy on "
-            "validation images with the supernet's weights, so the two kinds share the axes and "
-            "not the meaning."
+            "Left, the retrained networks: measured latency, accuracy on held-out images. Right, "
+            "those drawn when deriving: predicted latency, accuracy on validation images with the "
+            "supernet's weights."
         ),
         blocks=(
             html.Figures(
