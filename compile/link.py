@@ -52,7 +52,8 @@ def link_library(arch: Arch, sources: Sequence[Path], output: Path) -> None:
         script = Path(folder) / "exports"
         script.write_text(_EXPORTS)
         shared = ["-target", _SHARED[arch], "-shared", "-fPIC", "-Wl,-Bsymbolic"]
-        shared += [f"-Wl,--version-script={script}", "-s"]
+        # An empty library (`prepare`) defines none of the exports.
+        shared += [f"-Wl,--version-script={script}", "-Wl,--undefined-version", "-s"]
         _zig([*shared, *_FLAGS, *map(str, sources), "-o", str(output)])
 
 

@@ -183,12 +183,8 @@ class Session:
         doubts = self._must_have_a_clock()
         steps = self._artifact.manifest.steps
         before = self._look()
-        arguments = [
-            "layers",
-            *harness.options(plan, self._threads, self._core),
-            "--seed",
-            str(seed),
-        ]
+        options = harness.options(plan, self._threads, self._core)
+        arguments = ["layers", *options, "--seed", str(seed)]
         timeout_s = START_S + 2 * len(steps) * plan.max_ns / 1e9
         try:
             answer = harness.answer(self._bench(arguments, timeout_s))

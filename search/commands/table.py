@@ -10,6 +10,8 @@ import click
 from binas.core import cli
 from binas.search.commands import shared
 
+DOUBTED_ERROR = 0.2  # a quiet machine stays well below
+
 
 @click.command(cls=cli.Command, name="build")
 @shared.space_option("Search space whose layers are measured.")
@@ -86,6 +88,12 @@ def table_build(
     record.save(table, output)
     if built.reused:
         cli.say(f"reused {built.reused} of {len(table.entries)} layers measured earlier")
+    if table.fit is not None and table.fit.worst > DOUBTED_ERROR:
+        cli.say(
+            f"Doubt: a sum of layers missed a whole network by {table.fit.worst:.0%}; was the "
+            "device busy? To measure again, remove the folder "
+            f"{output.with_suffix('.build')} and repeat the command."
+        )
     for entry in table.failures:
         cli.say(f"failed: {entry.layer}: {getattr(entry.result, 'message', '')}")
     summary = {
