@@ -55,6 +55,7 @@ class Key:
     SCHEMA: ClassVar[str] = "binas.chunk-key/1"
 
     device: str
+    model: str
     cpu: str
     kernel_version: str
     threads: int
@@ -134,6 +135,7 @@ def build_table(
         part = layers[first : first + CHUNK]
         key = Key(
             device=device.name,
+            model=(facts or {}).get("model", ""),
             cpu=device.cpu,
             kernel_version=kernel_version,
             threads=1,
@@ -141,7 +143,8 @@ def build_table(
             layers=part,
         )
         chunks.append((folder / f"chunk-{record.digest(key)}.json", part))
-    missing = [(path, part) for path, part in chunks if not path.exists()]
+    kept = {path: entries for path, _ in chunks if (entries := _kept(path)) is not None}
+    missing = [(path, part) for path, part in chunks if path not in kept]
     errors = workshop.compile_chunks(
         [(part, path.with_suffix(".binas")) for path, part in missing],
         lambda done, total: tell("compile", done, total),
@@ -153,7 +156,7 @@ def build_table(
             record.save(Chunk(entries=fresh[path]), path)  # a failure is tried again next time
         path.with_suffix(".binas").unlink(missing_ok=True)
         tell("measure", len(fresh), len(missing))
-    kept = {path: record.load(Chunk, path).entries for path, _ in chunks if path not in fresh}
+    found = {**kept, **fresh}
     table = LatencyTable(
         device=device.name,
         cpu=device.cpu,
@@ -161,7 +164,7 @@ def build_table(
         kernel_version=kernel_version,
         threads=1,
         facts=facts or {},
-        entries=tuple(entry for path, _ in chunks for entry in {**kept, **fresh}[path]),
+        entries=tuple(entry for path, _ in chunks for entry in found[path]),
         fixed=fixed,
     )
     if fit_nets and not table.failures:
@@ -175,6 +178,14 @@ def random_genotypes(space: Space, count: int, seed: int) -> tuple[Genotype, ...
     """Networks of a space, every choice alike; the same ones for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     return tuple(uniform(space, generator) for _ in range(count))
+
+
+def _kept(path: Path) -> tuple[Entry, ...] | None:
+    """A finished chunk; None where there is none, or a damaged one, which is measured again."""
+    try:
+        return record.load(Chunk, path).entries
+    except UsageError:
+        return None
 
 
 def _measured(

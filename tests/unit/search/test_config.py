@@ -1,0 +1,74 @@
+"""Settings: units, misspelt keys, and which of flag, file and default wins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from binas.core.errors import UsageError
+from binas.search.config import nanoseconds, settings
+from binas.search.retrain import RetrainSettings
+from binas.search.strategy.settings import BarsSettings
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [("500us", 5e5), ("0.5 ms", 5e5), ("500000ns", 5e5), (".5ms", 5e5), ("2µs", 2e3), ("1s", 1e9)],
+)
+def test_a_time_carries_its_unit(text: str, ns: float) -> None:
+    assert nanoseconds(text) == pytest.approx(ns)
+
+
+@pytest.mark.parametrize(
+    "text", ["500", "us", "-1us", "0us", "1e3us", "1 min", "", "nan us", "9" * 400 + "s"]
+)
+def test_a_time_without_a_unit_or_above_all_reason_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no time") as caught:
+        nanoseconds(text)
+    assert "500us" in caught.value.hint
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("epochs = 7\nbatch = 16\nform = 'product'\n")
+    got = settings(BarsSettings, path, {"epochs": 9, "batch": None, "samples": None})
+    assert got == BarsSettings(epochs=9, batch=16, form="product")
+    assert settings(BarsSettings, None, {}) == BarsSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "hint"),
+    [
+        ("epoch = 7", "unknown key 'epoch'", "did you mean epochs?"),
+        ("epochs = ", "is not TOML", "key = value"),
+        ("epochs = '7'", "epochs: Input should be a valid integer", "keys: epochs"),
+        ("epochs = 2026-01-01", "epochs: Input should be a valid integer", "keys: epochs"),
+        ("form = 'cubic'", "form: Input should be 'hinge'", ""),
+        ("epochs = 5", "warmup_epochs is 5, expected 0 to 4", "warm up for fewer"),
+        ("batch = 0", "must be above 0", "--help"),
+        ("weight_rate = nan", "must be above 0", "--help"),
+        ("strength = -1.0", "entropy and strength must be 0 or more", "--help"),
+        ("last_temperature = 9.0", "temperatures fall from 3.0 to 9.0", "--help"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_refused(
+    tmp_path: Path, text: str, says: str, hint: str
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        settings(BarsSettings, path, {})
+    assert says in str(caught.value)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "values", [{"epochs": 0}, {"batch": 0}, {"rate": 0.0}, {"rate": float("nan")}]
+)
+def test_training_needs_epochs_images_and_a_rate(values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="must be above 0"):
+        RetrainSettings(**values)
+    with pytest.raises(UsageError, match="smoothing is 1"):
+        RetrainSettings(smoothing=1.0)

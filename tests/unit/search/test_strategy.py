@@ -1,0 +1,250 @@
+"""BARS: repeatable, within its budget, blind to held-out images, and every step of it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from binas.core.errors import SearchError, UsageError
+from binas.search.cost import Lut
+from binas.search.data import Dataset
+from binas.search.networks.bars_supernet import Choice, logits, one_hot, sample
+from binas.search.space import Space
+from binas.search.strategy import bars, derive
+from binas.search.strategy.bars import Search, entropy, search
+from binas.search.strategy.settings import BarsSettings, Found
+from binas.search.survey import random_genotypes
+from binas.search.train import fit
+
+LutOf = Callable[[Space], Lut]
+QUICK = BarsSettings(epochs=3, warmup_epochs=1, batch=24, samples=3)
+
+
+def budget_of(lut: Lut, share: float = 0.5) -> float:
+    """A latency that this share of random networks keeps."""
+    times = sorted(lut.predict_ns(g) for g in random_genotypes(lut.menu.space, 60, seed=1))
+    return times[round(share * (len(times) - 1))]
+
+
+def untimed(found: Found) -> Found:
+    return replace(found, seconds=0.0)
+
+
+@pytest.fixture
+def start(tiny: Space, images: Dataset, lut_of: LutOf) -> Callable[..., Search]:
+    """A search before its first epoch."""
+
+    def begin(budget_ns: float | None = None, **changes: Any) -> Search:
+        settings = replace(QUICK, **changes)
+        return Search(tiny, images, settings, 0, lut=lut_of(tiny), budget_ns=budget_ns)
+
+    return begin
+
+
+def test_the_same_seed_gives_the_same_result_and_another_one_another(
+    tiny: Space, images: Dataset, lut_of: LutOf
+) -> None:
+    lut = lut_of(tiny)
+    budget = budget_of(lut)
+    first, second, other = (
+        untimed(search(tiny, images, QUICK, seed=seed, lut=lut, budget_ns=budget))
+        for seed in (1, 1, 2)
+    )
+    assert first == second
+    assert first.candidates != other.candidates
+
+
+def test_held_out_images_are_never_touched(tiny: Space, images: Dataset, lut_of: LutOf) -> None:
+    blind = replace(
+        images, x_test=np.full_like(images.x_test, np.nan), y_test=np.full_like(images.y_test, -9)
+    )
+    lut = lut_of(tiny)
+    found = [untimed(search(tiny, data, QUICK, lut=lut)) for data in (images, blind)]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_every_candidate_is_just_within_the_budget(
+    tiny: Space, images: Dataset, lut_of: LutOf, share: float
+) -> None:
+    lut = lut_of(tiny)
+    budget = budget_of(lut, share)
+    found = search(tiny, images, QUICK, lut=lut, budget_ns=budget)
+    assert 1 <= len(found.candidates) <= QUICK.samples
+    for candidate in found.candidates:
+        assert candidate.predicted_ns == lut.predict_ns(candidate.genotype)
+        assert derive.BANDS[0] * budget <= candidate.predicted_ns <= budget
+
+
+def test_the_most_accurate_candidate_on_the_architecture_half_is_taken(
+    tiny: Space, images: Dataset, lut_of: LutOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks = iter([0.2, 0.9, 0.5, 0.1])
+    monkeypatch.setattr(Search, "evaluate", lambda _self, _genotype: next(marks))
+    found = search(tiny, images, QUICK, lut=lut_of(tiny))
+    assert [candidate.accuracy for candidate in found.candidates] == [0.9, 0.5, 0.2, 0.1]
+    assert found.genotype == found.candidates[0].genotype
+    assert found.predicted_ns == found.candidates[0].predicted_ns
+    assert len({candidate.genotype for candidate in found.candidates}) == 4
+
+
+def test_a_budget_below_every_network_says_what_the_fastest_takes(
+    tiny: Space, images: Dataset, lut_of: LutOf
+) -> None:
+    with pytest.raises(SearchError, match=r"none is within 1\.0 us; the fastest takes") as caught:
+        search(tiny, images, QUICK, lut=lut_of(tiny), budget_ns=1e3)
+    assert "raise --budget" in caught.value.hint
+
+
+def test_a_budget_needs_a_table(tiny: Space, images: Dataset) -> None:
+    with pytest.raises(UsageError, match="a budget needs a latency table"):
+        search(tiny, images, QUICK, budget_ns=1e6)
+
+
+def test_a_space_of_one_network_gives_that_network(tiny: Space, images: Dataset) -> None:
+    one = replace(tiny, max_cells=1, widths=(1.0,), normal_ops=("b3",), reduction_ops=("b3",))
+    found = search(one, images, QUICK)
+    assert [str(c.genotype) for c in found.candidates] == ["[1: b3·b3·b3] b3·b3·b3 [1: b3·b3·b3]"]
+
+
+def test_the_halves_share_no_image_and_hold_all(start: Callable[..., Search]) -> None:
+    task = start()
+    halves = [
+        {image.numpy().tobytes() for image in x}
+        for x in (task.weight_half[0], task.architecture_half[0])
+    ]
+    assert len(halves[0]) == len(halves[1]) == 48
+    assert not halves[0] & halves[1]
+
+
+def test_in_the_warm_up_every_choice_weighs_alike_and_the_architecture_rests(
+    start: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = start()
+    with torch.no_grad():
+        for tensor in task.logits.tensors():
+            tensor.copy_(torch.arange(tensor.numel()).reshape(tensor.shape) * 3.0)
+    before = [tensor.detach().clone() for tensor in task.logits.tensors()]
+    given: list[Choice] = []
+    real = sample
+
+    def spy(choice: Choice, temperature: float, generator: torch.Generator) -> Choice:
+        given.append(choice)
+        return real(choice, temperature, generator)
+
+    monkeypatch.setattr(bars, "sample", spy)
+    entry = task.epoch(0)
+    assert entry["validation_accuracy"] is None
+    assert len(given) == 2  # one weight step per batch and nothing else
+    assert all(not tensor.any() for choice in given for tensor in choice.tensors())
+    assert all(map(torch.equal, before, task.logits.tensors()))
+    given.clear()
+    assert task.epoch(1)["validation_accuracy"] is not None
+    assert len(given) == 4
+    assert all(tensor.any() for choice in given for tensor in choice.tensors())
+    assert not any(map(torch.equal, before, task.logits.tensors()))
+
+
+def test_each_step_moves_its_own_parameters(start: Callable[..., Search]) -> None:
+    task = start()
+    x, y = task.weight_half
+
+    def weights() -> list[torch.Tensor]:
+        return [parameter.detach().clone() for parameter in task.net.parameters()]
+
+    def architecture() -> list[torch.Tensor]:
+        return [tensor.detach().clone() for tensor in task.logits.tensors()]
+
+    task.net.train()
+    before = weights(), architecture()
+    task._architecture_step(x, y, 1.0, 0.5)
+    assert all(map(torch.equal, before[0], weights()))
+    assert not any(map(torch.equal, before[1], architecture()))
+    before = weights(), architecture()
+    task._weight_step(x, y, 1.0, uniform=False)
+    assert not all(map(torch.equal, before[0], weights()))
+    assert all(map(torch.equal, before[1], architecture()))
+
+
+def trained(task: Search) -> dict[str, Any]:
+    return fit(task)[-1]
+
+
+def test_the_entropy_term_sharpens_the_choice(start: Callable[..., Search]) -> None:
+    changes = {"epochs": 8, "architecture_rate": 0.1}
+    without, with_it = (trained(start(entropy=e, **changes))["entropy"] for e in (0.0, 5.0))
+    assert with_it < 0.9 * without
+
+
+@pytest.mark.parametrize("form", ["hinge", "two-sided", "product", "log-product"])
+def test_the_cost_term_lowers_the_expected_latency(start: Callable[..., Search], form: str) -> None:
+    budget = budget_of(start().lut or pytest.fail("no table"), 0.05)
+    changes = {"epochs": 8, "architecture_rate": 0.1, "entropy": 0.0, "form": form}
+    free, pressed = (
+        trained(start(budget, strength=strength, **changes))["expected_ns"]
+        for strength in (0.0, 20.0)
+    )
+    assert pressed < 0.9 * free
+
+
+def test_a_hinge_leaves_what_is_within_the_budget_alone(start: Callable[..., Search]) -> None:
+    free, pressed = (start(1e9, strength=strength) for strength in (0.0, 50.0))
+    fit(free)
+    fit(pressed)
+    assert all(map(torch.equal, free.logits.tensors(), pressed.logits.tensors()))
+
+
+def test_the_temperature_falls_from_the_first_to_the_last_after_the_warm_up(
+    start: Callable[..., Search],
+) -> None:
+    log = fit(start(epochs=5, warmup_epochs=2))
+    found = [entry["temperature"] for entry in log]
+    assert found == pytest.approx([3.0, 3.0, 3.0, (3 * 0.5) ** 0.5, 0.5])
+
+
+def test_evaluation_depends_on_the_genotype_alone(start: Callable[..., Search]) -> None:
+    task = start()
+    fit(task)
+    first, second = random_genotypes(task.net.space, 2, seed=5)
+    marks = [task.evaluate(genotype) for genotype in (first, second, first)]
+    assert marks[0] == marks[2]
+
+
+def test_entropy_is_one_per_uniform_choice_and_nothing_for_a_certain_one(tiny: Space) -> None:
+    generator = torch.Generator().manual_seed(0)
+    choice = logits(tiny, generator)
+    uniform = choice.with_tensors([torch.zeros_like(v) for v in choice.tensors()]).probabilities()
+    # 2 depths, 2 widths, 4 normal cells, 1 reduction.
+    assert float(entropy(uniform)) == pytest.approx(9)
+    certain = one_hot(random_genotypes(tiny, 1, seed=0)[0])
+    assert float(entropy(certain)) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_certain_distribution_derives_its_network(space: Space) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for genotype in random_genotypes(space, 5, seed=12):
+        p = one_hot(genotype)
+        assert derive.most_probable(space, p) == genotype
+        assert derive.draw(space, p, generator) == genotype
+
+
+def test_draws_follow_the_probabilities_and_never_leave_a_node_empty(tiny: Space) -> None:
+    p = logits(tiny, torch.Generator().manual_seed(0)).probabilities()
+    p = replace(p, width=(torch.tensor([0.8, 0.2]), p.width[1]))
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        drawn = [derive.draw(tiny, p, generator) for _ in range(400)]  # a Genotype refuses the rest
+    assert abs(sum(g.widths[0] == 0 for g in drawn) / 400 - 0.8) < 0.06
+
+
+def test_without_a_budget_the_most_probable_network_is_among_the_candidates(tiny: Space) -> None:
+    p = logits(tiny, torch.Generator().manual_seed(0)).probabilities()
+    with torch.no_grad():
+        found = derive.candidates(tiny, p, 4, torch.Generator().manual_seed(0))
+    assert found[0] == derive.most_probable(tiny, p)
+    assert len(set(found)) == len(found) == 5
