@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,10 @@ from hypothesis import settings
 # A shared machine stalls at will: time says nothing about a property.
 settings.register_profile("binas", deadline=None)
 settings.load_profile("binas")
+
+# A background job inherits SIGINT ignored and hands it on; programs that are tested for Ctrl-C must
+# start as from a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `examples/` and `benchmarks/` are no packages that anybody installs, but they are tested.
 sys.path.append(str(Path(__file__).resolve().parents[1]))

@@ -77,9 +77,7 @@ def test_an_interrupt_ends_with_the_shells_code_and_says_how_to_go_on() -> None:
 def test_a_real_interrupt_ends_a_real_process_with_130(tmp_path: Path) -> None:
     script = tmp_path / "wait.py"
     script.write_text(
-        "import signal, time, click\nfrom binas.core import cli\n"
-        # A background job inherits SIGINT ignored, and Python then leaves it so.
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import sys, time, click\nfrom binas.core import cli\n"
         "@click.command(cls=cli.Command)\n"
         "def run():\n    cli.say('ready')\n    time.sleep(60)\n"
         "run()\n"
