@@ -42,7 +42,7 @@ def link_program(arch: Arch, sources: Sequence[Path], output: Path) -> None:
     """
     static = ["-target", _STATIC[arch], "-static", "-Wl,--gc-sections"]
     static += ["-s"] if arch == "armv7" else []
-    _zig([*static, *_FLAGS, *map(str, sources), "-o", str(output)])
+    zig([*static, *_FLAGS, *map(str, sources), "-o", str(output)])
     output.write_bytes(elf.without_debug(output.read_bytes()))
 
 
@@ -54,7 +54,7 @@ def link_library(arch: Arch, sources: Sequence[Path], output: Path) -> None:
         shared = ["-target", _SHARED[arch], "-shared", "-fPIC", "-Wl,-Bsymbolic"]
         # An empty library (`prepare`) defines none of the exports.
         shared += [f"-Wl,--version-script={script}", "-Wl,--undefined-version", "-s"]
-        _zig([*shared, *_FLAGS, *map(str, sources), "-o", str(output)])
+        zig([*shared, *_FLAGS, *map(str, sources), "-o", str(output)])
 
 
 def native_sources(*names: str) -> list[Path]:
@@ -80,7 +80,12 @@ def prepare(archs: Sequence[Arch]) -> None:
             link_library(arch, [source], Path(folder) / "library.so")
 
 
-def _zig(arguments: Sequence[str]) -> None:
+def zig(arguments: Sequence[str]) -> None:
+    """Run `zig cc`; for those who link what is no artifact, such as a benchmark's loop.
+
+    Raises:
+        CompileError: It failed.
+    """
     native = str(native_sources("model.h")[0].parent)
     command = [sys.executable, "-m", "ziglang", "cc", f"-I{native}", *arguments]
     cache_folder().mkdir(parents=True, exist_ok=True)
