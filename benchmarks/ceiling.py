@@ -1,0 +1,72 @@
+"""The ceilings of this CPU: what loops on registers reach, measured between the works of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+
+from benchmarks.native_code import NativeCall, library
+from benchmarks.schema import Peak
+from benchmarks.timing import MIN_BATCH_NS
+from binas.devices.device import Device
+
+_TRIES = 8  # to have one batch that nobody disturbed
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A peak of `native/peak.c`.
+
+    Attributes:
+        name: In the report; `bench_peak_` + name is the function.
+        unit: Of its result: 1e9 per second.
+        features: What the CPU must have.
+    """
+
+    name: str
+    unit: str
+    features: tuple[str, ...]
+
+
+PEAKS = (  # in the order of `work` in native/peak.c
+    Loop("full_adder", "GMAC/s", ("avx512f", "avx512_vpopcntdq")),
+    Loop("adder_tree", "GMAC/s", ("avx512f", "avx512bw")),
+    Loop("nibbles", "GMAC/s", ("avx2",)),
+    Loop("fma512", "GMAC/s", ("avx512f",)),
+    Loop("fma256", "GMAC/s", ("avx2", "fma")),
+    Loop("int8", "GMAC/s", ("avx512f", "avx512_vnni")),
+    Loop("clock", "GHz", ()),
+)
+
+# The register peak of what each of our engines counts with.
+CEILING_OF = {"binas": "full_adder", "binas-avx512bw": "adder_tree", "binas-avx2": "nibbles"}
+
+
+@dataclass(slots=True)
+class Ceiling:
+    """The peaks that this machine can run, sampled whenever `sample` is called."""
+
+    device: Device
+    samples: dict[str, list[float]] = field(default_factory=dict)
+
+    def sample(self) -> None:
+        """Add one sample per peak, of a batch that was not preempted if one can be had."""
+        for index, loop in enumerate(PEAKS):
+            if self.device.lacks(loop.features):
+                continue
+            call = NativeCall(getattr(library(), f"bench_peak_{loop.name}"))
+            work = library().bench_peak_work(index)
+            runs = 1 + MIN_BATCH_NS // max(1, call.batch(4).wall_ns // 4)
+            for _ in range(_TRIES):
+                batch = call.batch(runs)
+                if not batch.preempted:
+                    break
+            self.samples.setdefault(loop.name, []).append(work / batch.call_ns)
+
+    def peaks(self) -> dict[str, Peak]:
+        """The result."""
+        units = {loop.name: loop.unit for loop in PEAKS}
+        return {
+            name: Peak(unit=units[name], median=median(values), samples=tuple(values))
+            for name, values in self.samples.items()
+        }

@@ -1,0 +1,102 @@
+"""What a benchmark writes: `binas.benchmark/1`, every sample kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Method = Literal["chain", "branches", "call"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The machine and what ran on it; no name, no address.
+
+    Attributes:
+        cpu: As the machine names it.
+        best: The most capable of our CPU names whose code runs on it.
+        cores: Cores online.
+        core: The one that everything was pinned to.
+        load_before: Runnable programs in the minute before.
+        load_after: The same at the end; ours is one of them.
+        versions: Package → version.
+    """
+
+    cpu: str
+    best: str
+    cores: int
+    core: int
+    load_before: float | None
+    load_after: float | None
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """What registers alone reach.
+
+    Attributes:
+        unit: "GMAC/s" or "GHz".
+        median: Of the samples.
+        samples: Taken between the works of the whole run.
+    """
+
+    unit: str
+    median: float
+    samples: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One engine on one work.
+
+    Attributes:
+        work: Such as "bits_to_bits/r18_64x56".
+        engine: Such as "binas" or "openvino-binary".
+        median_ns: Of `samples_ns`; None where nothing was timed, and `note` says why.
+        samples_ns: One per round. A slope of a round is (median of its calls of the model with
+            four layers - the same with one) / 3.
+        checked: Whether the numbers it computed were compared with a reference and agreed.
+        gmacs_executed: 1e9 multiply-adds that one layer (or one network, its binary layers only)
+            needs: input channels padded to words where the operands are bits, padded taps left out.
+        method: How the time of a layer is had; "call" is the time of one call.
+        check: What the comparison found, or why there was none.
+        calls_ns: Depth of the model → the mean time of a call in every batch that counts.
+        preempted_ns: The same of the batches that do not count: somebody else had the core.
+        note: Anything a reader must know; empty otherwise.
+    """
+
+    work: str
+    engine: str
+    median_ns: float | None
+    samples_ns: tuple[float, ...]
+    checked: bool
+    gmacs_executed: float
+    method: Method
+    check: str
+    calls_ns: dict[str, tuple[float, ...]]
+    preempted_ns: dict[str, tuple[float, ...]]
+    note: str = ""
+
+    @property
+    def gmacs_per_s(self) -> float | None:
+        """Executed multiply-adds per second."""
+        return self.gmacs_executed / (self.median_ns * 1e-9) if self.median_ns else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One run of a benchmark."""
+
+    SCHEMA: ClassVar[str] = "binas.benchmark/1"
+
+    host: Host
+    ceiling: dict[str, Peak]
+    rows: tuple[Row, ...]
+
+    def find(self, work: str, engine: str) -> Row | None:
+        """The row of an engine on a work, if it was timed and its numbers agreed."""
+        for row in self.rows:
+            if (row.work, row.engine) == (work, engine) and row.checked and row.median_ns:
+                return row
+        return None
