@@ -1,0 +1,79 @@
+"""Targets: the worst counts, the median over runs, and nothing is met that was not measured."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.targets import Target, inverse, judge, raggedness, share, speedup, targets
+from benchmarks.works import layers
+from tests.unit.benchmarks.reports import report, row
+
+WORKS = ("g/one", "g/two")
+
+
+def faster(low: float, **more: object) -> Target:
+    return Target(title="t", works=WORKS, figure=speedup("peer"), low=low, **more)  # type: ignore[arg-type]
+
+
+def run(one: float, two: float) -> object:
+    """A run in which the peer takes so many times as long as we."""
+    return report(
+        *(row(work, "binas", 100.0) for work in WORKS),
+        row(WORKS[0], "peer", 100.0 * one),
+        row(WORKS[1], "peer", 100.0 * two),
+    )
+
+
+def test_each_is_judged_on_the_worst() -> None:
+    found = judge(faster(1.2), [run(2.0, 1.1)])  # type: ignore[list-item]
+    assert found.met is False
+    assert found.worst == "g/two"
+    assert found.found == pytest.approx(1.1)
+
+
+def test_an_upper_bound_is_judged_on_the_largest() -> None:
+    target = Target(title="t", works=WORKS, figure=inverse(speedup("peer")), high=0.72)
+    found = judge(target, [run(2.0, 1.0)])  # type: ignore[list-item]
+    assert (found.worst, found.met) == ("g/two", False)
+    assert found.found == pytest.approx(1.0)
+
+
+def test_means() -> None:
+    runs = [run(4.0, 1.0)]
+    assert judge(faster(1, over="geometric mean"), runs).found == pytest.approx(2.0)  # type: ignore[arg-type]
+    assert judge(faster(1, over="mean"), runs).found == pytest.approx(2.5)  # type: ignore[arg-type]
+
+
+def test_the_median_over_runs_decides() -> None:
+    found = judge(faster(1.2), [run(1.3, 1.3), run(1.0, 1.0), run(1.4, 1.4)])  # type: ignore[list-item]
+    assert (found.met, found.runs) == (True, 3)
+
+
+def test_what_is_missing_is_not_met() -> None:
+    found = judge(faster(1.2), [report(row(WORKS[0], "binas", 100.0))])
+    assert (found.met, found.missing) == (None, WORKS)
+
+
+def test_a_wrong_answer_is_as_good_as_none() -> None:
+    wrong = report(row(WORKS[0], "binas", 1.0, checked=False), row(WORKS[0], "peer", 100.0))
+    assert speedup("peer")(wrong, WORKS[0]) is None
+
+
+def test_a_share_is_of_the_ceiling_of_the_same_run() -> None:
+    made = report(row("g/one", "binas", 200_000.0, gmacs=0.1), full_adder=1000.0)
+    assert share()(made, "g/one") == pytest.approx(0.5)
+    assert share("binas-avx2")(made, "g/one") is None
+
+
+def test_ragged_channels_are_held_to_whole_words() -> None:
+    made = report(
+        row("other_shapes/3x3_40x28", "binas", 110.0), row("other_shapes/3x3_64x28", "binas", 100.0)
+    )
+    assert raggedness(made, "other_shapes/3x3_40x28") == pytest.approx(1.1)
+
+
+def test_every_target_is_of_works_that_are_timed() -> None:
+    timed = {work.name for work in layers()} | {"network/bireal18"}
+    assert {work for target in targets() for work in target.works} <= timed
+    assert all((target.low is None) != (target.high is None) for target in targets())
+    assert all(target.works for target in targets())

@@ -1,0 +1,81 @@
+"""Slopes, turns, and batches that do not count."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.timing import Batch, Series, interleave, levels, slopes
+
+
+class Clockwork:
+    """A call that takes what it is told, and is preempted when it is told."""
+
+    def __init__(self, ns: int, preempted: tuple[int, ...] = ()) -> None:
+        self.ns, self.preempted, self.batches = ns, preempted, 0
+
+    def batch(self, runs: int) -> Batch:
+        self.batches += 1
+        lost = self.batches in self.preempted
+        wall = self.ns * runs * (3 if lost else 1)
+        return Batch(wall, self.ns * runs, int(lost), runs)
+
+
+def test_a_slope_is_what_a_further_layer_costs() -> None:
+    shallow, deep = interleave({"a": (Clockwork(900), Clockwork(3000))}, rounds=4)["a"]
+    assert slopes(shallow, deep) == [700.0] * 4
+
+
+def test_a_level_is_what_a_call_costs() -> None:
+    (series,) = interleave({"a": (Clockwork(900),)}, rounds=3)["a"]
+    assert levels(series) == [900.0] * 3
+
+
+def test_preempted_batches_are_kept_apart() -> None:
+    call = Clockwork(2_000_000, preempted=(4, 5))
+    (series,) = interleave({"a": (call,)}, rounds=2)["a"]
+    assert series.preempted == [6e6, 6e6]
+    assert set(series.kept) == {2e6}
+
+
+def test_a_round_without_a_batch_that_counts_is_made_up_for() -> None:
+    call = Clockwork(2_000_000, preempted=(4, 5, 6))  # all of the first round
+    (series,) = interleave({"a": (call,)}, rounds=2)["a"]
+    assert [len(one) for one in series.rounds] == [0, 3, 3]
+    assert levels(series) == [2e6, 2e6]
+
+
+def test_it_ends_where_every_batch_is_preempted() -> None:
+    (series,) = interleave({"a": (Clockwork(2_000_000, tuple(range(999))),)}, rounds=2)["a"]
+    assert levels(series) == []
+
+
+def test_a_round_counts_for_a_slope_only_if_both_depths_have_a_batch() -> None:
+    shallow, deep = Series([[10.0], [], [10.0]]), Series([[40.0], [40.0], []])
+    assert slopes(shallow, deep) == [10.0]
+
+
+def test_engines_take_turns_in_another_order_every_round() -> None:
+    order: list[str] = []
+
+    class Noting(Clockwork):
+        def __init__(self, name: str) -> None:
+            super().__init__(2_000_000)
+            self.name = name
+
+        def batch(self, runs: int) -> Batch:
+            order.append(self.name)
+            return super().batch(runs)
+
+    interleave({name: (Noting(name),) for name in "abc"}, rounds=6, batches=1)
+    turns = order[6:]  # after each has found its number of runs: two batches a round
+    rounds = [tuple(turns[i : i + 6 : 2]) for i in range(0, len(turns), 6)]
+    assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
+    assert len(set(rounds)) > 1
+
+
+@pytest.mark.parametrize(
+    ("wall", "cpu", "switches", "preempted"),
+    [(1000, 990, 0, False), (1000, 970, 0, True), (1000, 1000, 1, True)],
+)
+def test_what_a_preempted_batch_is(wall: int, cpu: int, switches: int, preempted: bool) -> None:
+    assert Batch(wall, cpu, switches, 1).preempted is preempted
