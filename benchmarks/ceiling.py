@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -62,6 +63,15 @@ class Ceiling:
                 if not batch.preempted:
                     break
             self.samples.setdefault(loop.name, []).append(work / batch.call_ns)
+
+    def since(self, before: Mapping[str, int]) -> dict[str, float]:
+        """Medians of the samples taken since `counts` gave `before`."""
+        new = {name: values[before.get(name, 0) :] for name, values in self.samples.items()}
+        return {name: median(values) for name, values in new.items() if values}
+
+    def counts(self) -> dict[str, int]:
+        """Samples taken so far."""
+        return {name: len(values) for name, values in self.samples.items()}
 
     def peaks(self) -> dict[str, Peak]:
         """The result."""

@@ -63,6 +63,8 @@ class Row:
         check: What the comparison found, or why there was none.
         calls_ns: Depth of the model → the mean time of a call in every batch that counts.
         preempted_ns: The same of the batches that do not count: somebody else had the core.
+        peaks: Name of a ceiling → its median while the engines of this work took turns: the clock
+            of a CPU is not the same for the whole of a run.
         note: Anything a reader must know; empty otherwise.
     """
 
@@ -76,6 +78,7 @@ class Row:
     check: str
     calls_ns: dict[str, tuple[float, ...]]
     preempted_ns: dict[str, tuple[float, ...]]
+    peaks: dict[str, float]
     note: str = ""
 
     @property

@@ -21,7 +21,7 @@ from binas.core.errors import UsageError
 from binas.devices import probe, registry
 
 _PACKAGES = ("binas", "apache-tvm", "ziglang", "onnx", "onnxruntime", "openvino", "numpy")
-_CEILING_EVERY = 5  # rounds
+_CEILING_EVERY = 3  # rounds
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class Session:
     def time(self, method: Method, contenders: Sequence[Contender]) -> None:
         """Time those whose numbers are right, in turns; every contender gets a row."""
         right = {one.engine: one.subjects for one in contenders if one.verdict.agrees}
-        rounds = 0
+        rounds, before = 0, self.ceiling.counts()
 
         def between() -> None:
             nonlocal rounds
@@ -89,8 +89,9 @@ class Session:
             rounds += 1
 
         series = interleave(right, rounds=self.rounds, seed=len(self.rows), between=between)
+        peaks = self.ceiling.since(before)
         for one in contenders:
-            self.rows.append(row(one, method, series.get(one.engine, [])))
+            self.rows.append(row(one, method, series.get(one.engine, []), peaks))
             click.echo(line(self.rows[-1]), err=True)
 
     def report(self) -> Report:
@@ -112,7 +113,7 @@ class Session:
         record.save(self.report(), file)
 
 
-def row(one: Contender, method: Method, series: Sequence[Series]) -> Row:
+def row(one: Contender, method: Method, series: Sequence[Series], peaks: dict[str, float]) -> Row:
     """What was measured of a contender."""
     samples: list[float] = []
     if series:
@@ -129,6 +130,7 @@ def row(one: Contender, method: Method, series: Sequence[Series]) -> Row:
         check=one.verdict.words,
         calls_ns={depth: own.kept for depth, own in by_depth.items()},
         preempted_ns={depth: tuple(own.preempted) for depth, own in by_depth.items()},
+        peaks=peaks,
         note="every batch was preempted" if series and not samples else "",
     )
 

@@ -11,7 +11,7 @@ from statistics import mean, median
 from typing import Literal
 
 from benchmarks.ceiling import CEILING_OF
-from benchmarks.schema import Report
+from benchmarks.schema import Report, Row
 from benchmarks.works import BINARY_PEER, RAGGED, SEVEN, layers
 
 Figure = Callable[[Report, str], float | None]
@@ -115,11 +115,10 @@ def inverse(figure: Figure) -> Figure:
 
 
 def share(engine: str = "binas") -> Figure:
-    """Executed rate over the register peak of the same run."""
+    """Executed rate over the register peak measured in turns with it."""
 
     def figure(report: Report, work: str) -> float | None:
-        row, peak = report.find(work, engine), report.ceiling.get(CEILING_OF[engine])
-        return row.gmacs_per_s / peak.median if row and row.gmacs_per_s and peak else None
+        return _of_peak(report.find(work, engine), CEILING_OF[engine])
 
     return figure
 
@@ -128,10 +127,15 @@ def per_cycle(engine: str) -> Figure:
     """Executed multiply-adds per clock cycle."""
 
     def figure(report: Report, work: str) -> float | None:
-        row, clock = report.find(work, engine), report.ceiling.get("clock")
-        return row.gmacs_per_s / clock.median if row and row.gmacs_per_s and clock else None
+        return _of_peak(report.find(work, engine), "clock")
 
     return figure
+
+
+def _of_peak(row: Row | None, name: str) -> float | None:
+    if not row or not row.gmacs_per_s or name not in row.peaks:
+        return None
+    return row.gmacs_per_s / row.peaks[name]
 
 
 def raggedness(report: Report, work: str) -> float | None:

@@ -87,7 +87,7 @@ def interleave(
     calls: Mapping[str, Sequence[Call]],
     *,
     rounds: int,
-    batches: int = 3,
+    batches: int = 5,
     seed: int = 0,
     between: Callable[[], None] = lambda: None,
 ) -> dict[str, list[Series]]:

@@ -20,10 +20,11 @@ def row(
         check="exact",
         calls_ns={"1": (1.0,), "4": (4.0,)},
         preempted_ns={"1": (), "4": (9.0,)},
+        peaks={"full_adder": 1000.0},
     )
 
 
-def report(*rows: Row, full_adder: float = 1000.0) -> Report:
+def report(*rows: Row) -> Report:
     """A report of an invented CPU."""
     host = Host(
         cpu="A CPU",
@@ -34,5 +35,5 @@ def report(*rows: Row, full_adder: float = 1000.0) -> Report:
         load_after=1.5,
         versions={"binas": "0"},
     )
-    peak = Peak(unit="GMAC/s", median=full_adder, samples=(full_adder,))
+    peak = Peak(unit="GMAC/s", median=1000.0, samples=(1000.0,))
     return Report(host=host, ceiling={"full_adder": peak}, rows=rows)

@@ -60,7 +60,7 @@ def test_a_wrong_answer_is_as_good_as_none() -> None:
 
 
 def test_a_share_is_of_the_ceiling_of_the_same_run() -> None:
-    made = report(row("g/one", "binas", 200_000.0, gmacs=0.1), full_adder=1000.0)
+    made = report(row("g/one", "binas", 200_000.0, gmacs=0.1))
     assert share()(made, "g/one") == pytest.approx(0.5)
     assert share("binas-avx2")(made, "g/one") is None
 

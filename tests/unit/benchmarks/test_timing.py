@@ -39,7 +39,7 @@ def test_preempted_batches_are_kept_apart() -> None:
 
 def test_a_round_without_a_batch_that_counts_is_made_up_for() -> None:
     call = Clockwork(2_000_000, preempted=(4, 5, 6))  # all of the first round
-    (series,) = interleave({"a": (call,)}, rounds=2)["a"]
+    (series,) = interleave({"a": (call,)}, rounds=2, batches=3)["a"]
     assert [len(one) for one in series.rounds] == [0, 3, 3]
     assert levels(series) == [2e6, 2e6]
 
