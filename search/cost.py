@@ -141,6 +141,18 @@ class Lut:
 
         return float(self.expected_ns(one_hot(genotype)))
 
+    def fastest_ns(self) -> float:
+        """What the fastest network of the space takes: stage by stage, the best for each width."""
+        space, before = self.menu.space, self.stem
+        for stage in range(space.stages):
+            inner, last = self.normal[stage].amin(dim=1).unbind(dim=1)
+            kept = [(depth - 1) * inner + last + before[:, 0] for depth in space.depths if depth]
+            best = torch.stack(kept + [before[:, 1]] * (space.min_cells == 0)).amin(dim=0)
+            if stage < space.stages - 1:
+                pairs = best[:, None, None] + self.reduction[stage].amin(dim=2)
+                before = pairs.amin(dim=0)
+        return float((best + self.head).amin()) + self.fixed_ns
+
     def expected_ns(self, p: Choice) -> Tensor:
         """E[T] of independent choices with probabilities p; differentiable, float64 ns.
 

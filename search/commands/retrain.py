@@ -60,6 +60,7 @@ def retrain(
     shared.set_threads(threads)
     settings = settings_of.settings(training.RetrainSettings, config, flags)
     chosen, images = shared.genotype_of(genotype), data.load(data_name)
+    training.must_fit(chosen.space, images)
     asked = Config(
         kind="retrain",
         data=images.name,

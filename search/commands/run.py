@@ -94,6 +94,7 @@ def run(
     chosen, images = space.load(space_name), data.load(data_name)
     lut = None if table is None else _lut(chosen, table)
     budget_ns = _budget_ns(budget, budget_ratio, baseline, lut)
+    bars.must_be_possible(chosen, images, lut, budget_ns)
     inputs = {"space": record.digest(chosen)}
     if table is not None:
         inputs["table"] = record.digest_bytes(table.read_bytes())
@@ -135,12 +136,22 @@ def run(
 
 
 def _lut(space: Space, table: Path) -> Lut:
+    from binas.compile.build import kernel_version  # noqa: PLC0415 (onnx)
     from binas.core import record  # noqa: PLC0415
     from binas.runtime.table import LatencyTable  # noqa: PLC0415
     from binas.search.cost import Lut  # noqa: PLC0415
     from binas.search.survey import menu_of  # noqa: PLC0415
 
     prices = record.load(LatencyTable, table)
+    for what, found, ours in (
+        ("kernel version", prices.kernel_version, kernel_version()),
+        ("threads", prices.threads, 1),
+    ):
+        if found != ours:
+            raise UsageError(
+                f"{table} was measured with {what} {found}, networks are compiled for {ours}",
+                hint="build it again: binas-table build",
+            )
     kept = table.with_suffix(".build")  # where `binas-table build` left the menu
     return Lut.of(menu_of(space, kept if kept.is_dir() else None), prices)
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from binas.core.errors import UsageError
+from binas.core.errors import SearchError, UsageError
 from binas.search.cost import Lut, penalised
 from binas.search.data import Dataset
 from binas.search.genotype import Genotype
@@ -60,9 +60,7 @@ class Search:
         budget_ns: float | None,
     ) -> None:
         """Split the training images in two halves; draw all initial values from the seed."""
-        must_fit(space, data)
-        if budget_ns is not None and lut is None:
-            raise UsageError("a budget needs a latency table", hint="give --table")
+        must_be_possible(space, data, lut, budget_ns)
         self.settings, self.epochs, self.lut, self.budget_ns = (
             settings,
             settings.epochs,
@@ -249,6 +247,26 @@ def search(
         candidates=tuple(found),
         seconds=sum(float(entry["seconds"]) for entry in log),
     )
+
+
+def must_be_possible(space: Space, data: Dataset, lut: Lut | None, budget_ns: float | None) -> None:
+    """Check, before anything is trained, that a search can end with a network.
+
+    Raises:
+        UsageError: The images do not fit the space, or there is a budget without prices.
+        SearchError: The budget is below the fastest network of the space.
+    """
+    must_fit(space, data)
+    if budget_ns is None:
+        return
+    if lut is None:
+        raise UsageError("a budget needs a latency table", hint="give --table")
+    if (fastest := lut.fastest_ns()) > budget_ns:
+        raise SearchError(
+            f"no network of the space is within {budget_ns / 1e3:.1f} us: "
+            f"the fastest takes {fastest / 1e3:.1f} us",
+            hint="raise --budget, or add narrower widths to the space",
+        )
 
 
 def entropy(p: Choice) -> Tensor:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
+from binas.core import record
 from binas.core.errors import MeasureError
 from binas.core.layer import Layer
 from binas.runtime.measure import Failure
 from binas.runtime.replay import invented_fixed, replay
 from binas.runtime.table import Entry, LatencyTable
 from binas.search.cost import Form, Lut, count, layers_of, penalised, predict_ns
-from binas.search.genotype import Genotype
-from binas.search.menu import Menu
+from binas.search.genotype import CellOps, Genotype
+from binas.search.menu import Menu, menu
 from binas.search.networks.bars_supernet import Choice, logits, one_hot
-from binas.search.space import Space
+from binas.search.space import OpName, Space
 from binas.search.survey import random_genotypes
 
 LutOf = Callable[[Space], Lut]
@@ -39,6 +41,16 @@ def table_of(menu: Menu) -> LatencyTable:
         ),
         fixed=invented_fixed(),
     )
+
+
+class Shuffled:
+    """Prices without any order in them, so that wide and deep may be fast."""
+
+    fixed_ns = 10.0
+
+    def latency_ns(self, layer: Layer) -> float:
+        """From the layer's text alone."""
+        return 1000.0 + int(record.digest_bytes(repr(layer).encode()), 16) % 9000
 
 
 def doubles(space: Space, seed: int = 0) -> Choice:
@@ -104,6 +116,22 @@ def test_the_cheapest_width_lowers_and_more_cells_raise_the_time(
     for depth in choice.depth:
         assert depth.grad is not None
         assert depth.grad[0] < 0 < depth.grad[-1]
+
+
+def test_the_fastest_network_is_the_fastest_of_all(tiny: Space, hollow: Space) -> None:
+    ops: tuple[OpName, ...] = ("skip", "b3")
+    for space in (tiny, hollow):
+        small = replace(space, nodes=1, max_cells=1, normal_ops=ops, reduction_ops=ops)
+        lut = Lut.of(menu(small), Shuffled())
+        kept: list[tuple[CellOps, ...]] = [((op,),) for op in ops]
+        kept += [()] if small.min_cells == 0 else []
+        every = [
+            Genotype(space=small, widths=widths, normal=normal, reduction=((op,),))
+            for widths in product(range(len(small.widths)), repeat=2)
+            for normal in product(kept, repeat=2)
+            for op in ops
+        ]
+        assert lut.fastest_ns() == pytest.approx(min(map(lut.predict_ns, every)), rel=1e-12)
 
 
 def test_a_table_without_a_step_is_refused_with_the_failure(

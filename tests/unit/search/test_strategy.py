@@ -96,9 +96,13 @@ def test_the_most_accurate_candidate_on_the_architecture_half_is_taken(
 def test_a_budget_below_every_network_says_what_the_fastest_takes(
     tiny: Space, images: Dataset, lut_of: LutOf
 ) -> None:
-    with pytest.raises(SearchError, match=r"none is within 1\.0 us; the fastest takes") as caught:
-        search(tiny, images, QUICK, lut=lut_of(tiny), budget_ns=1e3)
+    lut = lut_of(tiny)
+    with pytest.raises(SearchError, match=r"within 1\.0 us: the fastest takes") as caught:
+        search(tiny, images, QUICK, lut=lut, budget_ns=1e3)
     assert "raise --budget" in caught.value.hint
+    p = logits(tiny, torch.Generator().manual_seed(0)).probabilities()
+    with pytest.raises(SearchError, match=r"drawn none is within 1\.0 us; the fastest takes"):
+        derive.candidates(tiny, p, 3, torch.Generator(), lut=lut, budget_ns=1e3)
 
 
 def test_a_budget_needs_a_table(tiny: Space, images: Dataset) -> None:

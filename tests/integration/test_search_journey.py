@@ -1,0 +1,262 @@
+"""The whole way on a space as small as can be, by the commands that a user types."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from binas.compile.cli import main as compile_command
+from binas.core import record
+from binas.runtime.cli import run as run_command
+from binas.runtime.cli import table as table_command
+from binas.runtime.measure import Failure
+from binas.runtime.table import Entry, LatencyTable
+from binas.search.cli import main as search_command
+from binas.search.genotype import Genotype
+
+SPACE = """
+input_shape = [1, 8, 8]
+classes = 3
+channels = 8
+nodes = 1
+stages = 2
+max_cells = 1
+widths = [0.5, 1.0]
+normal_ops = ["skip", "b3"]
+reduction_ops = ["b3"]
+"""
+SHORT = ["--epochs", "2", "--warmup-epochs", "1", "--batch", "16", "--samples", "2"]
+
+
+def call(command: Any, *arguments: object) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def answer(command: Any, *arguments: object) -> dict[str, Any]:
+    """The one JSON object that a command prints."""
+    result = call(command, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def must_refuse(result: Result, code: int, said: str, hint: str = "") -> None:
+    """One sentence and a hint on stderr, the code of its kind, nothing on stdout."""
+    assert result.exit_code == code, result.output
+    lines = result.stderr.splitlines()
+    assert len(lines) == 2, result.stderr
+    assert lines[0].startswith("Error: ")
+    assert said in lines[0]
+    assert lines[1].startswith("Hint: ")
+    assert hint in lines[1]
+    assert result.stdout == ""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a space, images, and a table measured on this machine."""
+    folder = tmp_path_factory.mktemp("journey")
+    (folder / "tiny.toml").write_text(SPACE)
+    generator = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    for part, count in (("train", 96), ("test", 30)):
+        y = np.arange(count) % 3
+        x = generator.normal(0, 0.3, (count, 1, 8, 8)).astype(np.float32)
+        for image, place in zip(x, y, strict=True):
+            image[0, :, 2 * place : 2 * place + 2] += 1
+        arrays |= {f"x_{part}": x, f"y_{part}": y}
+    np.savez(folder / "images.npz", **arrays, labels=np.array(["left", "middle", "right"]))
+    space = ["--space", folder / "tiny.toml"]
+    built = answer(
+        table_command, "build", *space, "--fit-nets", "2", "-o", folder / "table.json", "--jobs", 1
+    )
+    assert built["schema"] == "binas.table-build/1"
+    assert built["failures"] == 0
+    assert built["reused"] == 0
+    assert built["fit"]["networks"] == 2
+    return folder
+
+
+def asked(home: Path) -> list[object]:
+    """Space and images."""
+    return ["--space", home / "tiny.toml", "--data", home / "images.npz"]
+
+
+def test_from_a_space_to_a_verified_answer_on_this_machine(home: Path) -> None:
+    again = answer(
+        table_command,
+        *("build", "--space", home / "tiny.toml", "--fit-nets", "0", "-o", home / "table.json"),
+    )
+    assert again["reused"] == again["layers"] > 10
+    shown = answer(table_command, "show", home / "table.json")
+    assert shown["schema"].startswith("binas.table")
+
+    plain = answer(search_command, "run", *asked(home), *SHORT, "-o", home / "plain")
+    assert plain["schema"] == "binas.found/1"
+    assert plain["predicted_ns"] is None
+    fast = answer(
+        search_command,
+        *("run", *asked(home), *SHORT, "--table", home / "table.json"),
+        *("--budget-ratio", "1.0", "--baseline", home / "plain", "-o", home / "fast"),
+    )
+    assert 0 < fast["predicted_ns"] <= fast["budget_ns"]
+    log = [json.loads(line) for line in (home / "fast" / "log.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in log] == [0, 1]
+    assert log[0]["budget_ns"] == fast["budget_ns"]
+
+    trained = answer(
+        search_command,
+        *("retrain", home / "fast", "--data", home / "images.npz", "--epochs", "6"),
+        *("--batch", "8", "-o", home / "net"),
+    )
+    assert trained["schema"] == "binas.trained/1"
+    assert trained["accuracy"] > 0.8
+    exported = answer(search_command, "export", home / "net", "-o", home / "net.onnx")
+    assert exported["schema"] == "binas.export/1"
+    assert exported["bytes"] == (home / "net.onnx").stat().st_size
+
+    compiled = answer(
+        compile_command,
+        *(home / "net.onnx", "--device", "host", "-o", home / "net.binas", "--verify"),
+    )
+    assert compiled["schema"] == "binas.compile/1"
+    assert compiled["binary_layers"] == exported["binary_convolutions"]
+    assert all(link["binary_layers_exact"] for link in compiled["verified"].values())
+    with np.load(home / "images.npz") as arrays:
+        x, y = arrays["x_test"], arrays["y_test"]
+    right = 0
+    for place in range(5):
+        np.save(home / "x.npy", x[place : place + 1])
+        ran = answer(
+            run_command,
+            *(home / "net.binas", "--device", "host", "--input", home / "x.npy"),
+            *("-o", home / "y.npy"),
+        )
+        assert ran["schema"] == "binas.run/1"
+        right += int(np.load(home / "y.npy").argmax() == y[place])
+    assert right >= 4
+
+
+def test_what_is_finished_is_reused_and_force_starts_over(home: Path, tmp_path: Path) -> None:
+    search = ["run", *asked(home), *SHORT, "-o", tmp_path / "run"]
+    first = answer(search_command, *search)
+    again = call(search_command, *search, "--json")
+    assert json.loads(again.stdout) == first
+    assert "is finished: reused" in again.stderr
+    other = call(search_command, *search, "--seed", "1")
+    must_refuse(other, 2, "holds a run with other seed: 0, now 1", "--force")
+    assert call(search_command, *search, "--seed", "1", "--force").exit_code == 0
+
+    train = ["retrain", tmp_path / "run", "--data", home / "images.npz", "-o", tmp_path / "net"]
+    one = answer(search_command, *train, "--epochs", 1)
+    must_refuse(call(search_command, *train, "--epochs", 2), 2, "epochs: 1, now 2", "--force")
+    two = answer(search_command, *train, "--epochs", 2, "--force")
+    assert one["seconds"] != two["seconds"]
+    assert len((tmp_path / "net" / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_interrupted_it_says_so_and_the_same_command_goes_on(home: Path, tmp_path: Path) -> None:
+    command = [
+        str(Path(sys.executable).with_name("binas-search")),
+        *map(str, ["run", *asked(home), "--batch", 8, "--epochs", 60, "--samples", 1]),
+        *("-o", str(tmp_path / "run"), "--json"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    while not (tmp_path / "run" / "checkpoint.safetensors").exists():
+        assert child.poll() is None
+        time.sleep(0.005)
+    child.send_signal(signal.SIGINT)
+    out, said = child.communicate()
+    assert child.returncode == 130, said
+    assert out == ""
+    assert said.splitlines()[-1] == "Interrupted. The same command goes on where it stopped."
+    assert "Traceback" not in said
+    again = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert "goes on after epoch" in again.stderr
+    whole = answer(search_command, *command[1:-3], "-o", str(tmp_path / "whole"))
+    resumed = json.loads(again.stdout)
+    del whole["seconds"], resumed["seconds"]
+    assert resumed == whole
+
+
+def test_wrong_input_is_refused_before_anything_is_written(home: Path, tmp_path: Path) -> None:
+    table: LatencyTable = record.load(LatencyTable, home / "table.json")
+    shutil.copytree(home / "table.build", tmp_path / "t.build")
+    failed = Entry(layer=table.entries[0].layer, result=Failure(kind="run", message="it died"))
+    paths = {}
+    for name, changed in {
+        "failures": replace(table, entries=(failed, *table.entries[1:])),
+        "foreign": replace(table, entries=table.entries[1:]),
+        "kernels": replace(table, kernel_version="0" * 12),
+        "threads": replace(table, threads=4),
+    }.items():
+        paths[name] = tmp_path / f"{name}.json"
+        record.save(changed, paths[name])
+    corrupt = tmp_path / "genotype.json"
+    corrupt.write_text('{"schema": "binas.genotype/1", "widths": [')
+    output = tmp_path / "out"
+    search = ["run", *asked(home), *SHORT, "-o", output]
+    priced = [*search, "--table", home / "table.json"]
+    retrain = ["retrain", "-o", output, "--data", home / "images.npz"]
+    for arguments, code, said, hint in (
+        ([*search, "--table", paths["failures"]], 6, "run, it died", "again"),
+        ([*search, "--table", paths["foreign"]], 2, "has no layer", "binas-table build"),
+        ([*search, "--table", paths["kernels"]], 2, "kernel version", "binas-table build"),
+        ([*search, "--table", paths["threads"]], 2, "threads", "binas-table build"),
+        ([*search, "--table", corrupt], 2, "is not JSON", ""),
+        ([*search, "--table", home / "tiny.toml"], 2, "is not JSON", ""),
+        ([*search, "--budget", "60us"], 2, "a budget needs a latency table", "--table"),
+        ([*priced, "--budget", "60"], 2, "is no time", "500us"),
+        (
+            [*priced, "--budget", "1ns"],
+            3,
+            "the fastest",
+            "--budget",
+        ),
+        ([*search, "--budget-ratio", "0.5"], 2, "belong together", "--baseline"),
+        ([*search, "--space", "digit"], 2, "unknown search space 'digit'", "did you mean digits?"),
+        ([*search, "--data", "digit"], 2, "unknown data set 'digit'", "digits"),
+        ([*search, "--space", "digits"], 2, "the space is for 10 classes", "--space"),
+        ([*search, "--epochs", "1"], 2, "warmup_epochs is 1", "warm up for fewer"),
+        ([*retrain, corrupt], 2, "is not JSON", "binas.genotype/1"),
+        ([*retrain, tmp_path / "nothing.json"], 2, "no such file", ""),
+        (["export", tmp_path, "-o", output], 2, "no such file", ""),
+    ):
+        must_refuse(call(search_command, *arguments), code, said, hint)
+        assert not output.exists(), arguments
+    unknown = call(table_command, "build", "--device", "rip4", "-o", output)
+    must_refuse(unknown, 2, "unknown device 'rip4'", "rpi4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["t.build", "genotype.json", *(path.name for path in paths.values())]
+    )
+
+
+def test_a_genotype_alone_is_enough_to_train(home: Path, tmp_path: Path) -> None:
+    answer(search_command, "run", *asked(home), *SHORT, "-o", tmp_path / "run")
+    genotype = tmp_path / "run" / "genotype.json"
+    assert record.load(Genotype, genotype).space.channels == 8
+    found = answer(
+        search_command,
+        *("retrain", genotype, "--data", home / "images.npz", "--epochs", 1, "--real"),
+        *("-o", tmp_path / "twin"),
+    )
+    assert found["real"] is True
+    listed = answer(search_command, "list")
+    assert listed["schema"] == "binas.search-list/1"
+    assert "digits" in listed["spaces"]
