@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
 from typing import TYPE_CHECKING, Protocol
 
 from binas.core.errors import CompileError
@@ -81,8 +82,14 @@ class DeviceWorkshop:
                 errors.append(_compile(layers, self.device, path))
                 progress(len(errors), len(jobs))
             return errors
-        # Spawned, not forked: the compiler holds threads.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        # Spawned, not forked: the compiler holds threads. Ctrl-C is this process's to answer; the
+        # others finish what they compile, and say nothing.
+        with ProcessPoolExecutor(
+            workers,
+            mp_context=get_context("spawn"),
+            initializer=signal,
+            initargs=(SIGINT, SIG_IGN),
+        ) as pool:
             try:
                 waiting = [pool.submit(_compile, la, self.device, path) for la, path in jobs]
                 for future in waiting:

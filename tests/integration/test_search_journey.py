@@ -71,7 +71,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("journey")
     (folder / "tiny.toml").write_text(SPACE)
     generator = np.random.default_rng(0)
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for part, count in (("train", 96), ("test", 30)):
         y = np.arange(count) % 3
         x = generator.normal(0, 0.3, (count, 1, 8, 8)).astype(np.float32)
