@@ -37,7 +37,7 @@ class Isa:
     attributes: tuple[str, ...] = ()
     vector_bits: int
     registers: int
-    counting: Literal["full_adder", "bytes"]
+    counting: Literal["full_adder", "bytes", "dot"]
     fused: bool = True
 
     @property
@@ -65,7 +65,7 @@ def _arm64(cpu: str) -> Isa:
         triple="aarch64-linux-gnu",
         vector_bits=128,
         registers=32,
-        counting="bytes",
+        counting="dot",
     )
 
 

@@ -143,20 +143,26 @@ class Epilogue:
         return y >= v.splat(0.0, V, "float32")
 
     def store_bits(self, pixel: Any, k0: Any, masks: list[Any], channels: int) -> None:
-        """Pack comparison results (bool x lanes, channels k0 upwards) and store their words."""
-        V, width = self._isa.lanes, bits.words(self._layer.out_channels)
-        per_word = bits.WORD_BITS // V
-        for w in range(-(-channels // bits.WORD_BITS)):
-            word = _word(masks[w * per_word : (w + 1) * per_word], self._isa)
-            real = min(bits.WORD_BITS, channels - w * bits.WORD_BITS)
-            if real < bits.WORD_BITS:
+        """Pack comparison results (bool x lanes, channels k0 upwards) and store their bits."""
+        V, unit = self._isa.lanes, self._frame.bits_unit
+        for i in range(-(-channels // unit)):
+            word = _word(masks[i * unit // V : (i + 1) * unit // V], self._isa)
+            real = min(unit, channels - i * unit)
+            if real < unit:
                 word = word & v.const((1 << real) - 1)
-            index = pixel * width + _div32(k0) + w
-            v.store(self._frame.bits_out, index, word)
+            self.store_unit(pixel, k0, i, word)
+
+    def store_unit(self, pixel: Any, k0: Any, i: int, value: Any) -> None:
+        """Store unit `i` (a word, or half of one) of the bits from channel k0 on."""
+        unit = self._frame.bits_unit
+        width = bits.words(self._layer.out_channels) * (bits.WORD_BITS // unit)
+        if unit < bits.WORD_BITS:
+            value = tirx.Cast(f"int{unit}", value)
+        v.store(self._frame.bits_out, pixel * width + _quotient(k0, unit) + i, value)
 
 
-def _div32(k0: Any) -> Any:
-    return k0 // bits.WORD_BITS if isinstance(k0, int) else tirx.floordiv(k0, v.const(32))
+def _quotient(k0: Any, unit: int) -> Any:
+    return k0 // unit if isinstance(k0, int) else tirx.floordiv(k0, v.const(unit))
 
 
 def _word(masks: list[Any], isa: Isa) -> Any:

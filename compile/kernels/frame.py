@@ -55,6 +55,7 @@ class Frame:
     parameters: dict[str, Any] = field(default_factory=dict)
     float_out: Any = None
     bits_out: Any = None
+    bits_unit: int = bits.WORD_BITS
     begin: Any = None
     end: Any = None
     function: Any = None
@@ -67,9 +68,18 @@ class Frame:
 
 
 @contextmanager
-def frame(symbol: str, layer: Layer, parameters: list[Parameter]) -> Iterator[Frame]:
-    """Open a function; after the block, `frame.function` is the PrimFunc."""
-    made = Frame(layer)
+def frame(
+    symbol: str, layer: Layer, parameters: list[Parameter], *, bits_unit: int = bits.WORD_BITS
+) -> Iterator[Frame]:
+    """Open a function; after the block, `frame.function` is the PrimFunc.
+
+    Args:
+        symbol: Its name.
+        layer: What it computes.
+        parameters: The constant arrays it reads.
+        bits_unit: Bits that it stores at once, 32 or 16; memory looks the same (little endian).
+    """
+    made = Frame(layer, bits_unit=bits_unit)
     dtype = "int32" if layer.op == "binary_conv" else "float32"
     with IRBuilder() as ir, builder.prim_func(s_tir=True):
         builder.func_name(symbol)
@@ -83,7 +93,8 @@ def frame(symbol: str, layer: Layer, parameters: list[Parameter]) -> Iterator[Fr
         if layer.float_out:
             made.float_out = _buffer("y", N * P * Q * K, "float32")
         if layer.bits_out:
-            made.bits_out = _buffer("b", N * P * Q * bits.words(K), "int32")
+            size = N * P * Q * bits.words(K) * (bits.WORD_BITS // bits_unit)
+            made.bits_out = _buffer("b", size, f"int{bits_unit}")
         made.begin = builder.arg("begin", builder.int32())
         made.end = builder.arg("end", builder.int32())
         builder.func_attr({"tirx.noalias": True, "global_symbol": symbol})

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, floordiv, floormod
+from binas.core import bits
 from binas.core.layer import Layer
 
 
@@ -69,6 +70,7 @@ class Block:
     channels: int  # real channels of each block
     unit: int  # first unit
     weight: int  # first weight element
+    rest: bool  # the last of its group, with what full blocks leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ def _phases(taps: list[range], S: int) -> Iterator[Phase]:
 
 
 def blocks(layer: Layer, tile: Tile, weights_per_channel: int) -> list[Block]:
-    """Full channel blocks, then the smaller last one of every group.
+    """Full channel blocks, then what is left at the end of every group.
 
     Args:
         layer: The convolution, after `as_row`.
@@ -180,15 +182,17 @@ def blocks(layer: Layer, tile: Tile, weights_per_channel: int) -> list[Block]:
     """
     N, P, _, K = layer.out_shape
     per_group = K // layer.groups
-    full, rest = divmod(per_group, tile.channels)
+    # What is less than a word of output bits is one block, so that it can fill its word.
+    rest = per_group % (max(tile.channels, bits.WORD_BITS) if layer.bits_out else tile.channels)
+    full = (per_group - rest) // tile.channels
     found = []
     if full:
-        found.append(Block(0, full, tile.vectors, tile.channels, 0, 0))
+        found.append(Block(0, full, tile.vectors, tile.channels, 0, 0, rest=False))
     if rest:
         vectors = -(-rest // tile.lanes)
         unit = layer.groups * full * N * P
         weight = layer.groups * full * tile.channels * weights_per_channel
-        found.append(Block(full * tile.channels, 1, vectors, rest, unit, weight))
+        found.append(Block(full * tile.channels, 1, vectors, rest, unit, weight, rest=True))
     return found
 
 
@@ -201,8 +205,8 @@ def weight_size(layer: Layer, tile: Tile, weights_per_channel: int) -> int:
 
 def units(layer: Layer, tile: Tile) -> int:
     """Independent units: output rows times channel blocks."""
-    N, P, _, K = layer.out_shape
-    return N * P * layer.groups * -(-(K // layer.groups) // tile.channels)
+    N, P, _, _ = layer.out_shape
+    return N * P * layer.groups * sum(block.count for block in blocks(layer, tile, 0))
 
 
 def emit(frame: Frame, layer: Layer, tile: Tile, weights_per_channel: int, micro: Micro) -> None:

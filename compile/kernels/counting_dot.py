@@ -1,0 +1,309 @@
+"""Counting along the reduction, for NEON: no broadcasts, no sums across a vector at the end.
+
+One 128-bit register of weights holds 128/D output channels with D bits of the reduction each
+(D = 128, 64 or 32); the D bits of the activation are loaded, or loaded and repeated. Per pixel and
+eight channels there are D/16 such registers:
+
+    eor, cnt     D/16 times: bytes of ones
+    addp         a tree over the registers: bytes 2c and 2c + 1 hold what channel c counted
+    uadalp       into eight 16-bit accumulators
+
+which is 3 vector instructions per 128 binary MACs whatever D is. Weights are stored complemented,
+so ones are matches m, and n taps and channels give the sum 2m - n. An accumulator that starts at
+-n/2 ends at half the sum; it fits 16 bits up to n = 65534.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import tirx
+
+from binas.compile.isa import Isa
+from binas.compile.kernels import nest
+from binas.compile.kernels import vector as v
+from binas.compile.kernels.counting import Counted, Micro, bases, joined
+from binas.compile.kernels.frame import Parameter
+from binas.compile.kernels.nest import At, Tile
+from binas.core import bits
+from binas.core.layer import Layer
+
+CHANNELS = 8  # of a vector of 16-bit accumulators
+MOST = 65534  # ones; one more still has to be a threshold that is never reached
+NEVER = 65535
+
+
+class Unit(NamedTuple):
+    """Neighbouring words of a kernel row that are counted at once: 4, 2 or 1."""
+
+    first: int
+    words: int
+
+
+class Dot(Micro):
+    """Eight channels per accumulator, whole kernel rows as one string of bits."""
+
+    name = "dot"
+    bits_unit = 16
+
+    @staticmethod
+    def holds(layer: Layer) -> bool:
+        """Whether 16 bits hold what this layer counts."""
+        R, S = layer.kernel
+        return R * S * (layer.in_shape[3] // layer.groups) <= MOST
+
+    @staticmethod
+    def choose(layer: Layer, isa: Isa) -> Tile:
+        """Four pixels share a weight register; two vectors of channels share an activation."""
+        Q = nest.as_row(layer).out_shape[2]
+        needed = -(-(layer.out_channels // layer.groups) // CHANNELS)
+        return Tile(min(4, Q), min(2, needed), CHANNELS)
+
+    @staticmethod
+    def arrange(words: NDArray[np.int32], layer: Layer) -> NDArray[np.int32]:
+        """[lanes, R, S, words] as [R][unit][lanes][words of the unit], complemented."""
+        channels = layer.in_shape[3] // layer.groups
+        real = bits.pack(np.ones(channels)).view(np.int32)
+        lanes, R, _, _ = words.shape
+        rows = (words ^ real).reshape(lanes, R, -1).transpose(1, 0, 2)
+        parts = [rows[:, :, u.first : u.first + u.words].reshape(R, -1) for u in units(layer)]
+        return np.concatenate(parts, axis=1).reshape(-1)
+
+    @staticmethod
+    def parameters(layer: Layer, isa: Isa, *, thresholded: bool) -> list[Parameter]:
+        """Per border class and channel: the threshold of a count, or where a sum starts."""
+        padded = any(layer.padding)
+        rows, columns = nest.classes(layer)
+        size = len(set(rows)) * len(set(columns)) * _size(layer)
+        found = [Parameter("row_class", layer.out_shape[1], "int32")] if padded else []
+        if thresholded:
+            return [*found, Parameter("t", size, "uint16")]
+        if padded and layer.pad_value:
+            return [*found, Parameter("base", size, "int32" if _odd(layer) else "int16")]
+        return []
+
+    @staticmethod
+    def arrays(counted: Counted, isa: Isa) -> list[NDArray[Any]]:
+        """The values of `parameters`."""
+        layer, limits = counted.layer, counted.limits
+        padded = any(layer.padding)
+        kinds, n, base = bases(counted)
+        found: list[NDArray[Any]] = [kinds] if padded else []
+        room: NDArray[Any]
+        if limits is not None:
+            # base - 2 (n - m) >= t  ⟺  m >= ceil((t - base) / 2) + n
+            limit = -((base - limits) // 2) + n[:, :, None]
+            room = np.full((*n.shape, _size(layer)), NEVER, np.uint16)
+            room[..., : base.shape[2]] = np.clip(limit, 0, MOST + 1)
+        elif padded and layer.pad_value:
+            start = base - 2 * n[:, :, None]
+            room = np.zeros((*n.shape, _size(layer)), np.int32 if _odd(layer) else np.int16)
+            room[..., : base.shape[2]] = start if _odd(layer) else start // 2
+        else:
+            return []
+        return [*found, room.reshape(-1)]
+
+    @property
+    def lanes(self) -> int:
+        """Channels of a vector."""
+        return CHANNELS
+
+    def begin(self, at: At) -> None:
+        """Set the accumulators to 0, or to where half a sum starts."""
+        self.counts = []
+        for pixel in range(at.span.width):
+            for j in range(at.block.vectors):
+                start = v.splat(0, CHANNELS, "uint16")
+                if not self.thresholded and not _odd(self.layer):
+                    start = v.reinterpret("uint16x8", self._start(at, pixel, j, "int16"))
+                self.counts.append(v.Register("uint16", CHANNELS, start))
+
+    def run(self, at: At, row: Any, first: int, n: int, word: Any, pixels: tuple[int, ...]) -> None:
+        """Whole units as they are stored; of a unit that sticks out, the words inside."""
+        whole, left = [], []
+        for unit in units(self.layer):
+            if first <= unit.first and unit.first + 4 <= first + n and unit.words == 4:
+                whole.append(unit)
+            else:
+                left.append(unit)
+        lanes = at.block.vectors * CHANNELS
+        if len(whole) > 1 and whole[-1].first - whole[0].first == 4 * (len(whole) - 1):
+            start = whole[0].first
+            with v.loop(0, len(whole)) as k:
+                here = row + start * lanes + k * (4 * lanes)
+                values = self._activations_of(word, start - first + k * 4, 4, pixels)
+                self._step(at, whole[0], whole[0], here, values)
+        else:
+            left = whole + left
+        for unit in left:
+            for part in _inside(unit, first, first + n):
+                values = self._activations_of(word, part.first - first, part.words, pixels)
+                self._step(at, unit, part, row + unit.first * lanes, values)
+
+    def _step(
+        self, at: At, unit: Unit, part: Unit, weight: Any, values: dict[int, v.Register]
+    ) -> None:
+        """Count over one unit, or a part of it: weights of the unit from `weight` on."""
+        for j in range(at.block.vectors):
+            w = self._weights(weight + j * (CHANNELS * unit.words), unit, part)
+            for pixel, value in values.items():
+                tree = [tirx.popcount(v.reinterpret("uint8x16", x.get() ^ value.get())) for x in w]
+                while len(tree) > 1:
+                    tree = [_pairs(a, b) for a, b in zip(tree[::2], tree[1::2], strict=True)]
+                added = v.intrinsic("uint16x8", "llvm.aarch64.neon.uaddlp.v8i16.v16i8", tree[0])
+                self.counts[pixel * at.block.vectors + j].add(added)
+
+    def _activations_of(
+        self, word: Any, offset: Any, n: int, pixels: tuple[int, ...]
+    ) -> dict[int, v.Register]:
+        """`n` words of each pixel, repeated until they fill a register."""
+        found = {}
+        for pixel in pixels:
+            x = v.load(self.frame.operands[0], word(pixel) + offset, n)
+            if n == 2:
+                x = v.reinterpret("int32x4", tirx.Broadcast(v.reinterpret("int64", x), 2))
+            elif n == 1:
+                x = v.splat(x, 4)
+            found[pixel] = v.Register("int32", 4, x)
+        return found
+
+    def _weights(self, weight: Any, unit: Unit, part: Unit) -> list[v.Register]:
+        """Eight channels of a unit; the words of a part are gathered from its registers."""
+        found = [
+            v.Register("int32", 4, v.load(self.frame.parameters["w"], weight + q * 4, 4))
+            for q in range(2 * unit.words)
+        ]
+        width, skip = unit.words, part.first - unit.first
+        while width > part.words:
+            width //= 2
+            half, skip = divmod(skip, width)
+            lanes = [2 * width * (lane // width) + half * width + lane % width for lane in range(4)]
+            found = [
+                v.Register(
+                    "int32", 4, tirx.Shuffle([a.get(), b.get()], [v.const(i) for i in lanes])
+                )
+                for a, b in zip(found[::2], found[1::2], strict=True)
+            ]
+        return found
+
+    def finish(self, at: At) -> None:
+        """Compare the counts, or hand the sums to the epilogue."""
+        _, P, Q, _ = self.layer.out_shape
+        pixels = [(at.image * P + at.row) * Q + at.column + p for p in range(at.span.width)]
+        if self.thresholded:
+            self._threshold(at, pixels)
+        else:
+            for p, index in enumerate(pixels):
+                sums = [half for j in range(at.block.vectors) for half in self._sums(at, p, j)]
+                real = -(-at.block.channels // 4)
+                self.epilogue.emit(index, at.channel, sums[:real], at.block.channels)
+        if at.block.rest and self.frame.bits_out is not None:
+            # The rest of the last word is 0.
+            written = -(-at.block.channels // 16)
+            for index in pixels if written % 2 else []:
+                self.epilogue.store_unit(index, at.channel, written, v.const(0))
+
+    def _sums(self, at: At, pixel: int, j: int) -> list[Any]:
+        """The sums of one pixel and vector, two float vectors of 4."""
+        count = self.counts[pixel * at.block.vectors + j].get()
+        found = []
+        for i, half in enumerate((v.low, v.high)):
+            if _odd(self.layer):
+                doubled = tirx.Cast("int32x4", half(count, "uint16x4")) * 2
+                total = doubled + self._start(at, pixel, 2 * j + i, "int32")
+            else:
+                signed = half(v.reinterpret("int16x8", count), "int16x4")
+                total = tirx.Cast("int32x4", signed) * 2
+            found.append(tirx.Cast("float32x4", total))
+        return found
+
+    def _start(self, at: At, pixel: int, j: int, dtype: str) -> Any:
+        """The sum without a match, or half of it as int16."""
+        n = 8 if dtype == "int16" else 4
+        if "base" in self.frame.parameters:
+            return v.load(self.frame.parameters["base"], self._entry(at, pixel) + j * n, n)
+        channels = self.layer.in_shape[3] // self.layer.groups
+        ones = at.rows * (at.span.taps(pixel) * channels // (2 if n == 8 else 1))
+        return tirx.Broadcast(tirx.Cast(dtype, -ones), n)
+
+    def _entry(self, at: At, pixel: int) -> Any:
+        """Where the block's channels start in the table of border classes."""
+        if "row_class" not in self.frame.parameters:
+            return at.channel
+        row = v.load(self.frame.parameters["row_class"], at.row)
+        kind = row * len(self.column_kinds) + self.column_kind(at, pixel)
+        return kind * _size(self.layer) + at.channel
+
+    def _threshold(self, at: At, pixels: list[Any]) -> None:
+        """Bits of 16 channels of all pixels by one tree: lane p ends as the bits of pixel p."""
+        vectors = at.block.vectors
+        for half in range(-(-vectors // 2)):
+            masks = []
+            for pixel in range(at.span.width):
+                mask = None
+                for j in range(half * 2, min(half * 2 + 2, vectors)):
+                    entry = self._entry(at, pixel) + j * CHANNELS
+                    limit = v.load(self.frame.parameters["t"], entry, CHANNELS)
+                    count = self.counts[pixel * vectors + j].get()
+                    chosen = tirx.Select(
+                        count >= limit, _lane_bits(j % 2), v.splat(0, CHANNELS, "uint16")
+                    )
+                    mask = chosen if mask is None else mask | chosen
+                masks.append(mask)
+            for _ in range(3):
+                masks = [*masks, masks[-1]] if len(masks) % 2 else masks
+                masks = [_pairs16(a, b) for a, b in zip(masks[::2], masks[1::2], strict=True)]
+            packed = v.Register("uint16", CHANNELS, masks[0])
+            for pixel, index in enumerate(pixels):
+                self.epilogue.store_unit(index, at.channel, half, v.load(packed.buffer, pixel))
+
+
+def units(layer: Layer) -> list[Unit]:
+    """The units of a kernel row: as long as can be, across columns where these are joined."""
+    S, words = layer.kernel[1], bits.words(layer.in_shape[3] // layer.groups)
+    runs = [(0, S * words)] if joined(layer) else [(s * words, words) for s in range(S)]
+    found = []
+    for first, n in runs:
+        done = 0
+        while done < n:
+            size = next(size for size in (4, 2, 1) if size <= n - done)
+            found.append(Unit(first + done, size))
+            done += size
+    return found
+
+
+def _inside(unit: Unit, first: int, stop: int) -> list[Unit]:
+    """The words of a unit within [first, stop), as the unit or as aligned parts of it."""
+    if first <= unit.first and unit.first + unit.words <= stop:
+        return [unit]
+    if unit.words == 1:
+        return []
+    half = unit.words // 2
+    lower, upper = Unit(unit.first, half), Unit(unit.first + half, half)
+    return [*_inside(lower, first, stop), *_inside(upper, first, stop)]
+
+
+def _size(layer: Layer) -> int:
+    """Entries per border class: all channels, and the unused lanes of a group's last block."""
+    return -(-layer.out_channels // CHANNELS) * CHANNELS + CHANNELS
+
+
+def _odd(layer: Layer) -> bool:
+    """Whether sums may be odd, so that half of one is no integer."""
+    return layer.in_shape[3] // layer.groups % 2 == 1
+
+
+def _pairs(a: Any, b: Any) -> Any:
+    return v.intrinsic("uint8x16", "llvm.aarch64.neon.addp.v16i8", a, b)
+
+
+def _pairs16(a: Any, b: Any) -> Any:
+    return v.intrinsic("uint16x8", "llvm.aarch64.neon.addp.v8i16", a, b)
+
+
+def _lane_bits(j: int) -> Any:
+    """Bit 8j + i in lane i."""
+    ramp = tirx.Ramp(v.const(8 * j), v.const(1), CHANNELS)
+    return tirx.shift_left(v.splat(1, CHANNELS, "uint16"), tirx.Cast("uint16x8", ramp))

@@ -1,0 +1,121 @@
+"""Every kernel family on aarch64 against its meaning in numpy, in an emulated CPU.
+
+The cases are those of `test_kernels.py`, and more of binary convolutions: the way of counting is
+another one there, and cuts kernel rows into units of 4, 2 and 1 words. Under emulation a page
+without memory lies behind the arena; where in it a kernel may write is `test_kernels.py`'s to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from binas.compile import build, samples
+from binas.compile.graph import Add, Graph, Node
+from binas.compile.kernels import binary_conv, family
+from binas.core import bits
+from binas.devices import registry
+from binas.runtime.emulated import emulate_steps
+from tests.integration.test_kernels import CASES, affine, conv, near, operands
+
+pytestmark = pytest.mark.slow
+
+DEVICES = ("aarch64", "rpi3", "rpi4", "rpi5")
+CHANNELS = (1, 31, 33, 64, 65, 96, 127, 128, 129, 256, 512)
+
+
+def _cases() -> Iterator[tuple[str, Node]]:
+    yield from CASES.items()
+    for C in CHANNELS:
+        yield f"binary {C} to bits", conv(C, 48, image=(4, 11), floats=False, packed=True)
+        yield f"binary {C} to floats", conv(C, 20, image=(3, 6))
+        fields: dict[str, Any] = {"padding": (2, 3, 2, 1), "pad_value": -1, "packed": True}
+        yield f"binary {C}, padded with -1", conv(C, 16, image=(3, 5), **fields)
+        dilated: dict[str, Any] = {"padding": (2, 2, 2, 2), "dilation": (2, 2), "stride": (1, 2)}
+        yield f"binary {C}, dilated", conv(C, 24, image=(4, 9), packed=True, **dilated)
+        yield f"binary 1x1 of {C}", conv(C, 33, image=(2, 3), kernel=(1, 1), packed=True)
+        yield f"binary 2x5 of {C}", conv(C, 8, kernel=(2, 5), padding=(1, 2, 0, 2), packed=True)
+    for K in (1, 7, 8, 9, 15, 16, 17, 31, 32, 40, 47, 63, 64, 80, 96):
+        yield f"binary to {K} bits", conv(32, K, floats=False, packed=True)
+        yield f"binary to {K} floats and bits", conv(40, K, packed=True)
+    for C in (7281, 7282, 7300):  # 9 * 7281 = 65529: about as many ones as 16 bits hold
+        yield f"binary of {C} channels", conv(C, 4, image=(3, 2), floats=False, packed=True)
+        yield f"binary of {C} channels to floats", conv(C, 4, image=(2, 3), pad_value=1)
+    grouped: dict[str, Any] = {"groups": 3, "packed": True}
+    yield "binary in groups of three words", conv(288, 96, stages=(affine(96),), **grouped)
+
+
+ARM_CASES = dict(_cases())
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """Case → what a step read and wrote."""
+
+    reads: dict[str, list[NDArray[Any]]]
+    outputs: dict[str, list[NDArray[Any]]]
+
+
+@pytest.fixture(scope="module", params=DEVICES)
+def emulated(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Emulated]:
+    """All cases in one artifact, run step by step."""
+    pytest.importorskip("unicorn")
+    graph, taps, names = Graph([], []), {}, list(ARM_CASES)
+    reads = {name: operands(node) for name, node in ARM_CASES.items()}
+    for i, name in enumerate(names):
+        node = _named(ARM_CASES[name], f"case{i}")
+        graph.nodes.append(node)
+        samples._declare(graph, node)  # noqa: SLF001
+        taps.update(zip(node.reads, reads[name], strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "sample_graph", lambda _: graph)
+        path = tmp_path_factory.mktemp("arm") / f"{request.param}.binas"
+        artifact = build.compile_layers([], registry.find(request.param), path)
+    found = emulate_steps(artifact, taps)
+    outputs = {
+        name: [found[written] for written in node.writes]
+        for name, node in zip(names, graph.nodes, strict=True)
+    }
+    yield Emulated(reads, outputs)
+
+
+def _named(node: Node, name: str) -> Node:
+    """The node with values of its own."""
+    stages = tuple(
+        replace(stage, value=f"{name}.{stage.value}") if isinstance(stage, Add) else stage
+        for stage in node.stages
+    )
+    return replace(
+        node,
+        name=name,
+        inputs=tuple(f"{name}.{x}{i}" for i, x in enumerate(node.inputs)),
+        stages=stages,
+        float_out=f"{name}.y" if node.float_out else None,
+        bits_out=f"{name}.b" if node.bits_out else None,
+    )
+
+
+@pytest.mark.parametrize("case", ARM_CASES)
+def test_an_arm_kernel_computes_its_meaning(emulated: Emulated, case: str) -> None:
+    node = ARM_CASES[case]
+    meant = family.meaning(node, emulated.reads[case])
+    for expected, got in zip(meant, emulated.outputs[case], strict=True):
+        if expected.dtype == np.uint32:
+            channels = node.out_channels
+            differs = bits.unpack(expected, channels) != bits.unpack(got, channels)
+            exact = binary_conv.thresholded(node.layer) and node.op == "binary_conv"
+            allowed = np.False_ if exact else near(node, emulated.reads[case])
+            assert not (differs & ~allowed).any()
+            stray = bits.pack(bits.unpack(got, channels)) ^ got
+            assert not stray.any(), "bits beyond the last channel are 0"
+        else:
+            largest = max(1.0, float(np.abs(expected).max()))
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * largest)
