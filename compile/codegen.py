@@ -22,7 +22,8 @@ from binas.core.errors import CompileError
 
 def target(isa: Isa) -> Any:
     """TVM's target for an ISA."""
-    fields: dict[str, Any] = {"kind": "llvm", "mtriple": isa.triple, "mcpu": isa.cpu}
+    cpu = isa.scheduled or isa.cpu
+    fields: dict[str, Any] = {"kind": "llvm", "mtriple": isa.triple, "mcpu": cpu}
     if isa.attributes:
         fields["mattr"] = list(isa.attributes)
     if isa.arch == "armv7":

@@ -64,7 +64,8 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
     """The kernel of a layer."""
     chosen, row = way(layer, isa), nest.as_row(layer)
     tile = chosen.choose(layer, isa)
-    with frame(symbol, layer, parameters(layer, isa), bits_unit=chosen.bits_unit) as made:
+    unit = chosen.bits_unit(layer, isa)
+    with frame(symbol, layer, parameters(layer, isa), bits_unit=unit) as made:
         nest.emit(made, row, tile, _words_per_channel(layer), chosen(made, row, isa))
     what = "threshold" if thresholded(layer) else "affine"
     name = f"binary_conv {chosen.name} {what} {isa.cpu} {tile.pixels}x{tile.channels}"

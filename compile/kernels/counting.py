@@ -41,16 +41,19 @@ class Micro:
 
     Attributes:
         name: Of the way, for people.
-        bits_unit: Output bits that it stores at once.
     """
 
     name: ClassVar[str]
-    bits_unit: ClassVar[int] = bits.WORD_BITS
 
     @staticmethod
     def choose(layer: Layer, isa: Isa) -> Tile:
         """The register tile."""
         raise NotImplementedError
+
+    @staticmethod
+    def bits_unit(layer: Layer, isa: Isa) -> int:
+        """Output bits that are stored at once."""
+        return bits.WORD_BITS
 
     @staticmethod
     def arrange(words: NDArray[np.int32], layer: Layer) -> NDArray[np.int32]:

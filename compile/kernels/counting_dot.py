@@ -15,95 +15,27 @@ so ones are matches m, and n taps and channels give the sum 2m - n. An accumulat
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import itertools
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tvm import tirx
 
-from binas.compile.isa import Isa
-from binas.compile.kernels import nest
 from binas.compile.kernels import vector as v
-from binas.compile.kernels.counting import Counted, Micro, bases, joined
-from binas.compile.kernels.frame import Parameter
-from binas.compile.kernels.nest import At, Tile
+from binas.compile.kernels.dot_layout import (
+    CHANNELS,
+    DotLayout,
+    Unit,
+    inside,
+    odd,
+    table_size,
+    units,
+)
+from binas.compile.kernels.nest import At
 from binas.core import bits
-from binas.core.layer import Layer
-
-CHANNELS = 8  # of a vector of 16-bit accumulators
-MOST = 65534  # ones; one more still has to be a threshold that is never reached
-NEVER = 65535
 
 
-class Unit(NamedTuple):
-    """Neighbouring words of a kernel row that are counted at once: 4, 2 or 1."""
-
-    first: int
-    words: int
-
-
-class Dot(Micro):
+class Dot(DotLayout):
     """Eight channels per accumulator, whole kernel rows as one string of bits."""
-
-    name = "dot"
-    bits_unit = 16
-
-    @staticmethod
-    def holds(layer: Layer) -> bool:
-        """Whether 16 bits hold what this layer counts."""
-        R, S = layer.kernel
-        return R * S * (layer.in_shape[3] // layer.groups) <= MOST
-
-    @staticmethod
-    def choose(layer: Layer, isa: Isa) -> Tile:
-        """Four pixels share a weight register; two vectors of channels share an activation."""
-        Q = nest.as_row(layer).out_shape[2]
-        needed = -(-(layer.out_channels // layer.groups) // CHANNELS)
-        return Tile(min(4, Q), min(2, needed), CHANNELS)
-
-    @staticmethod
-    def arrange(words: NDArray[np.int32], layer: Layer) -> NDArray[np.int32]:
-        """[lanes, R, S, words] as [R][unit][lanes][words of the unit], complemented."""
-        channels = layer.in_shape[3] // layer.groups
-        real = bits.pack(np.ones(channels)).view(np.int32)
-        lanes, R, _, _ = words.shape
-        rows = (words ^ real).reshape(lanes, R, -1).transpose(1, 0, 2)
-        parts = [rows[:, :, u.first : u.first + u.words].reshape(R, -1) for u in units(layer)]
-        return np.concatenate(parts, axis=1).reshape(-1)
-
-    @staticmethod
-    def parameters(layer: Layer, isa: Isa, *, thresholded: bool) -> list[Parameter]:
-        """Per border class and channel: the threshold of a count, or where a sum starts."""
-        padded = any(layer.padding)
-        rows, columns = nest.classes(layer)
-        size = len(set(rows)) * len(set(columns)) * _size(layer)
-        found = [Parameter("row_class", layer.out_shape[1], "int32")] if padded else []
-        if thresholded:
-            return [*found, Parameter("t", size, "uint16")]
-        if padded and layer.pad_value:
-            return [*found, Parameter("base", size, "int32" if _odd(layer) else "int16")]
-        return []
-
-    @staticmethod
-    def arrays(counted: Counted, isa: Isa) -> list[NDArray[Any]]:
-        """The values of `parameters`."""
-        layer, limits = counted.layer, counted.limits
-        padded = any(layer.padding)
-        kinds, n, base = bases(counted)
-        found: list[NDArray[Any]] = [kinds] if padded else []
-        room: NDArray[Any]
-        if limits is not None:
-            # base - 2 (n - m) >= t  ⟺  m >= ceil((t - base) / 2) + n
-            limit = -((base - limits) // 2) + n[:, :, None]
-            room = np.full((*n.shape, _size(layer)), NEVER, np.uint16)
-            room[..., : base.shape[2]] = np.clip(limit, 0, MOST + 1)
-        elif padded and layer.pad_value:
-            start = base - 2 * n[:, :, None]
-            room = np.zeros((*n.shape, _size(layer)), np.int32 if _odd(layer) else np.int16)
-            room[..., : base.shape[2]] = start if _odd(layer) else start // 2
-        else:
-            return []
-        return [*found, room.reshape(-1)]
 
     @property
     def lanes(self) -> int:
@@ -116,7 +48,7 @@ class Dot(Micro):
         for pixel in range(at.span.width):
             for j in range(at.block.vectors):
                 start = v.splat(0, CHANNELS, "uint16")
-                if not self.thresholded and not _odd(self.layer):
+                if not self.thresholded and not odd(self.layer):
                     start = v.reinterpret("uint16x8", self._start(at, pixel, j, "int16"))
                 self.counts.append(v.Register("uint16", CHANNELS, start))
 
@@ -138,7 +70,7 @@ class Dot(Micro):
         else:
             left = whole + left
         for unit in left:
-            for part in _inside(unit, first, first + n):
+            for part in inside(unit, first, first + n):
                 values = self._activations_of(word, part.first - first, part.words, pixels)
                 self._step(at, unit, part, row + unit.first * lanes, values)
 
@@ -200,17 +132,20 @@ class Dot(Micro):
                 real = -(-at.block.channels // 4)
                 self.epilogue.emit(index, at.channel, sums[:real], at.block.channels)
         if at.block.rest and self.frame.bits_out is not None:
-            # The rest of the last word is 0.
-            written = -(-at.block.channels // 16)
-            for index in pixels if written % 2 else []:
-                self.epilogue.store_unit(index, at.channel, written, v.const(0))
+            unit = self.frame.bits_unit
+            beyond = range(
+                -(-at.block.channels // unit),
+                -(-at.block.channels // bits.WORD_BITS) * bits.WORD_BITS // unit,
+            )
+            for index, i in itertools.product(pixels, beyond):
+                self.epilogue.store_unit(index, at.channel, i, v.const(0))
 
     def _sums(self, at: At, pixel: int, j: int) -> list[Any]:
         """The sums of one pixel and vector, two float vectors of 4."""
         count = self.counts[pixel * at.block.vectors + j].get()
         found = []
         for i, half in enumerate((v.low, v.high)):
-            if _odd(self.layer):
+            if odd(self.layer):
                 doubled = tirx.Cast("int32x4", half(count, "uint16x4")) * 2
                 total = doubled + self._start(at, pixel, 2 * j + i, "int32")
             else:
@@ -234,22 +169,21 @@ class Dot(Micro):
             return at.channel
         row = v.load(self.frame.parameters["row_class"], at.row)
         kind = row * len(self.column_kinds) + self.column_kind(at, pixel)
-        return kind * _size(self.layer) + at.channel
+        return kind * table_size(self.layer) + at.channel
 
     def _threshold(self, at: At, pixels: list[Any]) -> None:
-        """Bits of 16 channels of all pixels by one tree: lane p ends as the bits of pixel p."""
-        vectors = at.block.vectors
-        for half in range(-(-vectors // 2)):
+        """Bits of one unit for all pixels by one tree: lane p ends as the bits of pixel p."""
+        vectors, together = at.block.vectors, self.frame.bits_unit // CHANNELS
+        for unit, first in enumerate(range(0, vectors, together)):
             masks = []
             for pixel in range(at.span.width):
                 mask = None
-                for j in range(half * 2, min(half * 2 + 2, vectors)):
+                for j in range(first, min(first + together, vectors)):
                     entry = self._entry(at, pixel) + j * CHANNELS
                     limit = v.load(self.frame.parameters["t"], entry, CHANNELS)
-                    count = self.counts[pixel * vectors + j].get()
-                    chosen = tirx.Select(
-                        count >= limit, _lane_bits(j % 2), v.splat(0, CHANNELS, "uint16")
-                    )
+                    reached = self.counts[pixel * vectors + j].get() >= limit
+                    zero = v.splat(0, CHANNELS, "uint16")
+                    chosen = tirx.Select(reached, _lane_bits(j - first), zero)
                     mask = chosen if mask is None else mask | chosen
                 masks.append(mask)
             for _ in range(3):
@@ -257,42 +191,7 @@ class Dot(Micro):
                 masks = [_pairs16(a, b) for a, b in zip(masks[::2], masks[1::2], strict=True)]
             packed = v.Register("uint16", CHANNELS, masks[0])
             for pixel, index in enumerate(pixels):
-                self.epilogue.store_unit(index, at.channel, half, v.load(packed.buffer, pixel))
-
-
-def units(layer: Layer) -> list[Unit]:
-    """The units of a kernel row: as long as can be, across columns where these are joined."""
-    S, words = layer.kernel[1], bits.words(layer.in_shape[3] // layer.groups)
-    runs = [(0, S * words)] if joined(layer) else [(s * words, words) for s in range(S)]
-    found = []
-    for first, n in runs:
-        done = 0
-        while done < n:
-            size = next(size for size in (4, 2, 1) if size <= n - done)
-            found.append(Unit(first + done, size))
-            done += size
-    return found
-
-
-def _inside(unit: Unit, first: int, stop: int) -> list[Unit]:
-    """The words of a unit within [first, stop), as the unit or as aligned parts of it."""
-    if first <= unit.first and unit.first + unit.words <= stop:
-        return [unit]
-    if unit.words == 1:
-        return []
-    half = unit.words // 2
-    lower, upper = Unit(unit.first, half), Unit(unit.first + half, half)
-    return [*_inside(lower, first, stop), *_inside(upper, first, stop)]
-
-
-def _size(layer: Layer) -> int:
-    """Entries per border class: all channels, and the unused lanes of a group's last block."""
-    return -(-layer.out_channels // CHANNELS) * CHANNELS + CHANNELS
-
-
-def _odd(layer: Layer) -> bool:
-    """Whether sums may be odd, so that half of one is no integer."""
-    return layer.in_shape[3] // layer.groups % 2 == 1
+                self.epilogue.store_unit(index, at.channel, unit, v.load(packed.buffer, pixel))
 
 
 def _pairs(a: Any, b: Any) -> Any:

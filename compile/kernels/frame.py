@@ -77,7 +77,7 @@ def frame(
         symbol: Its name.
         layer: What it computes.
         parameters: The constant arrays it reads.
-        bits_unit: Bits that it stores at once, 32 or 16; memory looks the same (little endian).
+        bits_unit: Output bits stored at once, 32, 16 or 8; memory looks the same (little endian).
     """
     made = Frame(layer, bits_unit=bits_unit)
     dtype = "int32" if layer.op == "binary_conv" else "float32"

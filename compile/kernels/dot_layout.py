@@ -1,0 +1,142 @@
+"""What counting along the reduction stores: units of a kernel row, weights, integers.
+
+A kernel row is one string of bits where its columns are neighbours in memory, and is cut into units
+of 4, 2 and 1 words. `counting_dot.py` counts a unit at a time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from binas.compile.isa import Isa
+from binas.compile.kernels import nest
+from binas.compile.kernels.counting import Counted, Micro, bases, joined
+from binas.compile.kernels.frame import Parameter
+from binas.compile.kernels.nest import Tile
+from binas.core import bits
+from binas.core.layer import Layer
+
+CHANNELS = 8  # of a vector of 16-bit accumulators
+MOST = 65534  # ones; one more still has to be a threshold that is never reached
+NEVER = 65535
+
+
+class Unit(NamedTuple):
+    """Neighbouring words of a kernel row that are counted at once: 4, 2 or 1."""
+
+    first: int
+    words: int
+
+
+class DotLayout(Micro):
+    """The tile, and the arrays in the order in which they are read."""
+
+    name = "dot"
+
+    @staticmethod
+    def holds(layer: Layer) -> bool:
+        """Whether 16 bits hold what this layer counts."""
+        R, S = layer.kernel
+        return R * S * (layer.in_shape[3] // layer.groups) <= MOST
+
+    @staticmethod
+    def choose(layer: Layer, isa: Isa) -> Tile:
+        """The tiles that are best in llvm-mca's models of cortex-a53 and cortex-a72.
+
+        Registers of whole words need no repeated activation, so few channels do; a word alone
+        gives 2 registers of weights for 8 channels, which leaves room for many accumulators.
+        """
+        words, Q = bits.words(layer.in_shape[3] // layer.groups), nest.as_row(layer).out_shape[2]
+        needed = -(-(layer.out_channels // layer.groups) // CHANNELS)
+        vectors = min(needed, 1 if words % 4 == 0 else 4 if words == 1 else 2)
+        if vectors > 1:
+            return Tile(min(Q, 3 if vectors > 2 else 4), vectors, CHANNELS)
+        fewer = Q % 4 and -(-Q // 5) < -(-Q // 4)
+        return Tile(Q if Q <= 7 else 5 if fewer else 4, vectors, CHANNELS)
+
+    @staticmethod
+    def bits_unit(layer: Layer, isa: Isa) -> int:
+        """Two vectors of channels make 16 bits, one alone makes 8."""
+        return CHANNELS * min(2, DotLayout.choose(layer, isa).vectors)
+
+    @staticmethod
+    def arrange(words: NDArray[np.int32], layer: Layer) -> NDArray[np.int32]:
+        """[lanes, R, S, words] as [R][unit][lanes][words of the unit], complemented."""
+        channels = layer.in_shape[3] // layer.groups
+        real = bits.pack(np.ones(channels)).view(np.int32)
+        lanes, R, _, _ = words.shape
+        rows = (words ^ real).reshape(lanes, R, -1).transpose(1, 0, 2)
+        parts = [rows[:, :, u.first : u.first + u.words].reshape(R, -1) for u in units(layer)]
+        return np.concatenate(parts, axis=1).reshape(-1)
+
+    @staticmethod
+    def parameters(layer: Layer, isa: Isa, *, thresholded: bool) -> list[Parameter]:
+        """Per border class and channel: the threshold of a count, or where a sum starts."""
+        padded = any(layer.padding)
+        rows, columns = nest.classes(layer)
+        size = len(set(rows)) * len(set(columns)) * table_size(layer)
+        found = [Parameter("row_class", layer.out_shape[1], "int32")] if padded else []
+        if thresholded:
+            return [*found, Parameter("t", size, "uint16")]
+        if padded and layer.pad_value:
+            return [*found, Parameter("base", size, "int32" if odd(layer) else "int16")]
+        return []
+
+    @staticmethod
+    def arrays(counted: Counted, isa: Isa) -> list[NDArray[Any]]:
+        """The values of `parameters`."""
+        layer, limits = counted.layer, counted.limits
+        padded = any(layer.padding)
+        kinds, n, base = bases(counted)
+        found: list[NDArray[Any]] = [kinds] if padded else []
+        room: NDArray[Any]
+        if limits is not None:
+            # base - 2 (n - m) >= t  ⟺  m >= ceil((t - base) / 2) + n
+            limit = -((base - limits) // 2) + n[:, :, None]
+            room = np.full((*n.shape, table_size(layer)), NEVER, np.uint16)
+            room[..., : base.shape[2]] = np.clip(limit, 0, MOST + 1)
+        elif padded and layer.pad_value:
+            start = base - 2 * n[:, :, None]
+            room = np.zeros((*n.shape, table_size(layer)), np.int32 if odd(layer) else np.int16)
+            room[..., : base.shape[2]] = start if odd(layer) else start // 2
+        else:
+            return []
+        return [*found, room.reshape(-1)]
+
+
+def units(layer: Layer) -> list[Unit]:
+    """The units of a kernel row: as long as can be, across columns where these are joined."""
+    S, words = layer.kernel[1], bits.words(layer.in_shape[3] // layer.groups)
+    runs = [(0, S * words)] if joined(layer) else [(s * words, words) for s in range(S)]
+    found = []
+    for first, n in runs:
+        done = 0
+        while done < n:
+            size = next(size for size in (4, 2, 1) if size <= n - done)
+            found.append(Unit(first + done, size))
+            done += size
+    return found
+
+
+def inside(unit: Unit, first: int, stop: int) -> list[Unit]:
+    """The words of a unit within [first, stop), as the unit or as aligned parts of it."""
+    if first <= unit.first and unit.first + unit.words <= stop:
+        return [unit]
+    if unit.words == 1:
+        return []
+    half = unit.words // 2
+    lower, upper = Unit(unit.first, half), Unit(unit.first + half, half)
+    return [*inside(lower, first, stop), *inside(upper, first, stop)]
+
+
+def table_size(layer: Layer) -> int:
+    """Entries per border class: all channels, and the unused lanes of a group's last block."""
+    return -(-layer.out_channels // CHANNELS) * CHANNELS + CHANNELS
+
+
+def odd(layer: Layer) -> bool:
+    """Whether sums may be odd, so that half of one is no integer."""
+    return layer.in_shape[3] // layer.groups % 2 == 1
