@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from binas.core.errors import SearchError, UsageError
 from binas.search.cost import Lut
@@ -217,6 +218,10 @@ def test_evaluation_depends_on_the_genotype_alone(start: Callable[..., Search]) 
     first, second = random_genotypes(task.net.space, 2, seed=5)
     marks = [task.evaluate(genotype) for genotype in (first, second, first)]
     assert marks[0] == marks[2]
+    for norm in task.net.modules():
+        if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
+            norm.running_mean.normal_(0, 50)  # what the shared weights gathered says nothing
+    assert [task.evaluate(genotype) for genotype in (first, second)] == marks[:2]
 
 
 def test_entropy_is_one_per_uniform_choice_and_nothing_for_a_certain_one(tiny: Space) -> None:
