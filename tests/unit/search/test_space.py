@@ -42,7 +42,6 @@ def test_a_cell_is_whole_if_every_node_has_an_input(tiny: Space) -> None:
         ("max_cells", 0, "max_cells is 0"),
         ("stem_stride", 0, "stem_stride is 0"),
         ("input_shape", (1, 0, 8), "three sizes of at least 1"),
-        ("input_shape", (1, 10, 8), "rows and columns after the stem in 2s"),
         ("min_cells", 3, "min_cells is 3, expected 0 to max_cells = 2"),
         ("min_cells", -1, "min_cells is -1"),
         ("widths", (), "the last of them 1.0"),
@@ -67,6 +66,11 @@ def test_a_field_that_allows_no_network_is_named(
     assert str(caught.value).startswith(f"space: {field} is ")
     assert says in str(caught.value)
     assert caught.value.hint
+
+
+def test_an_image_that_cannot_be_halved_at_every_reduction_is_refused(tiny: Space) -> None:
+    with pytest.raises(UsageError, match="after (the|a) stem"):
+        replace(tiny, input_shape=(1, 10, 8))
 
 
 def test_normal_cells_count_against_the_limit_of_choices_too(tiny: Space) -> None:
@@ -103,7 +107,7 @@ TOML = "input_shape = [1, 8, 8]\nclasses = 3\n"
         (TOML + "channels = 2020-01-01", "channels", ""),
         (TOML + "widths = [nan, 1.0]", "widths", ""),
         ("classes = 3", "input_shape: Field required", ""),
-        (TOML + "stages = 9", "input_shape is (1, 8, 8)", ""),
+        (TOML + "stages = 9", "256", ""),
     ],
 )
 def test_a_file_that_is_no_space_is_refused_in_one_sentence(
