@@ -69,7 +69,7 @@ def test_a_field_that_allows_no_network_is_named(
 
 
 def test_an_image_that_cannot_be_halved_at_every_reduction_is_refused(tiny: Space) -> None:
-    with pytest.raises(UsageError, match="after (the|a) stem"):
+    with pytest.raises(UsageError, match=r"after (the|a) stem"):
         replace(tiny, input_shape=(1, 10, 8))
 
 
