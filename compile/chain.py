@@ -20,6 +20,7 @@ from binas.devices.host import HostLink
 from binas.devices.probe import host_device
 from binas.runtime.artifact import Artifact
 from binas.runtime.emulated import EmulatedSession
+from binas.runtime.library import Library
 from binas.runtime.session import Runner, Session
 from binas.runtime.verify import VerifyReport, compare, must_agree, verify
 
@@ -49,6 +50,7 @@ def _runners(artifact: Artifact, device: Device, stack: ExitStack) -> Iterator[t
     if host.arch == device.arch and not missing_features(artifact.manifest.features, host.features):
         link = stack.enter_context(HostLink(host))
         yield "host", stack.enter_context(Session(artifact, link))
+        yield "library", stack.enter_context(Library(artifact))
         return
     if device.arch == "aarch64":
         yield "unicorn", EmulatedSession(artifact)

@@ -6,7 +6,11 @@ takes part. The values become the taps of the artifact; every later link is comp
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+# Its telemetry starts with the import and writes to the home folder; a compiler has no use for it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
 import onnx

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from binas.core.errors import BinasError
+from binas.core.errors import BinasError, UsageError
+from binas.core.record import WRITE_ERRNOS
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -39,6 +40,12 @@ class Command(click.Command):
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             ctx.exit(0)
+        except OSError as error:
+            if error.errno not in WRITE_ERRNOS:
+                raise
+            click.echo(f"Error: cannot write {error.filename or ''}: {error.strerror}", err=True)
+            click.echo("Hint: free some space; TMPDIR names another temporary folder", err=True)
+            ctx.exit(UsageError.exit_code)
 
 
 class Group(click.Group):

@@ -157,7 +157,7 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.chmod(0o666 & ~umask)
     except OSError as error:
         # The caller's block may fail at other things than writing here: those errors are its own.
-        if error.errno in _WRITE_ERRNOS:
+        if error.errno in WRITE_ERRNOS:
             raise _unwritable(path, error) from error
         raise
     else:
@@ -169,7 +169,7 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-_WRITE_ERRNOS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG}
+WRITE_ERRNOS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG}
 
 
 def _unwritable(path: Path, error: OSError) -> UsageError:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -114,6 +114,7 @@ class Manifest:
     arena_bytes: int
     weights_bytes: int
     labels: tuple[str, ...] = ()
+    digests: dict[str, str] = field(default_factory=dict)  # of every other member, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +125,21 @@ class Artifact:
     manifest: Manifest
 
     def read(self, member: str) -> bytes:
-        """The bytes of one member; the archive's CRC is checked.
+        """The bytes of one member, as the manifest's digest says they are.
 
         Raises:
-            UsageError: The archive is damaged.
+            UsageError: The archive is damaged, or the member is not the one that was written.
         """
         try:
             with zipfile.ZipFile(self.path) as archive:
-                return archive.read(member)
+                data = archive.read(member)
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
             raise _damaged(self.path, f"{member}: {error}") from None
         except Exception as error:  # zlib.error has no common base class
             raise _damaged(self.path, f"{member}: {error}") from None
+        if record.digest_bytes(data) != self.manifest.digests.get(member):
+            raise _damaged(self.path, f"{member} is not what its manifest describes")
+        return data
 
     def taps(self) -> dict[str, np.ndarray]:
         """Tensor name → reference value, for the fixed input (`input:NAME` per model input).
@@ -157,6 +161,9 @@ def write(path: Path, manifest: Manifest, members: dict[str, bytes]) -> Artifact
         manifest: Its description.
         members: Every other member of `MEMBERS` by name.
     """
+    manifest = replace(
+        manifest, digests={name: record.digest_bytes(data) for name, data in members.items()}
+    )
     contents = {"manifest.json": (record.dumps(manifest, indent=1) + "\n").encode(), **members}
     if set(contents) != set(MEMBERS):
         raise ValueError(f"an artifact has the members {MEMBERS}, got {sorted(contents)}")

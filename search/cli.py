@@ -22,7 +22,7 @@ def main() -> None:
     \b
     Example:
       binas-table build --space digits --device host -o table.json
-      binas-search run --table table.json --budget 60us -o runs/search
+      binas-search run --table table.json --budget 6us -o runs/search
       binas-search retrain runs/search -o runs/net
       binas-search export runs/net -o net.onnx
     """

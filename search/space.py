@@ -83,8 +83,12 @@ class Space:
                 raise _fault(name, ops, "different operations, not only none")
         halved = 1 << (self.stages - 1)
         if any(n % halved for n in self.size(0)):
-            raise _fault(
-                "input_shape", self.input_shape, f"rows and columns after the stem in {halved}s"
+            raise UsageError(
+                f"space: images of {self.input_shape[1]}x{self.input_shape[2]} are {self.size(0)} "
+                f"after a stem of stride {self.stem_stride}, expected multiples of {halved} to "
+                f"halve {self.stages - 1} times",
+                hint=f"resize the images to multiples of {halved * self.stem_stride}, or give "
+                "--space FILE.toml with another stem_stride or fewer stages",
             )
         edges, ops = self.nodes * (self.nodes + 1) // 2, (self.normal_ops, self.reduction_ops)
         if self.nodes > MAX_CELL_CHOICES or max(map(len, ops)) ** edges > MAX_CELL_CHOICES:

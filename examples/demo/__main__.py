@@ -30,7 +30,9 @@ from binas.core import cli
     show_default=True,
     help="Latency asked of the second search, over the first net's measured latency.",
 )
-@click.option("--search-epochs", type=click.IntRange(2), help="Default: the package's.")
+@click.option(
+    "--search-epochs", type=click.IntRange(6), help="Five of them warm up.  [default: 20]"
+)
 @click.option("--train-epochs", type=click.IntRange(1), help="Default: the package's.")
 @click.option(
     "-o",

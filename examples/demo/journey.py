@@ -99,7 +99,7 @@ class _Journey:
             "baseline latency",
             stages.time_untrained,
             ALL_CODE,
-            {"device": self._device()},
+            {"device": self._device(), "of": baseline.stage.digest},
             found=baseline.stage.folder / "found.json",
         )
         crew.alone(reference)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     type=shared.FILE,
     help="Latency table of the target device. Without a budget it only describes the search.",
 )
+@click.option("--device", help="Refuse a table that was measured on another device than this.")
 @click.option("--budget", metavar="TIME", help="Latency to meet, with its unit, such as 500us.")
 @click.option(
     "--budget-ratio",
@@ -60,6 +61,7 @@ def run(
     space_name: str,
     data_name: str,
     table: Path | None,
+    device: str | None,
     budget: str | None,
     budget_ratio: float | None,
     baseline: Path | None,
@@ -76,7 +78,7 @@ def run(
     \b
     Example:
       binas-search run -o runs/plain
-      binas-search run --table table.json --budget 60us -o runs/fast
+      binas-search run --table table.json --device host --budget 6us -o runs/fast
 
     Writes result.json, genotype.json and log.jsonl (one line per epoch) to the folder.
     """
@@ -92,7 +94,7 @@ def run(
     shared.set_threads(threads)
     settings = settings_of.settings(BarsSettings, config, flags)
     chosen, images = space.load(space_name), data.load(data_name)
-    lut = None if table is None else _lut(chosen, table)
+    lut = None if table is None else _lut(chosen, table, device)
     budget_ns = _budget_ns(budget, budget_ratio, baseline, lut)
     bars.must_be_possible(chosen, images, lut, budget_ns)
     inputs = {"space": record.digest(chosen)}
@@ -135,14 +137,23 @@ def run(
         click.echo(f"predicted latency {found.predicted_ns / 1e3:.1f} us{asked_for}")
 
 
-def _lut(space: Space, table: Path) -> Lut:
+def _lut(space: Space, table: Path, device: str | None) -> Lut:
     from binas.compile.build import kernel_version  # noqa: PLC0415 (onnx)
     from binas.core import record  # noqa: PLC0415
+    from binas.devices import registry  # noqa: PLC0415
     from binas.runtime.table import LatencyTable  # noqa: PLC0415
     from binas.search.cost import Lut  # noqa: PLC0415
     from binas.search.survey import menu_of  # noqa: PLC0415
 
     prices = record.load(LatencyTable, table)
+    if device is not None:
+        asked = registry.find(device)
+        if (prices.device, prices.arch, prices.cpu) != (asked.name, asked.arch, asked.cpu):
+            raise UsageError(
+                f"{table} was measured on {prices.device} ({prices.arch}, {prices.cpu}), "
+                f"expected {asked.name} ({asked.arch}, {asked.cpu})",
+                hint=f"build one there: binas-table build --device {asked.name}",
+            )
     for what, found, ours in (
         ("kernel version", prices.kernel_version, kernel_version()),
         ("threads", prices.threads, 1),

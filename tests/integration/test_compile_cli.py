@@ -73,7 +73,7 @@ def test_json_is_one_object_with_the_promised_keys(model: Path, tmp_path: Path) 
         {"name": "body", "kind": "binary", "reason": "both operands are one bit"},
         {"name": "head", "kind": "weight-binary", "reason": "its activations are not quantized"},
     ]
-    assert set(answer["verified"]) == {"numpy", "host"}
+    assert set(answer["verified"]) == {"numpy", "host", "library"}
     assert answer["verified"]["host"]["binary_layers_exact"] is True
     assert answer["artifact_bytes"] == (tmp_path / "n.binas").stat().st_size
     assert answer["arena_bytes"] >= answer["arena_lower_bound_bytes"]

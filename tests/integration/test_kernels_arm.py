@@ -67,7 +67,8 @@ def emulated(
 ) -> Iterator[Emulated]:
     """All cases in one artifact, run step by step."""
     pytest.importorskip("unicorn")
-    graph, taps, names = Graph([], []), {}, list(ARM_CASES)
+    graph, names = Graph([], []), list(ARM_CASES)
+    taps: dict[str, Any] = {}
     reads = {name: operands(node) for name, node in ARM_CASES.items()}
     for i, name in enumerate(names):
         node = _named(ARM_CASES[name], f"case{i}")

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,14 @@ import pytest
 from numpy.typing import NDArray
 
 from binas.compile import link
-from binas.compile.build import compile_model
+from binas.compile.build import compile_layers, compile_model
 from binas.compile.model import BinaryModel, ModelWriter
+from binas.core import record
+from binas.core.errors import UsageError
+from binas.core.layer import Layer
 from binas.devices import registry
-from binas.runtime.artifact import Artifact
+from binas.runtime.artifact import MEMBERS, Artifact, load
+from binas.runtime.library import Library
 
 OK, NULL, SIZE, UNALIGNED, WEIGHTS, THREADS, RANGE, KERNEL, STATE = range(9)
 SIZES = ("context_bytes", "arena_bytes", "weights_bytes", "input_count", "output_count")
@@ -458,3 +463,15 @@ def test_the_harness_is_clean_under_sanitizers(sanitizer: str, tmp_path: Path) -
     (tmp_path / "steps.bin").write_bytes(steps)
     done = call(tmp_path, "steps --weights weights.bin --input steps.bin --output o.bin")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_library_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
+    layer = Layer(op="elementwise", in_shape=(1, 2, 2, 32), out_channels=32)
+    made = compile_layers([layer], registry.find("host"), tmp_path / "one.binas")
+    members = {name: made.read(name) for name in MEMBERS if name != "manifest.json"}
+    with zipfile.ZipFile(made.path, "w") as archive:
+        archive.writestr("manifest.json", record.dumps(made.manifest))
+        for name, data in members.items():
+            archive.writestr(name, b"garbage" if name == "libmodel.so" else data)
+    with pytest.raises(UsageError, match=r"libmodel\.so is not what its manifest describes"):
+        Library(load(made.path))
