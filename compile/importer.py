@@ -67,10 +67,9 @@ class Build:
         out_channels: int,
         *,
         in_channels: int | None = None,
-        out: str | None = None,
         **fields: Any,
     ) -> None:
-        """Add a step for an ONNX node; its output has the node's name unless `out` is given."""
+        """Add a step for an ONNX node; its value has the name of the node's output."""
         N, H, W, C = self.shape(inputs[0])
         made = Node(
             name=node.name,
@@ -79,7 +78,7 @@ class Build:
             inputs=inputs,
             in_shape=(N, H, W, in_channels or C),
             out_channels=out_channels,
-            float_out=out or node.output[0],
+            float_out=node.output[0],
             **fields,
         )
         expected = nhwc(static_shape(self.info(node.output[0])))
@@ -88,7 +87,7 @@ class Build:
                 f"{label(node)}: {node.op_type} to shape {expected} (batch, rows, columns, "
                 f"channels) is a form of it we have no kernel for"
             )
-        self.value(out or node.output[0], made.layer.out_shape)
+        self.value(node.output[0], made.layer.out_shape)
         self.graph.nodes.append(made)
 
     def value(self, name: str, shape: Shape, dtype: Any = "float32") -> None:

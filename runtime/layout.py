@@ -19,7 +19,7 @@ def checked_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> list
     """The raw bytes of each input port, in order.
 
     Raises:
-        UsageError: A port is missing, unknown, of another shape or dtype, or holds NaN.
+        UsageError: A port is missing, unknown, of another shape or dtype, or is not finite.
     """
     ports = {port.name: port for port in manifest.inputs}
     described = ", ".join(f"{p.name} {list(p.shape)}" for p in manifest.inputs)
@@ -40,10 +40,9 @@ def checked_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> list
                 f"input {name!r} is {value.dtype}, expected float32",
                 hint="save it with x.astype(numpy.float32)",
             )
-        if np.isnan(value).any():
-            raise UsageError(
-                f"input {name!r} holds NaN, which has no sign", hint="clean the input first"
-            )
+        if not np.isfinite(value).all():
+            found = "NaN, which has no sign" if np.isnan(value).any() else "infinite values"
+            raise UsageError(f"input {name!r} holds {found}", hint="clean the input first")
         raw.append(np.ascontiguousarray(value, dtype="<f4").tobytes())
     return raw
 

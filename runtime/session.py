@@ -107,7 +107,7 @@ class Session:
         """One inference.
 
         Args:
-            inputs: Every input port's float32 array, of the port's shape, without NaN.
+            inputs: Every input port's float32 array, of the port's shape, finite.
 
         Returns:
             Every output port's float32 array.

@@ -219,6 +219,7 @@ def test_wrong_input_is_refused_before_anything_is_written(home: Path, tmp_path:
         ([*search, "--table", paths["foreign"]], 2, "has no layer", "binas-table build"),
         ([*search, "--table", paths["kernels"]], 2, "kernel version", "binas-table build"),
         ([*search, "--table", paths["threads"]], 2, "threads", "binas-table build"),
+        ([*priced, "--device", "rpi4"], 2, "expected rpi4", "binas-table build --device rpi4"),
         ([*search, "--table", corrupt], 2, "is not JSON", ""),
         ([*search, "--table", home / "tiny.toml"], 2, "is not JSON", ""),
         ([*search, "--budget", "60us"], 2, "a budget needs a latency table", "--table"),

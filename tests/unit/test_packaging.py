@@ -52,14 +52,18 @@ def test_every_room_has_its_types_and_its_link_for_type_checkers() -> None:
 
 def test_every_file_that_is_not_python_ships(project: dict[str, Any]) -> None:
     data = project["tool"]["setuptools"]["package-data"]
-    for folder in folders():
-        package = ".".join(("binas", *folder.parts))
-        patterns = data["*"] + data.get(package, [])
-        for path in (ROOT / folder).iterdir():
-            if path.is_file() and path.suffix not in (".py", ".pyc"):
-                assert any(fnmatch(path.name, pattern) for pattern in patterns), (
-                    f"{folder}/{path.name} would be missing from a wheel"
-                )
+    packages = set(folders())
+    files = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_file()]
+    for path in files:
+        if path.suffix in (".py", ".pyc"):
+            continue
+        file = path.relative_to(ROOT)
+        folder = next(parent for parent in file.parents if parent in packages)
+        patterns = data["*"] + data.get(".".join(("binas", *folder.parts)), [])
+        inside = file.relative_to(folder).as_posix()
+        assert any(fnmatch(inside, pattern) for pattern in patterns), (
+            f"{file} would be missing from a wheel"
+        )
 
 
 def test_every_command_and_plugin_can_be_imported(project: dict[str, Any]) -> None:

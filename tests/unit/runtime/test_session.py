@@ -141,6 +141,7 @@ def test_an_output_of_another_length_is_refused(
         ("x", np.zeros((4, 1), np.float32), r"shape \[4, 1\], expected \[1, 4\]"),
         ("x", np.zeros((1, 4)), "is float64, expected float32"),
         ("x", np.array([[0, 1, np.nan, 2]], np.float32), "NaN"),
+        ("x", np.array([[0, 1, np.inf, 2]], np.float32), "infinite"),
     ],
 )
 def test_an_input_that_does_not_fit_is_refused(
