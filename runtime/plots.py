@@ -167,13 +167,14 @@ def plane(
         if point.bold:
             # By turns above and below: neighbours of one accuracy would write over each other.
             above = bold.index(point) % 2 == 0
+            side = _towards_the_middle(point.latency_us, points)
             axes.annotate(
                 point.label,
                 (point.latency_us, point.accuracy),
-                xytext=(0, 8 if above else -8),
+                xytext=({"left": 6, "center": 0, "right": -6}[side], 8 if above else -8),
                 textcoords="offset points",
                 va="bottom" if above else "top",
-                ha=_towards_the_middle(point, points),
+                ha=side,
                 fontsize=8.5,
                 color=_INK,
                 zorder=4,
@@ -181,11 +182,12 @@ def plane(
     for label, value in targets_us:
         axes.axvline(value, color=_INK, linewidth=1, linestyle="--", zorder=1)
         axes.annotate(
-            label,
-            (value, 0.02),
+            label,  # above the drawing, where no point's label can be
+            (value, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(4, 2),
+            xytext=(0, 3),
             textcoords="offset points",
+            ha=_towards_the_middle(value, points),
             fontsize=8,
             color=_INK,
         )
@@ -194,11 +196,11 @@ def plane(
     return _svg(figure)
 
 
-def _towards_the_middle(point: Point, points: Sequence[Point]) -> str:
-    """Where a label's point lies in it, so that no label leaves the drawing."""
+def _towards_the_middle(latency_us: float, points: Sequence[Point]) -> str:
+    """Where in a label its point lies, so that no label leaves the drawing."""
     left = min(p.latency_us for p in points)
     span = max(p.latency_us for p in points) - left
-    place = (point.latency_us - left) / span if span else 0.5
+    place = (latency_us - left) / span if span else 0.5
     return "left" if place < 0.25 else "right" if place > 0.75 else "center"
 
 

@@ -126,7 +126,7 @@ def load(name: str) -> Space:
         UsageError: No such space, not TOML, unknown keys, or a space that holds no network.
     """
     if name in BUILT_IN:
-        text = (files("binas.search") / "spaces" / f"{name}.toml").read_text()
+        text = (files("binas.search.spaces") / f"{name}.toml").read_text()
         return parse(text, where=f"built-in space {name}")
     path = Path(name)
     if path.suffix != ".toml" and not path.exists():

@@ -1,0 +1,1 @@
+"""Descriptions of the search spaces that ship with the package."""
