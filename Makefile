@@ -2,7 +2,7 @@
 #
 #   make demo                      the whole way on handwritten digits, into runs/demo/
 #   make demo DATA=NAME            the same on another data set the package knows
-#   make test TEST_ARGS='-k bits'  pytest, with arguments
+#   make test TEST_ARGS='-k bits'  pytest, with arguments, in TEST_JOBS processes (2)
 #   make PIP_ARGS='...' .venv/.installed   arguments for pip, such as another index (see README)
 
 PYTHON ?= python3
@@ -11,6 +11,7 @@ DATA ?= digits
 OUT ?= runs/demo
 DEMO_ARGS ?=
 TEST_ARGS ?=
+TEST_JOBS ?= 2
 BENCH_ARGS ?= --json runs/bench/demo_claims.json
 
 BIN := .venv/bin
@@ -40,7 +41,7 @@ demo: $(STAMP)
 	$(BIN)/python -m examples.demo --data $(DATA) -o $(OUT) $(DEMO_ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(TEST_ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -1,12 +1,14 @@
 """The memory plan: an offset in one arena for every value, fixed when the network is compiled.
 
-Two values may share bytes when no step needs both. Values are placed largest first, each at the
-lowest offset where it fits between those already placed that live at the same time.
+Two values may share bytes when no step needs both. Finding the smallest arena is bin packing, so a
+few good orders are tried and the smallest arena is kept: the largest value first, at the lowest
+offset that is free while it lives, which suits networks with long-lived residuals; in order of
+time; and in order of time alternately from both ends of the arena, which is exact for chains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from binas.compile.graph import Graph
@@ -34,21 +36,6 @@ def plan_memory(graph: Graph) -> MemoryPlan:
     """Place every value of a graph."""
     alive = _lifetimes(graph)
     sizes = {name: -(-graph.values[name].size_bytes // ALIGN) * ALIGN for name in alive}
-    placed: dict[str, int] = {}
-    for name in sorted(alive, key=lambda value: (-sizes[value], alive[value], value)):
-        start, stop = alive[name]
-        busy = sorted(
-            (placed[other], placed[other] + sizes[other])
-            for other in placed
-            if alive[other][0] <= stop and start <= alive[other][1]
-        )
-        offset = 0
-        for low, high in busy:
-            if offset + sizes[name] <= low:
-                break
-            offset = max(offset, high)
-        placed[name] = offset
-    top = max((placed[name] + sizes[name] for name in placed), default=0)
     bound = max(
         (
             sum(sizes[name] for name, (start, stop) in alive.items() if start <= step <= stop)
@@ -56,7 +43,56 @@ def plan_memory(graph: Graph) -> MemoryPlan:
         ),
         default=0,
     )
-    return MemoryPlan(placed, top + SLACK, bound)
+    by_size = sorted(alive, key=lambda name: (-sizes[name], alive[name], name))
+    by_time = sorted(alive, key=lambda name: (alive[name], name))
+    plans = (
+        _placed(by_size, sizes, alive),
+        _placed(by_time, sizes, alive),
+        _placed(by_time, sizes, alive, top=bound),
+    )
+    best = min(plans, key=lambda plan: _end(plan, sizes))
+    return MemoryPlan(best, _end(best, sizes) + SLACK, bound)
+
+
+def _placed(
+    order: Sequence[str],
+    sizes: Mapping[str, int],
+    alive: Mapping[str, tuple[int, int]],
+    *,
+    top: int | None = None,
+) -> dict[str, int]:
+    """An offset for each value in turn, the lowest that is free while the value lives.
+
+    With `top` every second value lies as high below it as is free, where anything is.
+    """
+    placed: dict[str, int] = {}
+    for turn, name in enumerate(order):
+        start, stop = alive[name]
+        busy = sorted(
+            (placed[other], placed[other] + sizes[other])
+            for other in placed
+            if alive[other][0] <= stop and start <= alive[other][1]
+        )
+        gaps = _gaps(busy, sizes[name])
+        below = [high - sizes[name] for _, high in gaps[:-1]]
+        if top is not None and gaps[-1][0] + sizes[name] <= top:
+            below.append(top - sizes[name])
+        placed[name] = below[-1] if top is not None and turn % 2 and below else gaps[0][0]
+    return placed
+
+
+def _gaps(busy: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    """Free ranges of at least `size` bytes, ascending; the last has no end, given as empty."""
+    gaps, offset = [], 0
+    for low, high in busy:
+        if offset + size <= low:
+            gaps.append((offset, low))
+        offset = max(offset, high)
+    return [*gaps, (offset, offset)]
+
+
+def _end(placed: Mapping[str, int], sizes: Mapping[str, int]) -> int:
+    return max((offset + sizes[name] for name, offset in placed.items()), default=0)
 
 
 def _lifetimes(graph: Graph) -> dict[str, tuple[int, int]]:

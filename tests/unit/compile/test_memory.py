@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from binas.compile.graph import Add, Graph, Node, Value
@@ -75,12 +75,13 @@ def test_values_that_are_alive_together_never_overlap(data: st.DataObject) -> No
 
 
 @given(st.lists(st.integers(1, 2000), min_size=2, max_size=40))
-def test_a_chain_needs_hardly_more_than_its_two_largest_neighbours(channels: list[int]) -> None:
+@example([17, 1, 1, 17])  # the largest first, each at the lowest offset, takes a third more
+def test_a_chain_needs_no_more_than_its_two_largest_neighbours(channels: list[int]) -> None:
     graph = graph_of(channels, [(max(0, i - 1),) * 2 for i in range(len(channels))], {0})
     graph.outputs = [f"v{len(channels) - 1}"]
     plan = plan_memory(graph)
     must_be_sound(graph, plan)
-    assert plan.arena_bytes - SLACK <= 1.2 * plan.lower_bound_bytes
+    assert plan.arena_bytes - SLACK == plan.lower_bound_bytes
 
 
 @given(st.integers(0, 2**32 - 1))

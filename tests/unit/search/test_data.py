@@ -143,7 +143,9 @@ def damaged() -> bytes:
 
 
 @pytest.mark.parametrize(
-    "content", [lambda: b"", lambda: b"hello", one_array, objects, damaged], ids=repr
+    "content",
+    [lambda: b"", lambda: b"hello", one_array, objects, damaged],
+    ids=["nothing", "text", "one array", "objects", "damaged"],
 )
 def test_a_file_that_is_no_npz_is_refused(tmp_path: Path, content: Callable[[], bytes]) -> None:
     path = tmp_path / "mine.npz"
