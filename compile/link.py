@@ -29,8 +29,13 @@ _SHARED = {  # 2.28 is Debian 10: every Raspberry Pi OS since 2019
     "armv7": "arm-linux-gnueabihf.2.28",
 }
 _FLAGS = ("-std=gnu11", "-O2", "-DNDEBUG", "-fno-sanitize=undefined", "-Wall", "-Wextra", "-Werror")
-_EXPORTS = "{ global: binas_context_bytes; binas_*_bytes; binas_*_count; binas_step_name;\n"
-_EXPORTS += "  binas_create; binas_run; binas_profile; binas_step; binas_destroy; local: *; };\n"
+_EXPORTS = (
+    "{ global: binas_abi; binas_status_text; binas_*_bytes; binas_*_count; binas_step_name;\n"
+)
+_EXPORTS += (
+    "  binas_create; binas_run; binas_run_sized; binas_profile; binas_step; binas_destroy;\n"
+)
+_EXPORTS += "  local: *; };\n"
 _TIMEOUT_S = 600
 
 

@@ -48,9 +48,8 @@ class EmulatedSession:
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One inference; as `Session.run`."""
         manifest = self._artifact.manifest
-        raw = self._model.run(
-            checked_inputs(manifest, inputs), [port.size_bytes for port in manifest.outputs]
-        )
+        given = [x.tobytes() for x in checked_inputs(manifest, inputs)]
+        raw = self._model.run(given, [port.size_bytes for port in manifest.outputs])
         return split_ports(manifest.outputs, b"".join(raw))
 
     def steps(self, taps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

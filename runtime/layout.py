@@ -15,8 +15,8 @@ from binas.core.errors import UsageError
 from binas.runtime.artifact import Artifact, Manifest, Port, Tensor
 
 
-def checked_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> list[bytes]:
-    """The raw bytes of each input port, in order.
+def checked_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The array of each input port, in order; copied only where C could not read it in place.
 
     Raises:
         UsageError: A port is missing, unknown, of another shape or dtype, or is not finite.
@@ -26,7 +26,7 @@ def checked_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> list
     for name in inputs:
         if name not in ports:
             raise UsageError(f"the model has no input {name!r}", hint=f"its inputs: {described}")
-    raw = []
+    arrays = []
     for name, port in ports.items():
         if name not in inputs:
             raise UsageError(f"no value for input {name!r}", hint=f"its inputs: {described}")
@@ -43,8 +43,8 @@ def checked_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> list
         if not np.isfinite(value).all():
             found = "NaN, which has no sign" if np.isnan(value).any() else "infinite values"
             raise UsageError(f"input {name!r} holds {found}", hint="clean the input first")
-        raw.append(np.ascontiguousarray(value, dtype="<f4").tobytes())
-    return raw
+        arrays.append(np.require(value, "<f4", ("C", "ALIGNED")))
+    return arrays
 
 
 def split_ports(ports: Sequence[Port], raw: bytes) -> dict[str, np.ndarray]:

@@ -1,13 +1,15 @@
 """An artifact's C library in this process, through ctypes: what a program that embeds it does.
 
-Satisfies `session.Runner`, so the library goes through the same verification as the executable. A
-library is machine code: load only artifacts that you, or someone you trust, compiled.
+Arrays are read and written in place. Satisfies `session.Runner`, so the library goes through the
+same verification as the executable. A library is machine code: load only artifacts that you, or
+someone you trust, compiled.
 """
 
 from __future__ import annotations
 
 import ctypes
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +17,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from binas.core.errors import MeasureError
-from binas.runtime.artifact import Artifact
-from binas.runtime.layout import checked_inputs, from_layout, layout_bytes, split_ports, tap_bytes
+from binas.core.errors import MeasureError, UsageError
+from binas.runtime.artifact import Artifact, Port
+from binas.runtime.layout import checked_inputs, from_layout, layout_bytes, tap_bytes
 
 ALIGN = 64  # BINAS_ALIGN of model.h
 
@@ -35,6 +37,7 @@ class Library:
     def __init__(self, artifact: Artifact) -> None:
         """Load the library and create one context."""
         self._artifact = artifact
+        self._one_at_a_time = threading.Lock()  # ctypes lets other threads run during a call
         with tempfile.TemporaryDirectory() as folder:  # once loaded, the file is not needed
             path = Path(folder) / "libmodel.so"
             path.write_bytes(artifact.read("libmodel.so"))
@@ -45,6 +48,7 @@ class Library:
                     f"{artifact.path.name}: libmodel.so does not load: {error}",
                     hint="make the artifact again with binas-compile",
                 ) from None
+        self._c.binas_status_text.restype = ctypes.c_char_p
         for name in ("context", "arena"):
             getattr(self._c, f"binas_{name}_bytes").restype = ctypes.c_size_t
         self._weights = _aligned(artifact.read("weights.bin"))
@@ -60,32 +64,54 @@ class Library:
         """What is run."""
         return self._artifact
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """One inference; as `Session.run`."""
+    def run(
+        self, inputs: Mapping[str, np.ndarray], out: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """One inference; as `Session.run`, in this process and without copies.
+
+        The network reads the input arrays and writes the output arrays where they lie; an input
+        that C could not read in place (strided, unaligned) is copied first.
+
+        Args:
+            inputs: Every input port's float32 array, of the port's shape, finite.
+            out: Arrays for all outputs, float32, of the ports' shapes, contiguous, writable; None
+                makes new ones.
+
+        Returns:
+            Every output port's array; those of `out` where they were given.
+
+        Raises:
+            UsageError: Arrays that do not fit the ports.
+        """
         manifest = self._artifact.manifest
-        raw = [np.frombuffer(data, np.uint8) for data in checked_inputs(manifest, inputs)]
-        out = [np.zeros(port.size_bytes, np.uint8) for port in manifest.outputs]
-        status = self._c.binas_run(_pointer(self._context), _pointers(raw), _pointers(out))
-        self._must("binas_run", status)
-        return split_ports(manifest.outputs, b"".join(array.tobytes() for array in out))
+        given = checked_inputs(manifest, inputs)
+        outputs = {p.name: np.empty(p.shape, np.float32) for p in manifest.outputs}
+        if out is not None:
+            outputs = {port.name: _writable(port, out.get(port.name)) for port in manifest.outputs}
+        arrays = _pointers(given), _pointers(list(outputs.values()))
+        with self._one_at_a_time:
+            self._must("binas_run", self._c.binas_run(_pointer(self._context), *arrays))
+        return outputs
 
     def steps(self, taps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Every step alone, on the given values of its inputs; as `Session.steps`."""
         found: dict[str, np.ndarray] = {}
-        for index, step in enumerate(self._artifact.manifest.steps):
-            for tensor in step.inputs:
-                data = tap_bytes(taps, tensor, self._artifact)
-                self._place(tensor.offset, len(data))[:] = np.frombuffer(data, np.uint8)
-            status = self._c.binas_step(_pointer(self._context), ctypes.c_size_t(index))
-            self._must(f"step {step.name}", status)
-            for tensor in step.outputs:
-                place = self._place(tensor.offset, layout_bytes(tensor))
-                found[tensor.name] = from_layout(tensor, place.tobytes())
+        with self._one_at_a_time:
+            for index, step in enumerate(self._artifact.manifest.steps):
+                for tensor in step.inputs:
+                    data = tap_bytes(taps, tensor, self._artifact)
+                    self._place(tensor.offset, len(data))[:] = np.frombuffer(data, np.uint8)
+                status = self._c.binas_step(_pointer(self._context), ctypes.c_size_t(index))
+                self._must(f"step {step.name}", status)
+                for tensor in step.outputs:
+                    place = self._place(tensor.offset, layout_bytes(tensor))
+                    found[tensor.name] = from_layout(tensor, place.tobytes())
         return found
 
     def close(self) -> None:
-        """Destroy the context."""
-        self._c.binas_destroy(_pointer(self._context))
+        """Destroy the context; a later run answers with an error."""
+        with self._one_at_a_time:
+            self._c.binas_destroy(_pointer(self._context))
 
     def __enter__(self) -> Self:
         """Nothing to do: all is loaded."""
@@ -113,7 +139,7 @@ class Library:
     def _must(self, what: str, status: int) -> None:
         if status != 0:
             raise MeasureError(
-                f"{self._artifact.path.name}: {what} answered status {status} of model.h",
+                f"{self._artifact.path.name}: {what}: {self._c.binas_status_text(status).decode()}",
                 hint="make the artifact again with binas-compile",
             )
 
@@ -125,6 +151,26 @@ def _aligned(data: bytes) -> np.ndarray:
     part = memory[start : start + len(data)]
     part[:] = np.frombuffer(data, np.uint8)
     return part
+
+
+def _writable(port: Port, array: np.ndarray | None) -> np.ndarray:
+    """An output array that C can write in place."""
+    fits = (
+        array is not None
+        and array.shape == port.shape
+        and array.dtype == np.dtype("<f4")
+        and array.flags.c_contiguous
+        and array.flags.aligned
+        and array.flags.writeable
+    )
+    if array is None or not fits:
+        found = "nothing" if array is None else f"{array.dtype} {list(array.shape)}"
+        raise UsageError(
+            f"out holds {found} for output {port.name!r}, expected a contiguous, writable "
+            f"float32 array {list(port.shape)}",
+            hint="make it with numpy.empty(shape, numpy.float32), or leave out away",
+        )
+    return array
 
 
 def _pointer(array: np.ndarray) -> Any:

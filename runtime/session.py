@@ -117,7 +117,7 @@ class Session:
             DeviceError: The program ended badly on the device.
         """
         manifest = self._artifact.manifest
-        blob = b"".join(checked_inputs(manifest, inputs))
+        blob = b"".join(x.tobytes() for x in checked_inputs(manifest, inputs))
         raw = self._exchange("run", blob, sum(port.size_bytes for port in manifest.outputs))
         return split_ports(manifest.outputs, raw)
 

@@ -33,8 +33,11 @@ LACKS_FEATURE = "this CPU lacks "
 
 # Program → the Debian package that has it; `.ci/run` installs all of these.
 PACKAGES = {
+    "c++": "g++",
+    "cc": "gcc",
     "chromium": "chromium",
     "clang": "clang",
+    "cmake": "cmake",
     "llvm-mca": "llvm",
     "qemu-aarch64": "qemu-user",
     "qemu-arm": "qemu-user",

@@ -20,6 +20,24 @@ static size_t port_bytes(const binas_port *port) {
     return (size_t)4 * port->batch * port->channels * port->rows * port->columns;
 }
 
+int binas_abi(void) { return BINAS_ABI; }
+
+const char *binas_status_text(binas_status status) {
+    static const char *const texts[] = {
+        "done",
+        "a pointer is null",
+        "a buffer is too small, or not of the port's size",
+        "a buffer is not aligned",
+        "the weights are not this network's, or are damaged",
+        "more threads than supported, or they could not be started",
+        "no such step or port",
+        "a kernel reported an error",
+        "the context was not created, or is destroyed",
+    };
+    size_t index = (size_t)status;
+    return index < sizeof texts / sizeof *texts ? texts[index] : "not a status of this interface";
+}
+
 size_t binas_context_bytes(void) { return (sizeof(binas_context) + 63) & ~(size_t)63; }
 size_t binas_arena_bytes(void) { return plan->arena_bytes; }
 size_t binas_weights_bytes(void) { return plan->weights_bytes; }
@@ -55,10 +73,13 @@ static int unaligned(const void *pointer) { return ((uintptr_t)pointer & (BINAS_
 binas_status binas_create(binas_context *context, size_t context_bytes, void *arena,
                           size_t arena_bytes, const void *weights, size_t weights_bytes,
                           int threads) {
-    if (!context || !arena || !weights) return BINAS_NULL;
-    if (unaligned(context) || unaligned(arena) || unaligned(weights)) return BINAS_UNALIGNED;
-    if (context_bytes < sizeof(binas_context) || arena_bytes < plan->arena_bytes) return BINAS_SIZE;
-    context->state = 0; /* not what this memory was before */
+    if (!context) return BINAS_NULL;
+    if (unaligned(context)) return BINAS_UNALIGNED;
+    if (context_bytes < sizeof(binas_context)) return BINAS_SIZE;
+    context->state = 0; /* not what this memory was before, so that destroy may follow a failure */
+    if (!arena || !weights) return BINAS_NULL;
+    if (unaligned(arena) || unaligned(weights)) return BINAS_UNALIGNED;
+    if (arena_bytes < plan->arena_bytes) return BINAS_SIZE;
     if (weights_bytes != plan->weights_bytes) return BINAS_WEIGHTS;
     if (sum_of(weights, weights_bytes) != plan->weights_sum) return BINAS_WEIGHTS;
     if (threads < 1 || threads > BINAS_MAX_THREADS) return BINAS_THREADS;
@@ -69,8 +90,14 @@ binas_status binas_create(binas_context *context, size_t context_bytes, void *ar
     return BINAS_OK;
 }
 
+static binas_status living(const binas_context *context) {
+    if (!context) return BINAS_NULL;
+    if (unaligned(context)) return BINAS_UNALIGNED;
+    return context->state == ALIVE ? BINAS_OK : BINAS_STATE;
+}
+
 void binas_destroy(binas_context *context) {
-    if (!context || context->state != ALIVE) return;
+    if (living(context) != BINAS_OK) return;
     binas_pool_stop(&context->pool);
     context->state = 0;
 }
@@ -114,20 +141,25 @@ static binas_status do_step(binas_context *context, size_t step) {
 }
 
 binas_status binas_step(binas_context *context, size_t step) {
-    if (!context) return BINAS_NULL;
-    if (context->state != ALIVE) return BINAS_STATE;
+    binas_status status = living(context);
+    if (status != BINAS_OK) return status;
     return step < plan->step_count ? do_step(context, step) : BINAS_RANGE;
+}
+
+static binas_status check_pointer(const void *pointer) {
+    if (!pointer) return BINAS_NULL;
+    return (uintptr_t)pointer % _Alignof(float) ? BINAS_UNALIGNED : BINAS_OK;
 }
 
 static binas_status check(const binas_context *context, const void *const *inputs,
                           void *const *outputs) {
-    if (!context) return BINAS_NULL;
-    if (context->state != ALIVE) return BINAS_STATE;
+    binas_status status = living(context);
+    if (status != BINAS_OK) return status;
     if ((plan->input_count && !inputs) || (plan->output_count && !outputs)) return BINAS_NULL;
     for (uint32_t i = 0; i < plan->input_count; ++i)
-        if (!inputs[i]) return BINAS_NULL;
+        if ((status = check_pointer(inputs[i])) != BINAS_OK) return status;
     for (uint32_t i = 0; i < plan->output_count; ++i)
-        if (!outputs[i]) return BINAS_NULL;
+        if ((status = check_pointer(outputs[i])) != BINAS_OK) return status;
     return BINAS_OK;
 }
 
@@ -150,6 +182,18 @@ binas_status binas_run(binas_context *context, const void *const *inputs, void *
         if ((status = do_step(context, i)) != BINAS_OK) return status;
     leave_all(context, outputs);
     return BINAS_OK;
+}
+
+binas_status binas_run_sized(binas_context *context, const void *const *inputs,
+                             const size_t *input_bytes, size_t input_count, void *const *outputs,
+                             const size_t *output_bytes, size_t output_count) {
+    if (input_count != plan->input_count || output_count != plan->output_count) return BINAS_RANGE;
+    if ((input_count && !input_bytes) || (output_count && !output_bytes)) return BINAS_NULL;
+    for (size_t i = 0; i < input_count; ++i)
+        if (input_bytes[i] != binas_input_bytes(i)) return BINAS_SIZE;
+    for (size_t i = 0; i < output_count; ++i)
+        if (output_bytes[i] != binas_output_bytes(i)) return BINAS_SIZE;
+    return binas_run(context, inputs, outputs);
 }
 
 static uint64_t now_ns(void) {

@@ -42,6 +42,16 @@ static void announce(binas_pool *pool) {
     pthread_mutex_unlock(&pool->lock);
 }
 
+/* End the workers that were started, and what they wait on. */
+static void halt(binas_pool *pool) {
+    atomic_store(&pool->stop, 1);
+    announce(pool);
+    for (int i = 1; i < pool->threads; ++i) pthread_join(pool->workers[i], NULL);
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->lock);
+    pool->threads = 1;
+}
+
 int binas_pool_start(binas_pool *pool, int threads) {
     pool->threads = 1;
     atomic_store(&pool->generation, 0);
@@ -50,12 +60,15 @@ int binas_pool_start(binas_pool *pool, int threads) {
     atomic_store(&pool->stop, 0);
     if (threads == 1) return 0;
     if (pthread_mutex_init(&pool->lock, NULL) != 0) return 1;
-    if (pthread_cond_init(&pool->wake, NULL) != 0) return 1;
+    if (pthread_cond_init(&pool->wake, NULL) != 0) {
+        pthread_mutex_destroy(&pool->lock);
+        return 1;
+    }
     for (int i = 1; i < threads; ++i) {
         pool->seats[i].pool = pool;
         pool->seats[i].index = i;
         if (pthread_create(&pool->workers[i], NULL, work, &pool->seats[i]) != 0) {
-            binas_pool_stop(pool);
+            halt(pool);
             return 1;
         }
         pool->threads = i + 1;
@@ -77,11 +90,5 @@ int32_t binas_pool_run(binas_pool *pool, binas_task task, void *argument, int32_
 }
 
 void binas_pool_stop(binas_pool *pool) {
-    if (pool->threads == 1) return;
-    atomic_store(&pool->stop, 1);
-    announce(pool);
-    for (int i = 1; i < pool->threads; ++i) pthread_join(pool->workers[i], NULL);
-    pthread_cond_destroy(&pool->wake);
-    pthread_mutex_destroy(&pool->lock);
-    pool->threads = 1;
+    if (pool->threads > 1) halt(pool);
 }

@@ -3,10 +3,11 @@
     python guarded_run.py FOLDER
 
 FOLDER holds `kernels.so`, `job.json` (a list of {"symbol", "reads", "parameters", "writes",
-"units"}) and the arrays that it names as .npy files. Every buffer ends at an unreadable page:
-operands with the slack that the arena promises before it, parameters and outputs with none. The
-name of each kernel is printed before it runs; outputs go to `SYMBOL.splitN.outM.npy`, canaries that
-were overwritten are printed as lines "overwritten SYMBOL".
+"units"}) and the arrays that it names as .npy files. Every buffer lies between unreadable pages and
+touches one of them: in one split of the work the one before it, else the one behind it. Operands
+have the slack that the arena promises behind them, parameters and outputs none; operands and
+parameters cannot be written. The name of each kernel is printed before it runs; outputs go to
+`SYMBOL.splitN.outM.npy`, canaries that were overwritten are printed as lines "overwritten SYMBOL".
 """
 
 from __future__ import annotations
@@ -32,25 +33,39 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def guarded(size: int, slack: int) -> tuple[int, np.ndarray]:
-    """Address of `size` bytes that end, rounded up to ALIGN, `slack` bytes before a guard page."""
-    room = -(-size // ALIGN) * ALIGN + slack
-    pages = -(-room // PAGE)
-    memory = mmap.mmap(-1, (pages + 1) * PAGE)
-    KEPT.append(memory)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    if LIBC.mprotect(ctypes.c_void_p(start + pages * PAGE), ctypes.c_size_t(PAGE), 0) != 0:
+def protect(address: int, size: int, allowed: int) -> None:
+    """mprotect whole pages."""
+    if LIBC.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), allowed) != 0:
         raise OSError(ctypes.get_errno(), "mprotect")
-    offset = pages * PAGE - room
-    view = np.frombuffer(memory, np.uint8, count=pages * PAGE)[offset:]
+
+
+def guarded(
+    size: int, slack: int, *, at_start: bool = False, align: int = ALIGN
+) -> tuple[int, np.ndarray]:
+    """Address of `size` bytes between two guard pages, with everything behind it up to the second.
+
+    The bytes, rounded up to `align`, and the slack end at the page behind; `at_start`: the bytes
+    begin at the page before.
+    """
+    room = -(-size // align) * align + slack
+    pages = max(1, -(-room // PAGE))
+    memory = mmap.mmap(-1, (pages + 2) * PAGE)
+    KEPT.append(memory)
+    first = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + PAGE
+    protect(first - PAGE, PAGE, 0)
+    protect(first + pages * PAGE, PAGE, 0)
+    offset = 0 if at_start else pages * PAGE - room
+    view = np.frombuffer(memory, np.uint8, count=(pages + 1) * PAGE)[PAGE + offset :]
     view[:] = CANARY
-    return start + offset, view
+    return first + offset, view
 
 
-def held(array: np.ndarray, slack: int) -> int:
-    """Address of a copy of an array."""
-    address, view = guarded(array.nbytes, slack)
+def held(array: np.ndarray, slack: int, *, at_start: bool = False, align: int = ALIGN) -> int:
+    """Address of a copy of an array that cannot be written."""
+    address, view = guarded(array.nbytes, slack, at_start=at_start, align=align)
     view[: array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)
+    page = address // PAGE * PAGE
+    protect(page, max(1, address + view.nbytes - page), mmap.PROT_READ)
     return address
 
 
@@ -68,11 +83,13 @@ def run(job: dict[str, Any], library: ctypes.CDLL, folder: Path) -> None:
     """One kernel, every split."""
     symbol = job["symbol"]
     say(symbol)
-    given = [held(np.load(folder / name), SLACK) for name in job["reads"]]
-    given += [held(np.load(folder / name), 0) for name in job["parameters"]]
+    arrays = [(np.load(folder / name), SLACK) for name in job["reads"]]
+    arrays += [(np.load(folder / name), 0) for name in job["parameters"]]
     function = getattr(library, symbol)
     for number, calls in enumerate(splits(job["units"])):
-        outputs = [guarded(size, 0) for size in job["writes"]]
+        at_start = number == 1
+        given = [held(array, slack, at_start=at_start) for array, slack in arrays]
+        outputs = [guarded(size, 0, at_start=at_start) for size in job["writes"]]
         pointers = [ctypes.c_void_p(at) for at in (*given, *(at for at, _ in outputs))]
         for begin, end in calls:
             if function(*pointers, ctypes.c_int32(begin), ctypes.c_int32(end)) != 0:

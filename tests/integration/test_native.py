@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import shutil
 import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -26,10 +26,12 @@ from binas.core.layer import Layer
 from binas.devices import registry
 from binas.runtime.artifact import MEMBERS, Artifact, load
 from binas.runtime.library import Library
+from tests.integration.sanitizers import FAKE_PLAN, sanitizing_compiler
 
 OK, NULL, SIZE, UNALIGNED, WEIGHTS, THREADS, RANGE, KERNEL, STATE = range(9)
 SIZES = ("context_bytes", "arena_bytes", "weights_bytes", "input_count", "output_count")
 Array = NDArray[Any]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def network(channels: int) -> BinaryModel:
@@ -248,6 +250,64 @@ def test_a_context_whose_creation_failed_is_refused(net: Network) -> None:
     assert net.run(context)[0] == STATE
 
 
+def test_a_run_with_unaligned_buffers_is_refused(net: Network, living: Array) -> None:
+    some, outputs = pointers(net.inputs), pointers([np.empty_like(y) for y in net.expected])
+    run = net.library.binas_run
+    room = aligned(net.inputs[0].nbytes + 64)
+    assert run(at(living), (ctypes.c_void_p * 1)(at(room, 2).value), outputs) == UNALIGNED
+    assert run(at(living, 8), some, outputs) == UNALIGNED
+    outputs[1] += 1
+    assert run(at(living), some, outputs) == UNALIGNED
+
+
+def test_buffers_of_other_sizes_are_refused_where_sizes_are_told(
+    net: Network, living: Array
+) -> None:
+    outputs = [np.full_like(y, np.nan) for y in net.expected]
+    size_t = ctypes.c_size_t
+    right_in = [x.nbytes for x in net.inputs]
+    right_out = [y.nbytes for y in outputs]
+
+    def run(in_bytes: list[int], out_bytes: list[int]) -> int:
+        return int(
+            net.library.binas_run_sized(
+                *(at(living), pointers(net.inputs)),
+                *((size_t * 3)(*in_bytes), size_t(len(in_bytes)), pointers(outputs)),
+                *((size_t * 3)(*out_bytes), size_t(len(out_bytes))),
+            )
+        )
+
+    assert run(right_in, right_out) == OK
+    assert net.is_right(outputs)
+    for wrong in (0, right_in[0] - 4, right_in[0] + 4, 2**63):
+        assert run([wrong], right_out) == SIZE
+    assert run(right_in, [right_out[0], right_out[1] - 1]) == SIZE
+    assert run(right_in, right_out[:1]) == RANGE
+    assert run([*right_in, 4], right_out) == RANGE
+    sized = net.library.binas_run_sized
+    given = (at(living), pointers(net.inputs), None, size_t(1), pointers(outputs))
+    assert sized(*given, (size_t * 2)(*right_out), size_t(2)) == NULL
+
+
+def test_a_failed_creation_may_be_destroyed(net: Network) -> None:
+    context = net.context()
+    context[:] = 0xFF
+    assert net.create(context, weights=at(None)) == NULL
+    net.library.binas_destroy(at(context))
+    assert net.run(context)[0] == STATE
+
+
+def test_every_status_has_words_of_its_own(net: Network) -> None:
+    text = net.library.binas_status_text
+    text.restype = ctypes.c_char_p
+    words = {text(ctypes.c_int(status)) for status in range(STATE + 1)}
+    assert len(words) == STATE + 1
+    assert (
+        text(ctypes.c_int(STATE + 1)) == text(ctypes.c_int(-1)) == b"not a status of this interface"
+    )
+    assert net.library.binas_abi() == 1
+
+
 def test_a_step_or_port_out_of_range_is_refused(net: Network, living: Array) -> None:
     steps = int(net.library.binas_step_count())
     step = net.library.binas_step
@@ -391,46 +451,6 @@ def test_the_harness_says_what_it_is_and_measures(bench: Path, artifacts: list[A
     assert all(len(step["samples_ns"]) == 4 for step in layers)
 
 
-FAKE_PLAN = """
-#include "plan.h"
-static int32_t add_one(uint8_t *arena, const uint8_t *weights, int32_t begin, int32_t end) {
-    const float *x = (const float *)(arena + 0);
-    float *y = (float *)(arena + 4096);
-    (void)weights;
-    for (int32_t i = begin; i < end; ++i) y[i] = x[i] + 1.0f;
-    return 0;
-}
-static int32_t back(uint8_t *arena, const uint8_t *weights, int32_t begin, int32_t end) {
-    const float *y = (const float *)(arena + 4096);
-    float *x = (float *)(arena + 0);
-    (void)weights;
-    for (int32_t i = begin; i < end; ++i) x[i] = y[1023 - i];
-    return 0;
-}
-static const binas_span low[] = {{0u, 4096u}}, high[] = {{4096u, 4096u}};
-static const binas_plan_step steps[] = {
-    {"a", add_one, 1024, 1, 1, low, high}, {"b", back, 1024, 1, 1, high, low},
-    {"c", add_one, 1024, 1, 1, low, high}, {"d", back, 1024, 1, 1, high, low},
-};
-static const binas_port inputs[] = {{0u, 1u, 1024u, 1u, 1u}};
-static const binas_port outputs[] = {{0u, 1u, 16u, 8u, 8u}};
-const binas_plan binas_the_plan = {8256u, 64u, 0ull, 4u, 1u, 1u, steps, inputs, outputs};
-"""
-
-
-def sanitizing_compiler(sanitizer: str, folder: Path) -> str:
-    """A compiler whose sanitizer runtimes are installed, or a skip that names the packages."""
-    (folder / "probe.c").write_text("int main(void) { return 0; }\n")
-    for name in ("clang", "gcc"):
-        found = shutil.which(name)
-        if found is None:
-            continue
-        command = [found, f"-fsanitize={sanitizer}", "probe.c", "-o", "probe"]
-        if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0:
-            return found
-    pytest.skip("no sanitizer runtimes are installed: apt-get install clang libclang-rt-dev")
-
-
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
 def test_the_harness_is_clean_under_sanitizers(sanitizer: str, tmp_path: Path) -> None:
     compiler = sanitizing_compiler(sanitizer, tmp_path)
@@ -463,6 +483,19 @@ def test_the_harness_is_clean_under_sanitizers(sanitizer: str, tmp_path: Path) -
     (tmp_path / "steps.bin").write_bytes(steps)
     done = call(tmp_path, "steps --weights weights.bin --input steps.bin --output o.bin")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_whole_network_stays_between_guard_pages(artifacts: list[Artifact]) -> None:
+    for artifact in artifacts:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.integration.guarded_network", str(artifact.path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
 def test_a_library_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
