@@ -7,6 +7,7 @@ takes part. The values become the taps of the artifact; every later link is comp
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 # Its telemetry starts with the import and writes to the home folder; a compiler has no use for it.
@@ -20,8 +21,10 @@ from numpy.typing import NDArray
 from binas.compile.graph import Graph
 from binas.compile.kernels import family
 from binas.compile.model import BinaryModel
+from binas.compile.plan import plan
 from binas.core import bits
-from binas.core.errors import CompileError
+from binas.core.errors import CompileError, UsageError
+from binas.runtime.artifact import Artifact
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -41,6 +44,29 @@ def fixed_input(model: BinaryModel) -> Arrays:
         x.reshape(-1)[1 :: max(2, x.size // 5)] = -0.0
         found[value.name] = x
     return found
+
+
+def reference(path: Path, artifact: Artifact, inputs: Arrays) -> Arrays:
+    """The taps of any input, for an artifact that was made of a model.
+
+    Args:
+        path: The ONNX file that the artifact was compiled from.
+        artifact: The artifact.
+        inputs: Port name → float32 array in the port's shape.
+
+    Raises:
+        UsageError: The artifact was made of another model.
+        CompileError: The file is no model that can be compiled.
+    """
+    model = BinaryModel.load(path)
+    made_of = artifact.manifest.model_digest
+    if model.digest != made_of:
+        raise UsageError(
+            f"{artifact.path.name} was made of a model with digest {made_of}, "
+            f"{path.name} has {model.digest}",
+            hint=f"compile it again: binas-compile {path} --device {artifact.manifest.device}",
+        )
+    return taps(model, plan(model), inputs)
 
 
 def taps(model: BinaryModel, graph: Graph, inputs: Arrays) -> Arrays:

@@ -14,6 +14,10 @@ from binas.core.errors import BinasError, MeasureError, UsageError
 from binas.core.record import write_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy import ndarray
+
     from binas.runtime.artifact import Artifact
     from binas.runtime.session import Runner
 
@@ -66,6 +70,12 @@ _ENVIRONMENT = {"auto_envvar_prefix": "BINAS"}
     help="Where the output goes: .npy, or .npz where the model has several.",
 )
 @click.option("--verify", is_flag=True, help="Compare every step with the artifact's reference.")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="MODEL.onnx",
+    help="With --verify and --input: compare with onnxruntime on this file and that input.",
+)
 @_EMULATE
 @json_option
 def run(
@@ -75,6 +85,7 @@ def run(
     inputs: tuple[str, ...],
     output: Path | None,
     verify: bool,
+    model: Path | None,
     emulate: bool,
     as_json: bool,
 ) -> None:
@@ -83,16 +94,24 @@ def run(
     \b
         binas-run net.binas --device host --input x.npy -o y.npy
         binas-run net.binas --device rpi4 --emulate --verify
+        binas-run net.binas --device host --verify --model net.onnx --input x.npy
 
-    --verify needs no input: the artifact carries one, and what every step makes of it.
+    --verify needs no input: the artifact carries one, and what every step makes of it. With --model
+    it is done for your input; that needs the compile extra.
     """
     from binas.devices.registry import find  # noqa: PLC0415
     from binas.runtime import answers  # noqa: PLC0415
     from binas.runtime.artifact import load  # noqa: PLC0415
+    from binas.runtime.reference import reference_taps  # noqa: PLC0415
     from binas.runtime.session import must_fit  # noqa: PLC0415
 
     if not inputs and not verify:
         raise UsageError("nothing to do", hint="give --input x.npy, or --verify")
+    if model is not None and not (verify and inputs):
+        raise UsageError(
+            "--model says what an input is compared with",
+            hint=f"binas-run {file} --verify --model {model} --input x.npy",
+        )
     artifact, device = load(file), find(device_name)
     must_fit(artifact, device)
     given = answers.read_inputs(artifact.manifest, inputs) if inputs else None
@@ -104,9 +123,12 @@ def run(
         "emulated": emulate,
         "outputs": [],
     }
+    taps = None
+    if model is not None and given is not None:
+        taps = reference_taps(model, artifact, given)
     with answers.runner(artifact, device, emulate=emulate) as session:
         if verify:
-            record["verify"] = _verified(session, as_json)
+            record["verify"] = _verified(session, taps, as_json)
         if given is not None:
             found = session.run(given)
             record["outputs"] = [answers.summary(n, v, artifact) for n, v in found.items()]
@@ -264,13 +286,13 @@ def _no_latency(artifact: Artifact) -> MeasureError:
     )
 
 
-def _verified(session: Runner, quiet: bool) -> dict[str, Any]:
+def _verified(session: Runner, taps: Mapping[str, ndarray] | None, quiet: bool) -> dict[str, Any]:
     """Verify, say the result, and give it as JSON values."""
     from dataclasses import asdict  # noqa: PLC0415
 
     from binas.runtime.verify import verify  # noqa: PLC0415
 
-    report = verify(session)
+    report = verify(session, taps)
     known = {
         "binary_layers_exact": report.binary_layers_exact,
         "flips": report.flips,

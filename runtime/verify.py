@@ -95,16 +95,17 @@ class VerifyReport:
         return (c for c in self.checks if c.step != "output" or self.judged_outputs)
 
 
-def verify(runner: Runner) -> VerifyReport:
-    """Compare a device with the artifact's own taps.
+def verify(runner: Runner, taps: Mapping[str, np.ndarray] | None = None) -> VerifyReport:
+    """Compare a device with a reference.
 
     Args:
         runner: A session on a device, or an emulated one.
+        taps: The reference's values; None for the artifact's own.
 
     Raises:
         WrongAnswerError: A step, or the whole network, gives another result; the first is named.
     """
-    taps = runner.artifact.taps()
+    taps = runner.artifact.taps() if taps is None else taps
     manifest = runner.artifact.manifest
     outputs = runner.run({port.name: taps[f"input:{port.name}"] for port in manifest.inputs})
     report = compare(manifest, taps, runner.steps(taps), outputs)
