@@ -1,0 +1,1 @@
+"""The commands of `binas-search` and `binas-table build`, one per file; heavy imports inside."""
