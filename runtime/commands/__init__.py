@@ -1,1 +1,1 @@
-"""The commands of `binas-search` and `binas-table build`, one per file; heavy imports inside."""
+"""The commands of `binas-run`, `binas-bench` and `binas-table`; heavy imports inside."""
