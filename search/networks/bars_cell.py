@@ -100,6 +100,8 @@ class Cell(nn.Module):
                 if into != target:
                     continue
                 for place, op in enumerate(self.ops[edge]):
+                    if gates is not None and _is_off(gates[edge, place]):
+                        continue
                     y = self._operate(op, edge, values[source], raw[source], packed.get(source))
                     if y is None:
                         continue
@@ -169,6 +171,11 @@ class Cell(nn.Module):
         if self.stride == 2:
             shortcut = self.shortcut.write(writer, bits, f"{name}/shortcut")
         return writer.node("Add", [out, shortcut], name=f"{name}/out")
+
+
+def _is_off(gate: Tensor) -> bool:
+    """Whether an operation need not run: its weight is exactly 0 and nothing learns from it."""
+    return not gate.requires_grad and float(gate) == 0.0
 
 
 def nodes_channels(space: Space, channels: int) -> int:
