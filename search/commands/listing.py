@@ -16,9 +16,13 @@ def list_(as_json: bool) -> None:
     Example:
       binas-search list
     """
-    from binas.search.space import BUILT_IN  # noqa: PLC0415
+    from binas.search import data, space  # noqa: PLC0415
 
-    found = {"spaces": list(BUILT_IN), "data": ["digits"], "strategies": ["bars"]}
+    found = {
+        "spaces": list(space.BUILT_IN),
+        "data": list(data.BUILT_IN),
+        "strategies": ["bars"],
+    }
     if as_json:
         cli.emit({"schema": "binas.search-list/1", **found})
         return

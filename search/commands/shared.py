@@ -29,7 +29,7 @@ def data_option(help_text: str) -> Callable[[F], F]:
         "data_name",
         default="digits",
         show_default=True,
-        metavar="NAME|FILE.npz|MODULE:FUNCTION",
+        metavar="NAME[,KEY=VALUE]|FOLDER|FILE.npz|MODULE:FUNCTION",
         help=help_text,
     )
 

@@ -15,6 +15,8 @@ from binas.core.errors import UsageError
 from binas.search import data
 from binas.search.data import Dataset
 from binas.search.retrain import must_fit
+from binas.search.sources.arrays import checked
+from binas.search.sources.digits import twice_as_large
 from binas.search.space import Space
 
 Arrays = dict[str, Any]
@@ -46,7 +48,7 @@ def test_the_digits_are_split_once_and_for_all_by_class() -> None:
 
 def test_images_are_doubled_bilinearly() -> None:
     ramp = np.tile(np.arange(8.0), (1, 8, 1))
-    got = data._twice_as_large(ramp)
+    got = twice_as_large(ramp)
     assert got.shape == (1, 16, 16)
     assert got[0, 3].tolist() == [0, *np.arange(0.25, 7, 0.5).tolist(), 7]
 
@@ -75,11 +77,11 @@ def test_a_file_and_a_function_give_the_same_images(
 
 
 def test_the_digest_sees_every_value() -> None:
-    base = data._checked("mine", arrays())
+    base = checked("mine", arrays())
     x = np.zeros((6, 1, 4, 4), np.float32)
     x[5, 0, 3, 3] = 1e-6
     for changes in ({"x_train": x}, {"y_test": np.array([1, 0])}):
-        assert data._checked("mine", arrays(**changes)).digest != base.digest
+        assert checked("mine", arrays(**changes)).digest != base.digest
     assert replace(base, name="other").digest == base.digest
 
 
@@ -112,14 +114,14 @@ def bad(value: float) -> Any:
 )
 def test_a_fault_names_its_array(changes: Arrays, says: str) -> None:
     with pytest.raises(UsageError) as caught:
-        data._checked("mine", arrays(**changes))
+        checked("mine", arrays(**changes))
     assert says in str(caught.value)
     assert caught.value.hint
 
 
 def test_a_missing_array_is_named() -> None:
     with pytest.raises(UsageError, match="mine lacks y_train, x_test"):
-        data._checked("mine", {k: v for k, v in arrays().items() if k in ("x_train", "y_test")})
+        checked("mine", {k: v for k, v in arrays().items() if k in ("x_train", "y_test")})
 
 
 def one_array() -> bytes:
