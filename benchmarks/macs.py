@@ -41,6 +41,11 @@ class Conv:
         return (self.size + 2 * self.padding - reach) // self.stride + 1
 
     @property
+    def depthwise(self) -> bool:
+        """Whether every filter reads one channel of its own."""
+        return self.groups == self.channels == self.filters
+
+    @property
     def contracted_bits(self) -> int:
         """Products per output value."""
         return self.channels // self.groups * self.kernel**2
@@ -52,10 +57,12 @@ def executed(conv: Conv, *, binary: bool) -> int:
     Taps that fall on the padding are left out. Binary operands fill whole words, so their channels
     (of a group) are padded; filters are not.
     """
-    channels = conv.channels // conv.groups
-    if binary:
+    channels, filters = conv.channels // conv.groups, conv.filters
+    if binary and conv.depthwise:
+        filters = bits.words(filters) * bits.WORD_BITS  # words lie across the channels
+    elif binary:
         channels = bits.words(channels) * bits.WORD_BITS
-    return taps_inside(conv) ** 2 * channels * conv.filters
+    return taps_inside(conv) ** 2 * channels * filters
 
 
 def taps_inside(conv: Conv) -> int:

@@ -24,6 +24,8 @@ _GROUPS = {
     "bits_to_bits": "Bits in, bits out",
     "residual": "Residual form",
     "other_shapes": "Other shapes",
+    "depthwise": "Binary depthwise, bits in, bits out",
+    "depthwise_float": "Binary depthwise, bits in, floats out",
     "float_conv": "Float convolutions",
     "dense": "Dense",
     "network": "Networks",

@@ -149,7 +149,14 @@ def raggedness(report: Report, work: str) -> float | None:
 
 def targets() -> list[Target]:
     """All that these benchmarks can judge."""
-    return [*_against_openvino(), *_rates(), *_shapes(), *_against_onnxruntime(), *_network()]
+    return [
+        *_against_openvino(),
+        *_rates(),
+        *_shapes(),
+        *_depthwise(),
+        *_against_onnxruntime(),
+        *_network(),
+    ]
 
 
 def _seven(group: str, wanted: Callable[[int], bool] = lambda _: True) -> tuple[str, ...]:
@@ -228,6 +235,24 @@ def _shapes() -> list[Target]:
             high=1.15,
             unit=TIMES,
         ),
+    ]
+
+
+def _depthwise() -> list[Target]:
+    works = [work.name for work in layers()]
+    return [
+        Target(
+            title=f"binary depthwise {kernel}, {words}, faster than onnxruntime fp32",
+            works=tuple(name for name in works if name.startswith(f"{group}/{kernel}")),
+            figure=speedup("ort-fp32"),
+            low=low,
+            unit=TIMES,
+        )
+        for group, words, bounds in (
+            ("depthwise", "bits → bits", {"3x3": 60, "5x5": 35}),
+            ("depthwise_float", "to floats", {"3x3": 8, "5x5": 8}),
+        )
+        for kernel, low in bounds.items()
     ]
 
 

@@ -58,7 +58,7 @@ RAGGED = {24: 32, 40: 64, 100: 128}
 
 def layers() -> list[Work]:
     """Every work, in the order in which it is timed."""
-    return [*_seven("bits_to_bits"), *_seven("residual"), *_others(), *_floats()]
+    return [*_seven("bits_to_bits"), *_seven("residual"), *_others(), *_depthwise(), *_floats()]
 
 
 def _seven(group: str) -> list[Work]:
@@ -101,6 +101,28 @@ def _others() -> list[Work]:
         square("3x3d2_128x14", 128, 14, dilation=2),
         square("3x3g2_128x28", 128, 28, groups=2),
         square("3x3g4_256x14", 256, 14, groups=4),
+    ]
+
+
+def _depthwise() -> list[Work]:
+    """Bits to bits in a chain, and to floats that are summed."""
+    shapes = {
+        f"{kernel}x{kernel}{'d2' if dilation > 1 else ''}_{C}x{H}": Conv(
+            channels=C, filters=C, size=H, kernel=kernel, dilation=dilation, groups=C
+        )
+        for kernel, dilation in ((3, 1), (5, 1), (3, 2), (5, 2))
+        for C, H in ((64, 28), (128, 28), (256, 14), (512, 7))
+    }
+    forms: tuple[tuple[str, Form], ...] = (("depthwise", "bits"), ("depthwise_float", "branches"))
+    return [
+        Work(
+            name=f"{group}/{name}",
+            form=form,
+            conv=conv,
+            engines=("binas", "binas-avx2", "ort-fp32"),
+        )
+        for group, form in forms
+        for name, conv in shapes.items()
     ]
 
 

@@ -144,6 +144,8 @@ class Node:
     @property
     def can_write_bits(self) -> bool:
         """Whether every block of output channels starts a word: groups and concat parts may not."""
+        if sliced(self.layer):
+            return True
         if self.op == "concat":
             # Channels that no part fills are a part of their own.
             parts = self.parts if sum(self.parts) < self.out_channels else self.parts[:-1]
@@ -220,6 +222,16 @@ class Graph:
                 assert self.values[name].shape == node.layer.out_shape, f"{name}: shape"  # noqa: S101
             written.update(node.writes)
         assert set(self.outputs) <= written, "an output is never written"  # noqa: S101
+
+
+def sliced(layer: Layer) -> bool:
+    """Whether a binary convolution is depthwise and counted in bit slices, a word at a time.
+
+    Its sums have to fit a byte, and the slices of a pixel a small array.
+    """
+    R, S = layer.kernel
+    small = R * S <= 127 and layer.out_channels <= 127 * bits.WORD_BITS
+    return layer.op == "binary_conv" and layer.depthwise and small
 
 
 def renamed(node: Node, **changes: Any) -> Node:

@@ -49,6 +49,11 @@ class Isa:
         """32-bit lanes of a vector register."""
         return self.vector_bits // 32
 
+    @property
+    def ternary(self) -> bool:
+        """Whether one instruction computes any function of three bits (vpternlogd)."""
+        return self.arch == "x86_64" and self.vector_bits == 512
+
 
 def _x86(cpu: str, width: int, registers: int, *, adder: bool, fused: bool = True) -> Isa:
     return Isa(

@@ -92,6 +92,11 @@ class Layer:
         return self.macs if self.op == "binary_conv" else 0
 
     @property
+    def depthwise(self) -> bool:
+        """Whether every output channel is a convolution of one input channel of its own."""
+        return 1 < self.groups == self.in_shape[3] == self.out_channels
+
+    @property
     def adds(self) -> int:
         """How many tensors the epilogue reads besides the input."""
         return self.stages.count("add")

@@ -20,6 +20,7 @@ from binas.compile.kernels.counting import Counted, Micro
 from binas.compile.kernels.counting_dot import Dot
 from binas.compile.kernels.counting_words import Bytes, FullAdder
 from binas.compile.kernels.frame import Kernel, Parameter, frame
+from binas.compile.kernels.thresholds import threshold, thresholded
 from binas.core import bits
 from binas.core.layer import Layer
 
@@ -53,11 +54,6 @@ def way(layer: Layer, isa: Isa) -> type[Micro]:
         case "dot" if Dot.holds(layer):
             return Dot
     return Bytes
-
-
-def thresholded(layer: Layer) -> bool:
-    """Bits alone after one affine: an integer comparison per channel decides them."""
-    return layer.stages == ("affine",) and not layer.float_out and not layer.bits_affine
 
 
 def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
@@ -95,22 +91,6 @@ def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
     found = [_packed(weights, layer, isa)]
     found += way(layer, isa).arrays(Counted(layer, weights, limits), isa)
     return found if limits is not None else found + epilogue.arrays(node, isa)
-
-
-def threshold(affine: Affine, bound: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Integer thresholds t and flips f with  a * dot + b >= 0  ⟺  (f ? -dot : dot) >= t.
-
-    Args:
-        affine: a and b per channel, rounded to the float32 values the contract stores.
-        bound: No |dot| exceeds this; thresholds beyond it mean always or never.
-    """
-    a = affine.scale.astype(np.float32).astype(np.float64)
-    b = affine.bias.astype(np.float32).astype(np.float64)
-    flip = a < 0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        limit = np.ceil(-b / np.abs(a))
-    limit = np.where(a == 0, np.where(b >= 0, -np.inf, np.inf), limit)
-    return np.clip(limit, -bound - 1, bound + 1).astype(np.int32), flip
 
 
 def _taps(layer: Layer) -> int:

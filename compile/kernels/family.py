@@ -6,9 +6,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from binas.compile.graph import Node
+from binas.compile.graph import Node, sliced
 from binas.compile.isa import Isa
-from binas.compile.kernels import binary_conv, elementwise, epilogue, float_conv, pool
+from binas.compile.kernels import (
+    binary_conv,
+    binary_depthwise,
+    elementwise,
+    epilogue,
+    float_conv,
+    pool,
+)
 from binas.compile.kernels.frame import Kernel
 from binas.core.layer import Layer, Op
 
@@ -22,15 +29,20 @@ _FAMILIES: dict[Op, Any] = {
 }
 
 
+def of(layer: Layer) -> Any:
+    """The module of a layer's family."""
+    return binary_depthwise if sliced(layer) else _FAMILIES[layer.op]
+
+
 def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
     """The kernel of a layer for an ISA."""
-    kernel: Kernel = _FAMILIES[layer.op].generate(layer, isa, symbol)
+    kernel: Kernel = of(layer).generate(layer, isa, symbol)
     return kernel
 
 
 def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
     """The parameter arrays of a node, in the order in which its kernel takes them."""
-    found: list[NDArray[Any]] = _FAMILIES[node.op].arrays(node, isa)
+    found: list[NDArray[Any]] = of(node.layer).arrays(node, isa)
     return found
 
 
@@ -45,5 +57,5 @@ def meaning(node: Node, reads: list[NDArray[Any]]) -> list[NDArray[Any]]:
         The values of `node.writes`, in order.
     """
     operands, added = reads[: len(node.inputs)], reads[len(node.inputs) :]
-    accumulator = _FAMILIES[node.op].meaning(node, *operands)
+    accumulator = of(node.layer).meaning(node, *operands)
     return epilogue.meaning(node, accumulator, added)

@@ -59,13 +59,18 @@ def loop(start: Expr, stop: Expr) -> Iterator[Expr]:
         yield index if isinstance(start, int) and start == 0 else index + start
 
 
+def array(dtype: str, n: int) -> Expr:
+    """A small array on the stack; from 1 KiB on TVM would ask its runtime for memory."""
+    return builder.alloc_buffer((n,), dtype, scope="global")
+
+
 class Register:
     """One vector register: a buffer under 1 KiB in scope "global" becomes an alloca, then SSA."""
 
     def __init__(self, dtype: str, n: int, value: Expr = None) -> None:
         """Allocate, and set if a value is given."""
         self.dtype, self.n = dtype, n
-        self.buffer = builder.alloc_buffer((n,), dtype, scope="global")
+        self.buffer = array(dtype, n)
         if value is not None:
             self.set(value)
 

@@ -8,11 +8,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from binas.compile.graph import Affine, Stage
+from binas.compile.graph import Affine, Shape, Stage, sliced
 from binas.compile.importer import Build, attribute, label
 from binas.compile.operators import pool
 from binas.core import bits
 from binas.core.errors import CompileError, UnsupportedOpError
+from binas.core.layer import Layer
 
 Array = NDArray[Any]
 
@@ -47,13 +48,20 @@ def binary_conv2d(build: Build, node: onnx.NodeProto) -> None:
     if name not in build.quantized:
         build.graph.kinds[node.name] = ("weight-binary", "its activations are not quantized")
         _convolution(build, node, build.read(name, node), w, 1, stages)
-    elif group > 1 and channels % bits.WORD_BITS:
+    elif group > 1 and channels % bits.WORD_BITS and not _sliced(build.shape(name), w, group):
         reason = f"groups of {channels} channels do not fill words of {bits.WORD_BITS}"
         build.graph.kinds[node.name] = ("float", reason)
         _convolution(build, node, build.read(name, node), w, 32, stages)
     else:
         build.graph.kinds[node.name] = ("binary", "both operands are one bit")
         _convolution(build, node, name, w, 1, stages)
+
+
+def _sliced(in_shape: Shape, w: Array, group: int) -> bool:
+    K, R, S, _ = w.shape
+    return sliced(
+        Layer(op="binary_conv", in_shape=in_shape, out_channels=K, kernel=(R, S), groups=group)
+    )
 
 
 def _convolution(

@@ -23,7 +23,7 @@ from binas.compile import codegen, link
 from binas.compile import isa as isas
 from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign, Stage
 from binas.compile.isa import Isa
-from binas.compile.kernels import binary_conv, epilogue, family
+from binas.compile.kernels import binary_conv, epilogue, family, thresholds
 from binas.core import bits
 from binas.devices.device import CPUS
 
@@ -143,6 +143,7 @@ def _cases() -> Iterator[tuple[str, Node]]:
     yield "binary in two groups", conv(64, 64, groups=2, floats=False, packed=True)
     yield "binary in four groups of nine outputs", conv(128, 36, groups=4)
     yield "binary in groups, padded with -1", conv(64, 64, groups=2, pad_value=-1, packed=True)
+    yield from _depthwise_cases()
     for C, K in ((1, 32), (3, 65), (33, 24)):
         yield f"float 3x3 of {C} to {K}", conv(C, K, binary=False, packed=True, stride=(2, 2))
     yield "float 7x7 at stride 2, two images", conv(5, 33, binary=False, kernel=(7, 7), batch=2)
@@ -199,6 +200,39 @@ def _cases() -> Iterator[tuple[str, Node]]:
     yield "leading channels", moved("concat", 33, 40, parts=(33,), float_out="y", bits_out="b")
     yield "zero channels behind", moved("concat", 45, 24, parts=(24,), float_out="y")
     yield "zero words behind", moved("concat", 70, 32, parts=(32,), float_out="y", bits_out="b")
+
+
+def depthwise(C: int, **fields: Any) -> Node:
+    """A binary depthwise convolution, 3x3 over 7x9 pixels unless told otherwise."""
+    return conv(C, C, groups=C, **{"image": (7, 9), **fields})
+
+
+def _depthwise_cases() -> Iterator[tuple[str, Node]]:
+    alone: dict[str, Any] = {"floats": False, "packed": True}
+    for C in (2, 33, 64, 129, 544):
+        yield f"depthwise 3x3 of {C} to bits", depthwise(C, **alone)
+        yield f"depthwise 3x3 of {C} to floats and bits", depthwise(C, packed=True)
+    for value, stride in ((0, 2), (1, 1), (-1, 2)):
+        fields: dict[str, Any] = {"pad_value": value, "stride": (stride, stride)}
+        name = f"padded with {value} at stride {stride}"
+        yield f"depthwise 5x5 to bits, {name}", depthwise(65, kernel=(5, 5), **fields, **alone)
+        fields |= {"dilation": (2, 2), "padding": (2, 2, 2, 2)}
+        yield f"depthwise dilated to bits, {name}", depthwise(160, **fields, **alone)
+        yield f"depthwise dilated to floats, {name}", depthwise(40, batch=2, **fields)
+    wide: dict[str, Any] = {"kernel": (5, 5), "dilation": (2, 2), "padding": (4, 4, 4, 4)}
+    yield "depthwise, nowhere all taps inside", depthwise(64, image=(4, 3), **wide, **alone)
+    uneven: dict[str, Any] = {"padding": (0, 3, 4, 1), "stride": (3, 3), "kernel": (2, 4)}
+    yield "depthwise, uneven padding at stride 3", depthwise(33, **uneven, **alone)
+    beyond: dict[str, Any] = {"padding": (4, 4, 4, 4), "image": (2, 1)}
+    yield "depthwise, rows of nothing but padding", depthwise(72, **beyond, **alone)
+    yield "depthwise, nothing but padding to floats", depthwise(72, **beyond)
+    yield "depthwise 1x1", depthwise(40, kernel=(1, 1), **alone)
+    long: dict[str, Any] = {"image": (2, 300), "kernel": (1, 3)}
+    yield "depthwise of a long row to floats", depthwise(33, **long)
+    yield "depthwise of 117 taps", depthwise(5, image=(1, 1), kernel=(9, 13))
+    K, after = 48, affine(48, 2)
+    stages = (affine(K), prelu(K), Add("r"))
+    yield "depthwise with a residual", depthwise(K, packed=True, stages=stages, bits_affine=after)
 
 
 CASES = dict(_cases())
@@ -335,7 +369,7 @@ def test_a_kernel_computes_its_meaning(ran: Ran, case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", [name for name, node in CASES.items() if binary_conv.thresholded(node.layer)]
+    "case", [name for name, node in CASES.items() if thresholds.thresholded(node.layer)]
 )
 def test_bits_after_one_affine_are_exact(ran: Ran, case: str) -> None:
     node = CASES[case]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from binas.compile import build, samples
 from binas.compile.graph import Add, Graph, Node
-from binas.compile.kernels import binary_conv, family
+from binas.compile.kernels import family, thresholds
 from binas.core import bits
 from binas.devices import registry
 from binas.runtime.emulated import emulate_steps
@@ -111,7 +111,7 @@ def test_an_arm_kernel_computes_its_meaning(emulated: Emulated, case: str) -> No
         if expected.dtype == np.uint32:
             channels = node.out_channels
             differs = bits.unpack(expected, channels) != bits.unpack(got, channels)
-            exact = binary_conv.thresholded(node.layer) and node.op == "binary_conv"
+            exact = thresholds.thresholded(node.layer) and node.op == "binary_conv"
             allowed = np.False_ if exact else near(node, emulated.reads[case])
             assert not (differs & ~allowed).any()
             stray = bits.pack(bits.unpack(got, channels)) ^ got

@@ -9,7 +9,7 @@ import pytest
 
 from binas.compile import isa
 from binas.compile.graph import Affine, Node
-from binas.compile.kernels import binary_conv, family
+from binas.compile.kernels import family, thresholds
 
 TINY, HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 0.1, -0.1, 3.0, -3.0, TINY, -TINY, 1e-45, HUGE, -HUGE)
@@ -36,7 +36,7 @@ def test_ties_are_plus_one() -> None:
 
 def must_decide_exactly(scale: np.ndarray, bias: np.ndarray, bound: int) -> None:
     """Compare with rational numbers for every sum from -bound to bound."""
-    limit, flip = binary_conv.threshold(Affine(scale, bias), bound)
+    limit, flip = thresholds.threshold(Affine(scale, bias), bound)
     for a, b, t, negated in zip(
         scale.astype(np.float32), bias.astype(np.float32), limit, flip, strict=True
     ):

@@ -1,0 +1,365 @@
+"""Binary depthwise convolution: every bit of a vector counts for one pixel and channel.
+
+    sum = n - 2 * mismatches        n: taps inside the image
+
+Activations stay packed along the channels. A vector of words is xored with the weights of a tap,
+taps are added in bit slices (`bit_slices.py`), and the count is compared with a threshold per
+channel, in slices too, or expanded to bytes and on to floats. Taps outside the image are left out:
+rows by code for each range of kernel rows inside, columns likewise, and by masks in the vectors
+that hold both sides of a border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import tirx
+
+from binas.compile.graph import Affine, Node
+from binas.compile.isa import Isa
+from binas.compile.kernels import bit_slices, epilogue, nest, row_vectors
+from binas.compile.kernels import vector as v
+from binas.compile.kernels.bit_slices import Logic, Tap
+from binas.compile.kernels.counting import Counted, bases
+from binas.compile.kernels.frame import Frame, Kernel, Parameter, floordiv, floormod, frame
+from binas.compile.kernels.row_vectors import Run, TapLanes
+from binas.compile.kernels.thresholds import threshold, thresholded
+from binas.core import bits
+from binas.core.layer import Layer
+
+_BIT_OF_BYTE = 0x8040201008040201 - (1 << 64)  # bit i in byte i, as int64
+SCRATCH_WORDS = 255  # of a plane: a buffer of 1 KiB would no longer lie on the stack
+
+
+def meaning(node: Node, x: NDArray[np.uint32]) -> NDArray[np.int32]:
+    """The sums [N, P, Q, K] from packed x [N, H, W, words(C)], one tap at a time."""
+    assert node.weights is not None  # noqa: S101
+    layer, (top, left, bottom, right) = node.layer, node.padding
+    values = bits.unpack(x, node.in_shape[3]).astype(np.int32)
+    around = ((0, 0), (top, bottom), (left, right), (0, 0))
+    image = np.pad(values, around, constant_values=node.pad_value)
+    _, P, Q, _ = layer.out_shape
+    sums = np.zeros(layer.out_shape, np.int32)
+    for r in range(node.kernel[0]):
+        for s in range(node.kernel[1]):
+            rows = image[:, r * node.dilation[0] :: node.stride[0]][:, :P]
+            taps = rows[:, :, s * node.dilation[1] :: node.stride[1]][:, :, :Q]
+            sums += taps * node.weights[:, r, s, 0].astype(np.int32)
+    return sums
+
+
+def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
+    """The kernel of a layer; a unit is one output row."""
+    N, P, _, _ = layer.out_shape
+    with frame(symbol, layer, parameters(layer, isa)) as made:
+        emit = _Bits(made, isa) if thresholded(layer) else _Floats(made, isa)
+        for rows in _row_runs(layer):
+            first = N * rows.first
+            with made.units(first, first + N * rows.count) as unit:
+                index = unit - first if first else unit
+                image, p = floordiv(index, rows.count), floormod(index, rows.count) + rows.first
+                emit.row(image, p, rows)
+    what = "threshold" if thresholded(layer) else "affine"
+    return Kernel(made.function, N * P, f"binary_depthwise slices {what} {isa.cpu} {isa.lanes}x32")
+
+
+def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
+    """Weights, then thresholds in slices, or sums without a mismatch and the epilogue's."""
+    found = [Parameter("w", _weight_size(layer, isa), "int32")]
+    if thresholded(layer):
+        return [*found, Parameter("t", _Limits(layer, isa).size, "int32")]
+    rows, columns = nest.classes(layer)
+    room = bits.words(layer.out_channels) * bits.WORD_BITS
+    found.append(Parameter("column_class", layer.out_shape[2], "int32"))
+    found.append(Parameter("base", len(set(rows)) * len(set(columns)) * room, "int8"))
+    return found + epilogue.parameters(layer, isa)
+
+
+def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
+    """The values of `parameters`, in the same order."""
+    layer, weights, limits = node.layer, node.weights, None
+    assert weights is not None  # noqa: S101
+    if thresholded(layer):
+        affine = node.stages[0]
+        assert isinstance(affine, Affine)  # noqa: S101
+        limits, flip = threshold(affine, layer.kernel[0] * layer.kernel[1])
+        weights = np.where(flip[:, None, None, None], -weights, weights)
+    words = bits.pack(weights[..., 0].transpose(1, 2, 0)).view(np.int32)  # [R, S, words]
+    found: list[NDArray[Any]] = [_wrapped(words, isa.lanes).reshape(-1)]
+    _, n, base = bases(Counted(layer, weights, limits))
+    if limits is not None:
+        # base - 2 m >= t  ⟺  m < floor((base - t) / 2) + 1
+        least = np.clip((base - limits) // 2 + 1, 0, n[:, :, None] + 1)
+        return [*found, _Limits(layer, isa).array(least)]
+    _, columns = nest.classes(layer)
+    kinds = sorted(set(columns), key=repr)
+    room = np.zeros((*n.shape, bits.words(layer.out_channels) * bits.WORD_BITS), np.int8)
+    room[..., : layer.out_channels] = base
+    found += [np.array([kinds.index(one) for one in columns], np.int32), room.reshape(-1)]
+    return found + epilogue.arrays(node, isa)
+
+
+def _wrapped(words: NDArray[np.int32], V: int) -> NDArray[np.int32]:
+    """The words of a pixel [..., words], going round so that a vector may begin at any of them."""
+    width = words.shape[-1]
+    return words[..., np.arange(_wrapped_size(width, V)) % width]
+
+
+def _wrapped_size(width: int, V: int) -> int:
+    return V if V % width == 0 else width + V - 1
+
+
+def _weight_size(layer: Layer, isa: Isa) -> int:
+    R, S = layer.kernel
+    return R * S * _wrapped_size(bits.words(layer.in_shape[3]), isa.lanes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Neighbouring output rows for which the same kernel rows are inside the image."""
+
+    first: int
+    count: int
+    kind: int
+    inside: range
+
+
+def _row_runs(layer: Layer) -> list[_Rows]:
+    rows, _ = nest.classes(layer)
+    kinds, found, first = sorted(set(rows), key=repr), [], 0
+    for inside, members in groupby(rows):
+        count = len(list(members))
+        found.append(_Rows(first, count, kinds.index(inside), inside))
+        first += count
+    return found
+
+
+class _Limits:
+    """Thresholds in slices: per class a pixel's words, and vectors of mixed classes in full."""
+
+    def __init__(self, layer: Layer, isa: Isa) -> None:
+        rows, columns = nest.classes(layer)
+        self._V, self._layer = isa.lanes, layer
+        self._rows = sorted(set(rows), key=repr)
+        self._columns = sorted(set(columns), key=repr)
+        self._pixel = _wrapped_size(bits.words(layer.in_shape[3]), isa.lanes)
+        runs = row_vectors.runs(layer, isa.lanes, range(layer.out_shape[2]))
+        self._mixed = [run for run in runs if len(set(run.kinds)) > 1]
+        R, S = layer.kernel
+        self.planes = (R * S + 1).bit_length()  # the largest limit is above all counts
+        self._per_row = self.planes * (
+            len(self._columns) * self._pixel + len(self._mixed) * self._V
+        )
+        self.size = len(self._rows) * self._per_row
+
+    def at(self, row: int, run: Run, word: Any) -> Any:
+        """Where the lowest plane of a vector's limits is; planes are `stride` apart."""
+        first = row * self._per_row
+        if run in self._mixed:
+            pixels = len(self._columns) * self.planes * self._pixel
+            return first + pixels + self._mixed.index(run) * self.planes * self._V
+        return first + run.kinds[0] * self.planes * self._pixel + word
+
+    def stride(self, run: Run) -> int:
+        """Words from one plane to the next."""
+        return self._V if run in self._mixed else self._pixel
+
+    def array(self, limits: NDArray[np.int32]) -> NDArray[np.int32]:
+        """All planes, from limits [row class, column class, channel]."""
+        width, V = bits.words(self._layer.in_shape[3]), self._V
+        # [plane, row class, column class, word]
+        planes = np.stack(
+            [bits.pack((limits >> i & 1) - 0.5).view(np.int32) for i in range(self.planes)]
+        )
+        parts = []
+        for row in range(len(self._rows)):
+            for column in range(len(self._columns)):
+                parts.append(_wrapped(planes[:, row, column], V).reshape(-1))
+            for run in self._mixed:
+                lanes = (np.arange(run.used) + run.start) % width
+                part = np.zeros((self.planes, V), np.int32)
+                part[:, : run.used] = planes[:, row, list(run.kinds), lanes]
+                parts.append(part.reshape(-1))
+        return np.concatenate(parts)
+
+
+class _Slices:
+    """Emits the planes of vectors; what becomes of them is the subclasses'."""
+
+    def __init__(self, made: Frame, isa: Isa) -> None:
+        self.frame, self.layer, self.isa = made, made.layer, isa
+        self.words = bits.words(made.layer.in_shape[3])
+        self.logic = Logic(_ternary if isa.ternary else None, self._keep)
+
+    def row(self, image: Any, p: Any, rows: _Rows) -> None:
+        """Emit one output row."""
+        raise NotImplementedError
+
+    def _keep(self, value: Any) -> Any:
+        return v.Register("int32", self.isa.lanes, value).get()
+
+    def vectors(self, image: Any, p: Any, rows: _Rows, columns: range) -> Iterator[_Vector]:
+        """Emit the planes of every vector of some columns; the caller stores them."""
+        layer, V = self.layer, self.isa.lanes
+        _, H, W, _ = layer.in_shape
+        for run in row_vectors.runs(layer, V, columns):
+            with v.loop(0, run.repeat) as index:
+                # Where a vector begins within the words of a pixel.
+                start = run.start + index * run.step
+                word = v.const(0) if V % self.words == 0 else floormod(start, self.words)
+                taps = []
+                for r in rows.inside:
+                    line = p * layer.stride[0] - layer.padding[0] + r * layer.dilation[0]
+                    row = (image * H + line) * (W * self.words) + index * run.in_step
+                    taps += [self._tap(row, r, tap, run.used, word) for tap in run.taps]
+                planes = bit_slices.mismatches(taps, self.logic) if taps else []
+                yield _Vector(run, start, word, planes)
+
+    def _tap(self, row: Any, r: int, tap: TapLanes, used: int, word: Any) -> Tap:
+        V, width = self.isa.lanes, _wrapped_size(self.words, self.isa.lanes)
+        x = self._gathered(row + tap.base, tap)
+        kernel = (r * self.layer.kernel[1] + tap.s) * width
+        w = v.load(self.frame.parameters["w"], kernel + word, V)
+        inside = tap.inside
+        if len(inside) == used:
+            return Tap(x, w)
+        differs, zero = x ^ w, v.splat(0, V)
+        lane = tirx.Ramp(v.const(0), v.const(1), V)
+        if inside.start > 0:
+            differs = tirx.Select(lane >= v.splat(inside.start, V), differs, zero)
+        if inside.stop < used:
+            differs = tirx.Select(lane < v.splat(inside.stop, V), differs, zero)
+        return Tap(self._keep(differs), zero)
+
+    def _gathered(self, at: Any, tap: TapLanes) -> Any:
+        """The lanes of a tap: one load where they lie as they are read."""
+        V, buffer = self.isa.lanes, self.frame.operands[0]
+        if all(tap.offsets[lane] == lane for lane in tap.inside):
+            return self._keep(v.load(buffer, at, V))
+        offsets = [offset or 0 for offset in tap.offsets] + [0] * (V - len(tap.offsets))
+        parts = [v.load(buffer, at + i * V, V) for i in range(max(offsets) // V + 1)]
+        return self._keep(tirx.Shuffle(parts, [v.const(offset) for offset in offsets]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Vector:
+    """Planes of a vector.
+
+    Attributes:
+        run: The run it belongs to.
+        start: Its first word in the output row.
+        word: The same within a pixel, for arrays that go round.
+        planes: Lowest first; none where all taps are outside.
+    """
+
+    run: Run
+    start: Any
+    word: Any
+    planes: list[Any]
+
+
+class _Bits(_Slices):
+    """Bits out: counts are compared in slices."""
+
+    def __init__(self, made: Frame, isa: Isa) -> None:
+        super().__init__(made, isa)
+        self.limits = _Limits(made.layer, isa)
+
+    def row(self, image: Any, p: Any, rows: _Rows) -> None:
+        V, (_, P, Q, _) = self.isa.lanes, self.layer.out_shape
+        for vector in self.vectors(image, p, rows, range(Q)):
+            at = self.limits.at(rows.kind, vector.run, vector.word)
+            # Counts of fewer taps have lower limits: the planes above are 0.
+            taps = len(rows.inside) * len(vector.run.taps)
+            planes = (taps + 1).bit_length()
+            stride = self.limits.stride(vector.run)
+            table = self.frame.parameters["t"]
+            limits = [v.load(table, at + i * stride, V) for i in range(planes)]
+            found = v.Register("int32", V, bit_slices.below(vector.planes, limits, self.logic))
+            first = (image * P + p) * (Q * self.words) + vector.start
+            epilogue.store_lanes(self.frame.bits_out, first, found, vector.run.used)
+
+
+class _Floats(_Slices):
+    """Floats (and their bits) out: planes go through memory, a word of channels comes back."""
+
+    def __init__(self, made: Frame, isa: Isa) -> None:
+        super().__init__(made, isa)
+        self.finish = epilogue.Epilogue(made, isa)
+        R, S = made.layer.kernel
+        self.per_chunk = max(1, (SCRATCH_WORDS - isa.lanes) // self.words)
+        Q = made.layer.out_shape[2]
+        size = min(Q, self.per_chunk) * self.words + isa.lanes - 1
+        self.scratch = [v.array("int32", size) for _ in range((R * S).bit_length())]
+
+    def row(self, image: Any, p: Any, rows: _Rows) -> None:
+        V, (_, P, Q, K) = self.isa.lanes, self.layer.out_shape
+        whole, rest = divmod(K, bits.WORD_BITS)
+        for first in range(0, Q, self.per_chunk):
+            columns = range(first, min(first + self.per_chunk, Q))
+            for vector in self.vectors(image, p, rows, columns):
+                at = vector.start - first * self.words
+                missing = [v.splat(0, V)] * (self._planes(rows) - len(vector.planes))
+                for i, plane in enumerate(vector.planes + missing):
+                    v.store(self.scratch[i], at, plane, V)
+            with v.loop(0, len(columns)) as q:
+                pixel = ((image * P + p) * Q + first) + q
+                kind = v.load(self.frame.parameters["column_class"], q + first)
+                emit = partial(self._word, rows, pixel, kind, q * self.words)
+                if whole:
+                    with v.loop(0, whole) as word:
+                        emit(word, bits.WORD_BITS)
+                if rest:
+                    emit(v.const(whole), rest)
+
+    def _planes(self, rows: _Rows) -> int:
+        """The most planes that a vector of these rows has."""
+        return (len(rows.inside) * self.layer.kernel[1]).bit_length()
+
+    def _word(
+        self, rows: _Rows, pixel: Any, kind: Any, first: Any, word: Any, channels: int
+    ) -> None:
+        """The epilogue of a word of channels."""
+        V = self.isa.lanes
+        planes = [v.load(self.scratch[i], first + word) for i in range(self._planes(rows))]
+        columns = len(set(nest.classes(self.layer)[1]))
+        entry = (rows.kind * columns + kind) * self.words + word
+        size = min(4 * V, bits.WORD_BITS)  # bytes of a vector that are of one word
+        floats: list[Any] = []
+        for part in range(0, bits.WORD_BITS, size):
+            sums = self._sums(planes, entry * bits.WORD_BITS + part, part, size)
+            floats += _floats(sums, size, V)
+        self.finish.emit(pixel, word * bits.WORD_BITS, floats[: -(-channels // V)], channels)
+
+    def _sums(self, planes: list[Any], entry: Any, part: int, size: int) -> Any:
+        """Bytes of sums: every byte looks at its own bit of each plane."""
+        dtype = f"int8x{size}"
+        total = v.Register("int8", size, v.load(self.frame.parameters["base"], entry, size))
+        own = v.reinterpret(dtype, v.splat(v.const(_BIT_OF_BYTE, "int64"), size // 8, "int64"))
+        for i, plane in enumerate(planes):
+            octets = v.reinterpret(dtype, v.splat(plane, size // 4))
+            # The octets repeat every four, so each lane finds its own among its neighbours.
+            spread = [16 * (lane // 16) + (part + lane) // 8 % 4 for lane in range(size)]
+            one = tirx.Shuffle([octets], [v.const(at) for at in spread]) & own
+            twice = v.splat((2 << i) - (256 if i == 6 else 0), size, "int8")  # modulo 256
+            hit = tirx.Select(tirx.EQ(one, own), twice, v.splat(0, size, "int8"))
+            total.set(total.get() - hit)
+        return total.get()
+
+
+def _floats(octets: Any, size: int, V: int) -> list[Any]:
+    """Bytes as float vectors."""
+    if size == V:
+        return [tirx.Cast(v.lanes("float32", V), octets)]
+    half = f"int8x{size // 2}"
+    return [y for part in (v.low, v.high) for y in _floats(part(octets, half), size // 2, V)]
+
+
+def _ternary(a: Any, b: Any, c: Any, table: int) -> Any:
+    return v.intrinsic("int32x16", "llvm.x86.avx512.pternlog.d.512", a, b, c, v.const(table))
