@@ -28,8 +28,8 @@ from binas.search.export import export
 from binas.search.retrain import RetrainSettings, retrain
 from binas.search.run import Config, RunFolder, Scalar, versions
 from binas.search.space import Space
-from binas.search.strategy.bars import search
-from binas.search.strategy.settings import BarsSettings, Found
+from binas.search.strategy.bars import BarsSettings, search
+from binas.search.strategy.settings import Found
 from binas.search.survey import TABLE_PLAN, build_table, menu_of
 from binas.search.workshop import DeviceWorkshop
 from examples.demo.cache import Tick

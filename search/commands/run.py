@@ -89,14 +89,15 @@ def run(
     from binas.search import data, space  # noqa: PLC0415
     from binas.search.run import Config, RunFolder, versions  # noqa: PLC0415
     from binas.search.strategy import bars  # noqa: PLC0415
-    from binas.search.strategy.settings import BarsSettings, Found  # noqa: PLC0415
+    from binas.search.strategy.settings import Found  # noqa: PLC0415
+    from binas.search.strategy.task import must_be_possible  # noqa: PLC0415
 
     shared.set_threads(threads)
-    settings = settings_of.settings(BarsSettings, config, flags)
+    settings = settings_of.settings(bars.BarsSettings, config, flags)
     chosen, images = space.load(space_name), data.load(data_name)
     lut = None if table is None else _lut(chosen, table, device)
     budget_ns = _budget_ns(budget, budget_ratio, baseline, lut)
-    bars.must_be_possible(chosen, images, lut, budget_ns)
+    must_be_possible(chosen, images, lut, budget_ns)
     inputs = {"space": record.digest(chosen)}
     if table is not None:
         inputs["table"] = record.digest_bytes(table.read_bytes())

@@ -3,74 +3,132 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, TypeVar
 
 from binas.core.errors import UsageError
 from binas.search.cost import Form
 from binas.search.genotype import Genotype
 
+SEE_HELP = "see binas-search run --help"
+S = TypeVar("S", bound="SearchSettings")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BarsSettings:
-    """How to search.
+class SearchSettings:
+    """How to search: what all strategies have in common.
+
+    An *epoch* is a pass over `share` of a half of the training images. Published schedules keep
+    their numbers of epochs whatever the data; a smaller budget makes epochs shorter (`scaled`).
 
     Attributes:
-        epochs: Passes over the weight half of the training images.
-        warmup_epochs: First epochs, in which the architecture stays uniform.
+        share: Of a half that an epoch sees; each epoch sees others.
         batch: Images per step.
-        weight_rate: Peak of the weights' learning rate (Adam, cosine).
+        optimiser: Of the weights.
+        weight_rate: Peak of the weights' learning rate (cosine).
+        weight_decay: Of the weights.
+        clip: Largest norm of the weights' gradient; 0: any.
         architecture_rate: The architecture's learning rate (Adam).
-        first_temperature: Of the Gumbel-softmax, falling exponentially after the warm-up ...
-        last_temperature: ... to this.
-        entropy: Weight of the entropy term at the end, rising linearly from 0.
-        form: Of the cost term.
-        strength: λ of the cost term at the end, rising with the root of the progress.
+        architecture_decay: Its weight decay.
+        form: Of the latency term.
+        strength: λ of the latency term at the end, rising with the root of the progress.
         samples: Networks evaluated at the end.
+        validation_images: Images of the architecture half that sampled networks are tested on;
+            0: all of them.
+        collapse: Mean probability of operations without weights at which a search is stopped.
     """
 
-    epochs: int = 20
-    warmup_epochs: int = 5
+    share: float = 1.0
     batch: int = 64
+    optimiser: Literal["adam", "sgd"] = "adam"
     weight_rate: float = 5e-3
+    weight_decay: float = 0.0
+    clip: float = 0.0
     architecture_rate: float = 3e-2
-    first_temperature: float = 3.0
-    last_temperature: float = 0.5
-    entropy: float = 0.02
+    architecture_decay: float = 0.0
     form: Form = "hinge"
     strength: float = 1.0
     samples: int = 8
+    validation_images: int = 0
+    collapse: float = 0.99
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot search."""
+        rates = (self.weight_rate, self.architecture_rate)
+        if min(self.batch, self.samples) < 1 or not all(0 < rate < math.inf for rate in rates):
+            raise UsageError("batch, samples and rates must be above 0", hint=SEE_HELP)
+        weights = (self.strength, self.weight_decay, self.architecture_decay, self.clip)
+        if not all(0 <= weight < math.inf for weight in weights) or self.validation_images < 0:
+            raise UsageError(
+                "strength, decays, clip and validation_images must be 0 or more", hint=SEE_HELP
+            )
+        if not (0 < self.share <= 1 and 0 < self.collapse <= 1):
+            raise UsageError("share and collapse must be above 0, at most 1", hint=SEE_HELP)
+
+    @property
+    def passes(self) -> int:
+        """Epochs of forward and backward passes that the whole search makes."""
+        raise NotImplementedError
+
+
+def scaled(settings: S, budget_images: int, half: int) -> S:
+    """The same schedule at a budget of training images: share = budget / (passes · half).
+
+    The one rule by which strategies are brought to equal budgets: every published schedule keeps
+    its numbers of epochs, warm-ups and sampled networks; only what an epoch sees shrinks.
+
+    Args:
+        settings: Of any strategy.
+        budget_images: Images through forward and backward passes, all networks together.
+        half: Images of a half.
+
+    Raises:
+        UsageError: The budget is larger than the published schedule on these images, or an epoch
+            would have no image.
+    """
+    share = budget_images / (settings.passes * half)
+    if share > 1 or share * half < 1:
+        raise UsageError(
+            f"a budget of {budget_images} images is {share:.3g} of every one of the "
+            f"{settings.passes} epochs over {half} images, expected at most 1 and at least 1 image",
+            hint="give another budget",
+        )
+    return replace(settings, share=share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradientSettings(SearchSettings):
+    """What the differentiable strategies have in common.
+
+    Attributes:
+        epochs: Passes over the weight half of the training images.
+        warmup_epochs: First of them, in which the architecture rests.
+    """
+
+    epochs: int = 50
+    warmup_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse schedules without an architecture step."""
+        super(GradientSettings, self).__post_init__()
         if not 0 <= self.warmup_epochs < self.epochs:
             raise UsageError(
                 f"warmup_epochs is {self.warmup_epochs}, expected 0 to {self.epochs - 1}",
                 hint="search for more epochs or warm up for fewer",
             )
-        rates = (self.weight_rate, self.architecture_rate)
-        if min(self.batch, self.samples) < 1 or not all(0 < rate < math.inf for rate in rates):
-            raise UsageError(
-                "batch, samples and rates must be above 0", hint="see binas-search run --help"
-            )
-        if not all(0 <= weight < math.inf for weight in (self.entropy, self.strength)):
-            raise UsageError(
-                "entropy and strength must be 0 or more", hint="see binas-search run --help"
-            )
-        if not 0 < self.last_temperature <= self.first_temperature < math.inf:
-            raise UsageError(
-                f"temperatures fall from {self.first_temperature} to {self.last_temperature}, "
-                "expected a fall to a value above 0",
-                hint="see binas-search run --help",
-            )
+
+    @property
+    def passes(self) -> int:
+        """A weight pass per epoch, an architecture pass per epoch after the warm-up."""
+        return 2 * self.epochs - self.warmup_epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A sampled network, with the shared weights.
+    """A network to choose from, with the shared weights.
 
     Attributes:
-        genotype: What was sampled.
+        genotype: What was derived.
         accuracy: On the architecture half of the training images, batch norm recalibrated.
         predicted_ns: By the table; None without one.
     """

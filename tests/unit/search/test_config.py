@@ -10,7 +10,7 @@ import pytest
 from binas.core.errors import UsageError
 from binas.search.config import nanoseconds, settings
 from binas.search.retrain import RetrainSettings
-from binas.search.strategy.settings import BarsSettings
+from binas.search.strategy.bars import BarsSettings
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> N
     [
         ("epoch = 7", "unknown key 'epoch'", "did you mean epochs?"),
         ("epochs = ", "is not TOML", "key = value"),
-        ("epochs = '7'", "epochs: Input should be a valid integer", "keys: epochs"),
-        ("epochs = 2026-01-01", "epochs: Input should be a valid integer", "keys: epochs"),
+        ("epochs = '7'", "epochs: Input should be a valid integer", "epochs, warmup_epochs"),
+        ("epochs = 2026-01-01", "epochs: Input should be a valid integer", "epochs, warmup_epochs"),
         ("form = 'cubic'", "form: Input should be 'hinge'", ""),
         ("epochs = 5", "warmup_epochs is 5, expected 0 to 4", "warm up for fewer"),
         ("batch = 0", "must be above 0", "--help"),
         ("weight_rate = nan", "must be above 0", "--help"),
-        ("strength = -1.0", "entropy and strength must be 0 or more", "--help"),
+        ("strength = -1.0", "must be 0 or more", "--help"),
         ("last_temperature = 9.0", "temperatures fall from 3.0 to 9.0", "--help"),
     ],
 )

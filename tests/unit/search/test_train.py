@@ -32,8 +32,7 @@ from binas.search.retrain import (
 )
 from binas.search.run import Config, RunFolder, versions
 from binas.search.space import Space
-from binas.search.strategy.bars import Search
-from binas.search.strategy.settings import BarsSettings
+from binas.search.strategy.bars import BarsSettings, Search
 from binas.search.train import Task, accuracy, batches, calibrate, cosine_rate, fit
 
 FEW = RetrainSettings(epochs=3, batch=16)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from torch import nn
 from binas.core.errors import SearchError, UsageError
 from binas.search.cost import Lut
 from binas.search.data import Dataset
+from binas.search.genotype import CellOps
 from binas.search.networks.bars_supernet import Choice, logits, one_hot, sample
+from binas.search.run import Config, RunFolder
 from binas.search.space import Space
 from binas.search.strategy import bars, derive
-from binas.search.strategy.bars import Search, entropy, search
-from binas.search.strategy.settings import BarsSettings, Found
+from binas.search.strategy.bars import BarsSettings, Search, search
+from binas.search.strategy.collapse import entropy, weight_free
+from binas.search.strategy.settings import Found
 from binas.search.survey import random_genotypes
 from binas.search.train import fit
 
@@ -167,11 +171,12 @@ def test_each_step_moves_its_own_parameters(start: Callable[..., Search]) -> Non
 
     task.net.train()
     before = weights(), architecture()
-    task._architecture_step(x, y, 1.0, 0.5)
+    task.progress = 0.5
+    task.architecture_step((x, y), (x, y))
     assert all(map(torch.equal, before[0], weights()))
     assert not any(map(torch.equal, before[1], architecture()))
     before = weights(), architecture()
-    task._weight_step(x, y, 1.0, uniform=False)
+    task.weight_step(task.net, task.weights, (x, y), task.weight_choice())
     assert not all(map(torch.equal, before[0], weights()))
     assert all(map(torch.equal, before[1], architecture()))
 
@@ -257,3 +262,45 @@ def test_without_a_budget_the_most_probable_network_is_among_the_candidates(tiny
         found = derive.candidates(tiny, p, 4, torch.Generator().manual_seed(0))
     assert found[0] == derive.most_probable(tiny, p)
     assert len(set(found)) == len(found) == 5
+
+
+def test_a_search_whose_operations_without_weights_have_won_stops_and_keeps_the_last_good_epoch(
+    tiny: Space, images: Dataset, tmp_path: Path
+) -> None:
+    task = Search(tiny, images, QUICK, 0, lut=None, budget_ns=None)
+    asked = Config(
+        kind="search",
+        data=images.name,
+        data_digest=images.digest,
+        seed=0,
+        settings=asdict(QUICK),
+        inputs={},
+        versions={},
+    )
+    folder = RunFolder(tmp_path, asked)
+    real = task.move_architecture
+
+    def drift(gradients: tuple[torch.Tensor, ...]) -> None:
+        real(gradients)
+        if task.progress == 1:  # the last epoch
+            with torch.no_grad():
+                for cell in (cell for stage in task.logits.normal for cell in stage):
+                    cell[:, tiny.normal_ops.index("skip")] = 50
+
+    task.move_architecture = drift  # type: ignore[method-assign]
+    with pytest.raises(SearchError, match=r"collapsed: .* hold 100\.0% .* at most 99%") as caught:
+        fit(task, folder)
+    assert "last good epoch" in caught.value.hint
+    kept = folder.resume()
+    assert kept is not None
+    assert [entry["epoch"] for entry in kept[1]] == [0, 1]
+    assert all(entry["weight_free"] < 0.99 for entry in kept[1])
+
+
+def test_weight_free_operations_are_counted_on_the_edges_of_normal_cells(tiny: Space) -> None:
+    genotype = random_genotypes(tiny, 1, seed=2)[0]
+    skip: CellOps = ("skip",) * 3
+    convolution: CellOps = ("b3",) * 3
+    convolving = replace(genotype, normal=((skip,), (convolution,)))
+    # The stages' unused second cell repeats the first: one half skips, one half convolves.
+    assert weight_free(tiny, one_hot(convolving)) == pytest.approx(0.5)
