@@ -2,14 +2,17 @@
 
 config.json             what was asked for; the same command with the same answer resumes
 log.jsonl               one JSON object per finished epoch
+steps.jsonl             one per step of the finished epochs
 checkpoint.safetensors  all state after the last finished epoch, without pickle
+events.out.tfevents.*   both logs for TensorBoard, where asked for
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +24,7 @@ from torch import Tensor
 
 from binas.core import record
 from binas.core.errors import UsageError
+from binas.search.events import EVENT_FILES, Events
 
 Scalar = str | int | float | bool | None
 
@@ -32,6 +36,7 @@ FILES = (
     "weights.safetensors",
     "checkpoint.safetensors",
     "log.jsonl",
+    "steps.jsonl",
     "config.json",
 )
 
@@ -48,6 +53,10 @@ class Config:
         settings: Every number that shapes the result.
         inputs: Name → digest of the records it reads (space, genotype, table).
         versions: Of the programs; a change of these alone does not forbid to go on.
+        origins: Setting → "default", the name of its file, or "command line"; where a number came
+            from does not change what is asked for.
+        arguments: The command that was typed, paths made absolute, without -o; what
+            `binas-search resume` types again.
     """
 
     SCHEMA: ClassVar[str] = "binas.run/1"
@@ -59,11 +68,18 @@ class Config:
     settings: dict[str, Scalar]
     inputs: dict[str, str]
     versions: dict[str, str]
+    origins: dict[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+
+    def request(self) -> Config:
+        """What two runs must have in common to be the same."""
+        return replace(self, versions={}, origins={}, arguments=())
 
 
 def versions() -> dict[str, str]:
     """Of what decides the numbers of a training run."""
-    return {name: version(name) for name in ("binas", "numpy", "torch")}
+    packages = {name: version(name) for name in ("binas", "numpy", "torch")}
+    return {"python": platform.python_version(), **packages}
 
 
 class RunFolder:
@@ -73,26 +89,38 @@ class RunFolder:
         path: The folder; made if it is not there.
         config: What is asked for now.
         force: Throw away what is there.
+        writes: Whether this process writes; of several that train together one does.
+        events: Also write what TensorBoard reads.
 
     Raises:
         UsageError: The folder holds a run that was asked for something else.
     """
 
-    def __init__(self, path: Path, config: Config, *, force: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        *,
+        force: bool = False,
+        writes: bool = True,
+        events: bool = False,
+    ) -> None:
         """Open or make the folder."""
-        self.path = path
-        if force:
-            for name in FILES:
-                (path / name).unlink(missing_ok=True)
+        self.path, self.writes = path, writes
+        self._steps_bytes = 0  # of steps.jsonl, as the last checkpoint knows it
+        self.events = Events(path) if events and writes else None
+        if force and writes:
+            for found in (*(path / name for name in FILES), *path.glob(EVENT_FILES)):
+                found.unlink(missing_ok=True)
         kept = path / "config.json"
         if kept.exists():
             old = record.load(Config, kept)
-            if replace(old, versions={}) != replace(config, versions={}):
+            if old.request() != config.request():
                 raise UsageError(
                     f"{path} holds a run with other {_difference(old, config)}",
                     hint="give another -o, or --force to start over",
                 )
-        else:
+        elif writes:
             record.save(config, kept)
 
     def log(self, entries: list[dict[str, Any]]) -> None:
@@ -100,14 +128,42 @@ class RunFolder:
         lines = [json.dumps(entry, sort_keys=True, allow_nan=False) + "\n" for entry in entries]
         record.write_atomic(self.path / "log.jsonl", "".join(lines).encode())
 
-    def checkpoint(self, tensors: Mapping[str, Tensor], entries: list[dict[str, Any]]) -> None:
-        """Keep the state after the epochs of `entries`; log and tensors always agree."""
+    def checkpoint(
+        self,
+        tensors: Mapping[str, Tensor],
+        entries: list[dict[str, Any]],
+        steps: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Keep the state after the epochs of `entries`; logs and tensors always agree.
+
+        Args:
+            tensors: All state.
+            entries: One per epoch, from the first.
+            steps: What to log of each step of the last of them.
+        """
+        if not self.writes:
+            return
+        size = self._append(steps)
         data = save_tensors(
             {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()},
-            metadata={"log": json.dumps(entries)},
+            metadata={"log": json.dumps(entries), "steps_bytes": str(size)},
         )
         record.write_atomic(self.path / "checkpoint.safetensors", data)
+        self._steps_bytes = size
         self.log(entries)
+        if self.events is not None:
+            self.events.epoch(entries[-1], steps)
+
+    def _append(self, steps: Sequence[dict[str, Any]]) -> int:
+        """Steps behind those that the last checkpoint knows of; what a killed run left goes."""
+        path = self.path / "steps.jsonl"
+        lines = "".join(json.dumps(s, sort_keys=True, allow_nan=False) + "\n" for s in steps)
+        if not lines and not path.exists():
+            return 0
+        with path.open("ab") as file:
+            file.truncate(self._steps_bytes)
+            file.write(lines.encode())
+        return self._steps_bytes + len(lines.encode())
 
     def resume(self) -> tuple[dict[str, Tensor], list[dict[str, Any]]] | None:
         """The state kept last and its log; None where a run has not finished an epoch.
@@ -116,6 +172,7 @@ class RunFolder:
             UsageError: The checkpoint is damaged.
         """
         path = self.path / "checkpoint.safetensors"
+        self._steps_bytes = 0
         if not path.exists():
             return None
         data = path.read_bytes()
@@ -123,6 +180,7 @@ class RunFolder:
             tensors = load_tensors(data)
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
             entries: list[dict[str, Any]] = json.loads(header["__metadata__"]["log"])
+            self._steps_bytes = int(header["__metadata__"].get("steps_bytes", 0))
         except (SafetensorError, ValueError, KeyError) as error:
             raise UsageError(
                 f"{path} is damaged: {error}", hint="give --force to start over"

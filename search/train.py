@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,10 @@ from binas.search.run import RunFolder
 Progress = Callable[[int, int, dict[str, Any]], None]  # epochs done, in all, the last one's log
 
 # A rate this high diverges now and then; the hint says what to do, the checkpoint is still good.
-_NAN_HINT = "lower the learning rate, or start from another --seed; the last good epoch is kept"
+_HINT = "lower the learning rate, or start from another --seed; the last good epoch is kept"
+
+
+EMA_STEP = 0.1  # torch's own for statistics that are gathered while training
 
 
 class Task(Protocol):
@@ -30,7 +33,11 @@ class Task(Protocol):
     epochs: int
 
     def epoch(self, number: int) -> dict[str, Any]:
-        """Train one epoch and return what to log; `loss` must be among it."""
+        """Train one epoch and return what to log; `loss` must be among it.
+
+        Two entries are not logged: `steps`, a list with what to log per step, and `collapsed`, why
+        it makes no sense to go on; empty where it does.
+        """
         ...
 
     def tensors(self) -> dict[str, Tensor]:
@@ -51,7 +58,8 @@ def fit(
         The log, one entry per epoch.
 
     Raises:
-        SearchError: The loss or a weight is not finite; the folder keeps the epoch before.
+        SearchError: The loss or a weight is not finite, or training collapsed; the folder keeps
+            the epoch before.
     """
     entries: list[dict[str, Any]] = []
     if folder is not None and (kept := folder.resume()) is not None:
@@ -60,16 +68,19 @@ def fit(
     for number in range(len(entries), task.epochs):
         start = time.perf_counter()
         entry = task.epoch(number)
+        steps, collapsed = entry.pop("steps", []), entry.pop("collapsed", "")
         if not math.isfinite(entry["loss"]):
-            raise SearchError(f"the loss is {entry['loss']} in epoch {number}", hint=_NAN_HINT)
+            raise SearchError(f"the loss is {entry['loss']} in epoch {number}", hint=_HINT)
         tensors = task.tensors()
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise SearchError(f"{name} is not finite in epoch {number}", hint=_NAN_HINT)
+                raise SearchError(f"{name} is not finite in epoch {number}", hint=_HINT)
+        if collapsed:
+            raise SearchError(f"training collapsed in epoch {number}: {collapsed}", hint=_HINT)
         entry = {"epoch": number, "seconds": time.perf_counter() - start, **entry}
         entries.append(entry)
         if folder is not None:
-            folder.checkpoint(tensors, entries)
+            folder.checkpoint(tensors, entries, steps)
         if progress is not None:
             progress(len(entries), task.epochs, entry)
     return entries
@@ -99,12 +110,13 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
-    """Adam's state as named tensors; its rate comes from the schedule and is not state."""
+    """An optimiser's state as named tensors; its rate comes from the schedule and is not state."""
     state: dict[int, dict[str, Tensor]] = optimiser.state_dict()["state"]
     return {
         f"{prefix}.{index}.{key}": value
         for index, values in state.items()
         for key, value in values.items()
+        if value is not None
     }
 
 
@@ -133,11 +145,18 @@ def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tens
     return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
 
 
-def calibrate(net: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor, size: int) -> None:
-    """Set batch norm statistics to the plain average over `x`, in batches of `size`.
+def calibrate(
+    net: nn.Module,
+    forward: Callable[[Tensor], Tensor],
+    x: Tensor,
+    size: int,
+    statistics: Literal["average", "ema"] = "average",
+) -> None:
+    """Gather batch norm statistics anew over `x`, in batches of `size`, with frozen weights.
 
     Statistics gathered while weights moved belong to no network; after a 1-bit search they are
-    far off. Leaves the net in evaluation.
+    far off. "average" is the plain one of all batches; "ema" moves by a tenth per batch, more in
+    the first ten, so that late batches count as while training. Leaves the net in evaluation.
     """
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     moments = [norm.momentum for norm in norms]
@@ -146,7 +165,10 @@ def calibrate(net: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor, si
         norm.reset_running_stats()
         norm.momentum = None
     with torch.no_grad():
-        for first in range(0, max(1, len(x) - size + 1), size):
+        for place, first in enumerate(range(0, max(1, len(x) - size + 1), size)):
+            if statistics == "ema":
+                for norm in norms:
+                    norm.momentum = max(EMA_STEP, 1 / (place + 1))
             forward(x[first : first + size])
     for norm, moment in zip(norms, moments, strict=True):
         norm.momentum = moment

@@ -25,7 +25,8 @@ from binas.search import data, space
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.export import export
-from binas.search.retrain import RetrainSettings, retrain
+from binas.search.recipe import RetrainSettings
+from binas.search.retrain import retrain
 from binas.search.run import Config, RunFolder, Scalar, versions
 from binas.search.space import Space
 from binas.search.strategy.bars import BarsSettings, search

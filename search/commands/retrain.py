@@ -53,12 +53,12 @@ def retrain(
 
     from binas.core import record  # noqa: PLC0415
     from binas.search import config as settings_of  # noqa: PLC0415
-    from binas.search import data  # noqa: PLC0415
+    from binas.search import data, recipe  # noqa: PLC0415
     from binas.search import retrain as training  # noqa: PLC0415
     from binas.search.run import Config, RunFolder, versions  # noqa: PLC0415
 
     shared.set_threads(threads)
-    settings = settings_of.settings(training.RetrainSettings, config, flags)
+    settings = settings_of.settings(recipe.RetrainSettings, config, flags)
     chosen, images = shared.genotype_of(genotype), data.load(data_name)
     training.must_fit(chosen.space, images)
     asked = Config(

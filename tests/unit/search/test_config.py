@@ -9,7 +9,7 @@ import pytest
 
 from binas.core.errors import UsageError
 from binas.search.config import nanoseconds, settings
-from binas.search.retrain import RetrainSettings
+from binas.search.recipe import RetrainSettings
 from binas.search.strategy.bars import BarsSettings
 
 

@@ -23,12 +23,13 @@ from binas.core.errors import SearchError, UsageError
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import Genotype
+from binas.search.recipe import RetrainSettings
 from binas.search.retrain import (
-    RetrainSettings,
     Training,
     load_network,
     retrain,
     save_network,
+    untrained,
 )
 from binas.search.run import Config, RunFolder, versions
 from binas.search.space import Space
@@ -52,6 +53,10 @@ def config(**changes: Any) -> Config:
     return Config(**{**values, **changes})
 
 
+def training(genotype: Genotype, images: Dataset, seed: int, *, real: bool = False) -> Training:
+    return Training(untrained(genotype, seed, real=real), images, FEW, seed)
+
+
 @pytest.fixture(params=["retrain", "twin", "search"])
 def make_task(
     request: pytest.FixtureRequest,
@@ -64,7 +69,7 @@ def make_task(
     if request.param == "search":
         settings = BarsSettings(epochs=3, warmup_epochs=1, batch=24)
         return lambda: Search(tiny, images, settings, 5, lut=lut_of(tiny), budget_ns=2e4)
-    return lambda: Training(genotype, images, FEW, 5, real=request.param == "twin")
+    return lambda: training(genotype, images, 5, real=request.param == "twin")
 
 
 class Stop(KeyboardInterrupt):
@@ -119,7 +124,7 @@ def test_a_finished_task_trains_no_more(make_task: MakeTask, tmp_path: Path) -> 
 def test_nan_is_seen_and_the_last_good_state_is_kept(
     genotype: Genotype, images: Dataset, tmp_path: Path, place: int, says: str
 ) -> None:
-    task = Training(genotype, images, FEW, 0, real=False)
+    task = training(genotype, images, 0)
     good: dict[str, torch.Tensor] = {}
 
     def spoil(done: int, _total: int, _entry: dict[str, Any]) -> None:
@@ -140,12 +145,12 @@ def test_nan_is_seen_and_the_last_good_state_is_kept(
 def test_a_weight_that_overflows_unseen_by_the_loss_is_named(
     genotype: Genotype, images: Dataset, tmp_path: Path
 ) -> None:
-    task = Training(genotype, images, FEW, 0, real=False)
+    task = training(genotype, images, 0)
     whole = task.epoch
 
     def epoch(number: int) -> dict[str, Any]:
         entry = whole(number)
-        task.net.pieces[-1].linear.bias.data[1] = float("inf")  # type: ignore[union-attr,operator]
+        list(task.net.parameters())[-1].data[1] = float("inf")
         return entry
 
     task.epoch = epoch  # type: ignore[method-assign]
@@ -160,7 +165,8 @@ from pathlib import Path
 from binas.core import record
 from binas.search import data
 from binas.search.genotype import Genotype
-from binas.search.retrain import RetrainSettings, retrain, save_network
+from binas.search.recipe import RetrainSettings
+from binas.search.retrain import retrain, save_network
 from binas.search.run import Config, RunFolder
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -242,7 +248,7 @@ def test_no_checkpoint_is_left_half_written(
     genotype: Genotype, images: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RunFolder(tmp_path, config())
-    task = Training(genotype, images, FEW, 0, real=False)
+    task = training(genotype, images, 0)
     entry = {"epoch": 0, "seconds": 0.0, **task.epoch(0)}
     folder.checkpoint(task.tensors(), [entry])
 
@@ -296,12 +302,12 @@ def test_weights_of_another_genotype_are_refused(
 
 def test_initial_weights_come_from_the_seed_alone(genotype: Genotype, images: Dataset) -> None:
     torch.manual_seed(1)
-    first = Training(genotype, images, FEW, 3, real=False).net.state_dict()
+    first = training(genotype, images, 3).net.state_dict()
     after = torch.rand(1)
     torch.manual_seed(1)
     assert torch.equal(torch.rand(1), after), "training moved the caller's generator"
-    second = Training(genotype, images, FEW, 3, real=False).net.state_dict()
-    other = Training(genotype, images, FEW, 4, real=False).net.state_dict()
+    second = training(genotype, images, 3).net.state_dict()
+    other = training(genotype, images, 4).net.state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert not all(torch.equal(first[key], other[key]) for key in first)
 

@@ -1,0 +1,136 @@
+"""Several processes that train one network: `torchrun --no-python binas-search ...` starts them.
+
+Every process draws the same batches and takes its share of each; gradients are averaged and batch
+norm sees all shares, so N processes do what one does with the joint batch (up to rounding).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.parallel import DistributedDataParallel
+
+from binas.core.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processes:
+    """This process among others.
+
+    Attributes:
+        rank: 0 writes files and prints.
+        count: How many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @staticmethod
+    def alone() -> Processes:
+        """One process."""
+        return Processes()
+
+    @staticmethod
+    def joined() -> Processes:
+        """As torchrun started us, or alone: nccl between GPUs, gloo between CPUs."""
+        count = int(os.environ.get("WORLD_SIZE", "1"))
+        if count == 1:
+            return Processes()
+        if not distributed.is_initialized():
+            if torch.cuda.is_available():
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        return Processes(rank=distributed.get_rank(), count=distributed.get_world_size())
+
+    @property
+    def writes(self) -> bool:
+        """Whether this one writes files and prints."""
+        return self.rank == 0
+
+    def whole(self, batch: int) -> int:
+        """The batch, if it can be shared alike; else an error says so."""
+        if batch % self.count:
+            raise UsageError(
+                f"a batch of {batch} cannot be shared by {self.count} processes",
+                hint=f"give --batch {max(1, batch // self.count) * self.count}",
+            )
+        return batch
+
+    def share(self, batch: Tensor) -> Tensor:
+        """This process's part of a batch."""
+        size = len(batch) // self.count
+        return batch[self.rank * size : (self.rank + 1) * size]
+
+    def gathered(self, net: nn.Module) -> nn.Module:
+        """The network with batch norm over all processes; the same object when alone."""
+        if self.count > 1:
+            for module in net.modules():
+                if type(module) is nn.BatchNorm2d:
+                    module.__class__ = GatheredBatchNorm2d
+        return net
+
+    def parallel(self, net: nn.Module) -> nn.Module:
+        """The network to call: its backward pass averages gradients over all processes."""
+        if self.count == 1:
+            return net
+        # Buffers are those of gathered batch norms, equal everywhere already.
+        return DistributedDataParallel(net, broadcast_buffers=False)
+
+    def average(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Average the gradients of what does not run inside `parallel`."""
+        if self.count == 1:
+            return
+        for parameter in parameters:
+            if parameter.grad is not None:
+                distributed.all_reduce(parameter.grad)
+                parameter.grad /= self.count
+
+    def summed(self, *values: float) -> tuple[float, ...]:
+        """Each number summed over all processes."""
+        if self.count == 1:
+            return values
+        total = torch.tensor(values, dtype=torch.float64)
+        if torch.cuda.is_available():
+            total = total.cuda()
+        distributed.all_reduce(total)
+        return tuple(total.tolist())
+
+
+class GatheredBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over the images of all processes; `SyncBatchNorm` refuses CPU tensors.
+
+    mean = Σ x / n and variance = Σ (x - mean)² / n, both sums over all processes and
+    differentiable; shares are of equal size.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise [N, C, H, W]; in evaluation as batch norm does."""
+        if not self.training:
+            normed: Tensor = super().forward(x)
+            return normed
+        n = x.numel() // x.shape[1] * distributed.get_world_size()
+        mean = all_reduce(x.sum(dim=(0, 2, 3))) / n
+        centred = x - mean[:, None, None]
+        variance = all_reduce(centred.square().sum(dim=(0, 2, 3))) / n
+        self._gather(mean.detach(), variance.detach() * n / (n - 1))
+        y: Tensor = centred * (variance + self.eps).rsqrt()[:, None, None]
+        if self.affine:
+            y = y * self.weight[:, None, None] + self.bias[:, None, None]
+        return y
+
+    def _gather(self, mean: Tensor, variance: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None:
+            return
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked += 1
+        moment = self.momentum
+        if moment is None:  # plain average
+            tracked = self.num_batches_tracked
+            moment = 1.0 if tracked is None else 1.0 / float(tracked)
+        self.running_mean.lerp_(mean, moment)
+        self.running_var.lerp_(variance, moment)
