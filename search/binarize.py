@@ -50,19 +50,37 @@ def triangle_sign(x: Tensor) -> Tensor:
 
 
 class WeightBinarizer(Protocol):
-    """How real weights [K, C, R, S] become ±1 times a scale."""
+    """How real weights [K, C, R, S] become ±1 times a scale.
 
-    def __call__(self, w: Tensor) -> Tensor:
+    Some learn a tensor beside each layer's weights (MConv, PCNN): `initial` makes it, and the other
+    two take it; it is None for all others.
+    """
+
+    def initial(self, w: Tensor) -> Tensor | None:
+        """The tensor to learn beside these weights."""
+        ...
+
+    def __call__(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """The scaled signs, same shape, with their training gradient."""
         ...
 
-    def scale(self, w: Tensor) -> Tensor:
-        """The scale per output channel, [K] float64, without gradient."""
+    def scale(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
+        """The scale per output channel, [K] float64, without gradient; may be negative."""
         ...
 
 
+class _Unlearned:
+    """A binariser that learns nothing beside the weights."""
+
+    __slots__ = ()
+
+    def initial(self, w: Tensor) -> Tensor | None:
+        """Nothing."""
+        return None
+
+
 @dataclass(frozen=True, slots=True)
-class TensorScale:
+class TensorScale(_Unlearned):
     """sgn(w) · mean|w| over the whole tensor; gradient identity where |w| < limit · mean|w|.
 
     Source: BARS' code, gradient mode 1 (walkerning/aw_nas, aw_nas/ops/bnn_ops.py).
@@ -70,30 +88,30 @@ class TensorScale:
 
     limit: float = BARS_LIMIT
 
-    def __call__(self, w: Tensor) -> Tensor:
+    def __call__(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """The scaled signs."""
         mean = w.detach().abs().mean()
         return _through(_ScaledSign, w, mean, self.limit * mean)
 
-    def scale(self, w: Tensor) -> Tensor:
+    def scale(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """One number for all output channels."""
         return w.detach().double().abs().mean().expand(w.shape[0]).clone()
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelScale:
+class ChannelScale(_Unlearned):
     """sgn(w) · mean|w| per output channel, scale detached; gradient 1 where |w| < 1.
 
     Source: Liu et al., Bi-Real Net, 2018, arXiv:1808.00278 (liuzechun/Bi-Real-net); the scale is
     XNOR-Net's (Rastegari et al., 2016, arXiv:1603.05279, eq. 6).
     """
 
-    def __call__(self, w: Tensor) -> Tensor:
+    def __call__(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """The scaled signs; the scale multiplies neither the gradient nor takes any."""
         mean = w.detach().abs().mean(dim=(1, 2, 3), keepdim=True)
         return _through(_ScaledSign, w, mean, torch.ones_like(mean))
 
-    def scale(self, w: Tensor) -> Tensor:
+    def scale(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """One number per output channel."""
         return w.detach().double().abs().mean(dim=(1, 2, 3))
 
@@ -107,9 +125,70 @@ class XnorScale(ChannelScale):
     derivative of the scale.
     """
 
-    def __call__(self, w: Tensor) -> Tensor:
+    def __call__(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """The scaled signs."""
         return _through(_XnorSign, w)
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedScale:
+    """0.02 · sgn(w) · |m| with m learned per output channel, from N(0, 1): MConv.
+
+    dw = g · |m| + λ (w - ŵ), without a clipping indicator;
+    dm = sgn(m) · Σ g · w - λ Σ (w - ŵ) · 0.02 sgn(w), sums over the output channel.
+    Source: YanjingLi0202/DCP-NAS, binary/MFunction_new.py. What differs: the factor sgn(m) of the
+    derivative of |m|, without which a negative m moves the wrong way. Kept knowingly: dm has w
+    where the derivative has 0.02 · sgn(w).
+    """
+
+    strength: float = 1e-4
+    magnitude: float = 0.02
+
+    def initial(self, w: Tensor) -> Tensor | None:
+        """The scales before |·|, [K]."""
+        return torch.randn(w.shape[0], dtype=w.dtype)
+
+    def __call__(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
+        """The scaled signs."""
+        return _through(_LearnedSign, w, _must(learned), self.strength, self.magnitude)
+
+    def scale(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
+        """0.02 · |m|."""
+        return self.magnitude * _must(learned).detach().double().abs()
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Discrete back-propagation via projection with one projection per kernel (J = 1): PCNN.
+
+    Ĉ = P(W̃, C) = ±a by the sign of mean(W) · C, with a = mean|C| over the layer and W [R, S]
+    learned, from 1, repeated over all channels (W̃). With d = dL_S/dĈ:
+    dC = d ∘ 1[|W̃ ∘ C| <= 1] ∘ W̃ + λ [W̃ ∘ (C + η d) - Ĉ] ∘ W̃
+    dW = Σ_{kernels, planes} (d ∘ 1[|W̃ ∘ C| <= 1] ∘ C + λ [W̃ ∘ (C + η d) - Ĉ] ∘ (C + η d))
+    Source: Gu et al., Projection CNNs for 1-bit CNNs, 2019, arXiv:1811.12755; Zhang et al., Binary
+    Neural Networks: Algorithms, Architectures and Applications, pp. 51-56. λ and η are ours: what
+    we could read of the sources does not give them.
+
+    Attributes:
+        strength: λ, of the projection loss.
+        step: η, the step along the gradient within it.
+    """
+
+    strength: float = 1e-4
+    step: float = 1e-2
+
+    def initial(self, w: Tensor) -> Tensor | None:
+        """W [R, S]."""
+        return torch.ones(w.shape[2:], dtype=w.dtype)
+
+    def __call__(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
+        """Ĉ."""
+        return _through(_ProjectedSign, w, _must(learned), self.strength, self.step)
+
+    def scale(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
+        """±mean|C|: negative where the mean of W is."""
+        level = w.detach().double().abs().mean() * _sign(_must(learned).detach().double().mean())
+        return level.expand(w.shape[0]).clone()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +198,20 @@ class Binarizer:
     Attributes:
         activations: Sign with its gradient.
         weights: Scaled sign with its gradient.
+        shifted: Whether signs and activations learn shifts per channel (ReActNet).
     """
 
     activations: Callable[[Tensor], Tensor]
     weights: WeightBinarizer
+    shifted: bool = False
 
 
 BARS = Binarizer(widened_sign, TensorScale())
 BI_REAL = Binarizer(triangle_sign, ChannelScale())
 XNOR = Binarizer(clipped_sign, XnorScale())
+PCNN = Binarizer(clipped_sign, Projection())
+MCONV = Binarizer(triangle_sign, LearnedScale())
+REACTNET = Binarizer(triangle_sign, ChannelScale(), shifted=True)
 
 
 def _through(function: type[torch.autograd.Function], x: Tensor, *args: Any) -> Tensor:
@@ -198,6 +282,62 @@ class _XnorSign(torch.autograd.Function):
         through_sign = g * (w.abs() <= 1) * _channel_mean(w.abs())
         grad: Tensor = through_sign.add_(signs.mul_(_channel_mean(g * signs)))
         return grad
+
+
+class _LearnedSign(torch.autograd.Function):
+    """magnitude · sgn(w) · |m|."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, m: Tensor, strength: float, magnitude: float) -> Tensor:
+        ctx.save_for_backward(w, m)
+        ctx.strength, ctx.magnitude = strength, magnitude
+        return _sign(w).mul_(magnitude * m.abs()[:, None, None, None])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (w, m), g = ctx.saved_tensors, grads[0]
+        scale, unit = m.abs()[:, None, None, None], ctx.magnitude * _sign(w)
+        error = w - unit * scale
+        pull = ctx.strength * (error * unit).sum(dim=(1, 2, 3))
+        dm = m.sign() * (g * w).sum(dim=(1, 2, 3)) - pull
+        return g * scale + ctx.strength * error, dm, None, None
+
+
+class _ProjectedSign(torch.autograd.Function):
+    """±mean|C| by the sign of mean(W) · C."""
+
+    @staticmethod
+    def forward(ctx: Any, c: Tensor, w: Tensor, strength: float, step: float) -> Tensor:
+        projected = _sign(c).mul_(c.abs().mean() * _sign(w.mean()))
+        ctx.save_for_backward(c, w, projected)
+        ctx.strength, ctx.step = strength, step
+        return projected
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (c, w, projected), d = ctx.saved_tensors, grads[0]
+        inside = d * ((w * c).abs() <= 1)
+        moved = c + ctx.step * d
+        error = ctx.strength * (w * moved - projected)
+        dc = inside * w + error * w
+        dw = (inside * c + error * moved).sum(dim=(0, 1))
+        return dc, dw, None, None
+
+
+def reconstruction(w: Tensor, scaled: Tensor) -> Tensor:
+    """||w - β ∘ sgn(w)||² with β ∘ sgn(w) given: L_R of DCP-NAS for one layer.
+
+    Source: Li et al., DCP-NAS, 2023, arXiv:2306.15390, eq. 4.23 of the book.
+    """
+    return (w - scaled).square().sum()
+
+
+def _must(learned: Tensor | None) -> Tensor:
+    if learned is None:
+        raise ValueError(
+            "this binariser learns a tensor beside the weights: give that of initial()"
+        )
+    return learned
 
 
 def _channel_mean(values: Tensor) -> Tensor:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
+from binas.core import record
 from binas.core.errors import UsageError
+from binas.search.cells import CellGenotype, CellSpace
 from binas.search.space import OpName, Space
 
 CellOps = tuple[OpName, ...]  # one operation per edge of the cell, in the order of Space.edges
@@ -60,6 +64,31 @@ class Genotype:
             if stage < len(self.reduction):
                 parts.append("·".join(self.reduction[stage]))
         return " ".join(parts)
+
+
+AnyGenotype = Genotype | CellGenotype  # told apart by their schema tags
+AnySpace = Space | CellSpace
+
+
+def load(path: Path) -> AnyGenotype:
+    """A genotype of any space from its file.
+
+    Raises:
+        UsageError: No genotype.
+    """
+    return loads(record.read_bytes(path), where=str(path))
+
+
+def loads(text: str | bytes, *, where: str) -> AnyGenotype:
+    """A genotype of any space from JSON; the schema tag says which."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        data = None
+    tag = data.get("schema") if isinstance(data, dict) else None
+    if tag == CellGenotype.SCHEMA:
+        return record.loads(CellGenotype, text, where=where)
+    return record.loads(Genotype, text, where=where)
 
 
 def _check_cell(space: Space, ops: CellOps, allowed: CellOps, where: str) -> None:

@@ -15,7 +15,7 @@ the same graph without sign and with real weights.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -51,10 +51,68 @@ class BatchSign(nn.Module):
         return normed if self.real else writer.binary_quantize(normed, name=f"{name}.sign")
 
 
-class BinaryConv(nn.Module):
-    """Binary convolution and its scale: ±1 [N, C, H, W] → float [N, K, P, Q].
+class Sign(nn.Module):
+    """Sign: [N, C, H, W] float → ±1 (the twin leaves it out).
 
-    Padding is zero after the sign, so a padded tap counts nothing.
+    With a shifting binariser sign(x + b) with b learned per channel: RSign.
+    Source: Liu et al., ReActNet, 2020, arXiv:2003.03488, eq. 5.
+    """
+
+    def __init__(self, channels: int, binarizer: Binarizer, *, real: bool = False) -> None:
+        """A shift starts at 0."""
+        super().__init__()
+        shifted = binarizer.shifted and not real
+        self.shift = nn.Parameter(torch.zeros(channels)) if shifted else None
+        self.binarizer, self.real = binarizer, real
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The binarised value."""
+        if self.real:
+            return x
+        y = x if self.shift is None else x + self.shift[:, None, None]
+        return self.binarizer.activations(y)
+
+    def write(self, writer: ModelWriter, x: str, name: str) -> str:
+        """A BinaryQuantize, an Add before it where the sign is shifted."""
+        if self.real:
+            return x
+        return writer.binary_quantize(_write_shift(writer, x, self.shift, name), name=name)
+
+
+class Activation(nn.Module):
+    """PReLU per channel; RPReLU with a shifting binariser: PReLU(x + b) + c.
+
+    Source: Liu et al., ReActNet, 2020, arXiv:2003.03488, eq. 6.
+    """
+
+    def __init__(self, channels: int, binarizer: Binarizer) -> None:
+        """Slopes start at 0.25, shifts at 0."""
+        super().__init__()
+        self.slope = nn.Parameter(torch.full((channels,), 0.25))
+        shifted = binarizer.shifted
+        self.before = nn.Parameter(torch.zeros(channels)) if shifted else None
+        self.after = nn.Parameter(torch.zeros(channels)) if shifted else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] → the same shape."""
+        if self.before is None or self.after is None:
+            return functional.prelu(x, self.slope)
+        y = functional.prelu(x + self.before[:, None, None], self.slope)
+        return y + self.after[:, None, None]
+
+    def write(self, writer: ModelWriter, x: str, name: str) -> str:
+        """PRelu, between Adds of constants where it is shifted."""
+        y = _write_shift(writer, x, self.before, f"{name}.before")
+        slope = writer.constant(self.slope.detach().numpy()[:, None, None], f"{name}.slope")
+        y = writer.node("PRelu", [y, slope], name=name)
+        return _write_shift(writer, y, self.after, f"{name}.after")
+
+
+class BinaryConv(nn.Module):
+    """Convolution with binary weights and their scale: [N, C, H, W] → float [N, K, P, Q].
+
+    It reads ±1, or real values where `binary_input` is False. Padding is zero after the sign, so a
+    padded tap counts nothing.
     """
 
     def __init__(
@@ -65,41 +123,59 @@ class BinaryConv(nn.Module):
         binarizer: Binarizer,
         *,
         stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        binary_input: bool = True,
         real: bool = False,
     ) -> None:
         """Xavier-normal weights, as BARS."""
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_channels, channels, kernel, kernel))
+        self.weight = nn.Parameter(torch.empty(out_channels, channels // groups, kernel, kernel))
         nn.init.xavier_normal_(self.weight)
-        self.stride, self.padding, self.real = stride, kernel // 2, real
-        self.binarizer = binarizer
+        learned = None if real else binarizer.weights.initial(self.weight)
+        self.learned = None if learned is None else nn.Parameter(learned)
+        self.stride, self.padding = stride, dilation * (kernel // 2)
+        self.dilation, self.groups = dilation, groups
+        self.binary_input, self.real, self.binarizer = binary_input, real, binarizer
 
-    def forward(self, bits: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Convolve; in evaluation sums stay integers until scaled, as in the kernels."""
         if self.real:
-            return functional.conv2d(bits, self.weight, None, self.stride, self.padding)
+            return self._convolve(x, self.weight)
         if self.training:
-            w = self.binarizer.weights(self.weight)
-            return functional.conv2d(bits, w, None, self.stride, self.padding)
-        signs = torch.where(self.weight >= 0, 1.0, -1.0).to(bits.dtype)
-        sums = functional.conv2d(bits, signs, None, self.stride, self.padding)
-        return sums * self.binarizer.weights.scale(self.weight).to(bits.dtype)[:, None, None]
+            return self._convolve(x, self.binarizer.weights(self.weight, self.learned))
+        signs = torch.where(self.weight >= 0, 1.0, -1.0).to(x.dtype)
+        return self._convolve(x, signs) * self._scale().to(x.dtype)[:, None, None]
 
-    def write(self, writer: ModelWriter, x: str, name: str) -> str:
-        """One BinaryConv2d, or the twin's Conv."""
+    def _convolve(self, x: Tensor, w: Tensor) -> Tensor:
+        sizes = (self.stride, self.padding, self.dilation, self.groups)
+        return functional.conv2d(x, w, None, *sizes)
+
+    def _scale(self) -> Tensor:
+        return self.binarizer.weights.scale(self.weight, self.learned)
+
+    def write(self, writer: ModelWriter, x: str, name: str, *, shift: int = 0) -> str:
+        """One BinaryConv2d, or the twin's Conv; without the first `shift` rows and columns.
+
+        ONNX's Conv cannot take rows away, so the twin's kernel grows by zeros instead.
+        """
         w = self.weight.detach().double().numpy()
-        strides, pads = [self.stride] * 2, [self.padding] * 4
+        strides, dilations = [self.stride] * 2, [self.dilation] * 2
+        pads = [self.padding - (0 if self.real else shift)] * 2 + [self.padding] * 2
         if self.real:
-            return writer.node(
-                "Conv", [x, writer.constant(w, f"{name}.w")], name=name, strides=strides, pads=pads
-            )
+            w = np.pad(w, ((0, 0), (0, 0), (shift, 0), (shift, 0)))
+            inputs = [x, writer.constant(w, f"{name}.w")]
+            sizes: dict[str, Any] = {"strides": strides, "pads": pads, "dilations": dilations}
+            return writer.node("Conv", inputs, name=name, group=self.groups, **sizes)
         return writer.binary_conv2d(
             x,
             np.where(w >= 0, 1.0, -1.0).transpose(0, 2, 3, 1),
-            scale=self.binarizer.weights.scale(self.weight).numpy(),
+            scale=self._scale().numpy(),
             bias=np.zeros(w.shape[0]),
             strides=strides,
             pads=pads,
+            dilations=dilations,
+            group=self.groups,
             name=name,
         )
 
@@ -219,6 +295,14 @@ def write_norm(writer: ModelWriter, norm: nn.BatchNorm2d, x: str, name: str) -> 
     names = ("gamma", "beta", "mean", "variance")
     constants = [writer.constant(v, f"{name}.{n}") for v, n in zip(values, names, strict=True)]
     return writer.node("BatchNormalization", [x, *constants], name=name, epsilon=norm.eps)
+
+
+def _write_shift(writer: ModelWriter, x: str, shift: Tensor | None, name: str) -> str:
+    """Shift per channel, where there is one."""
+    if shift is None:
+        return x
+    constant = writer.constant(shift.detach().numpy()[:, None, None], f"{name}.shift")
+    return writer.node("Add", [x, constant], name=f"{name}.shifted")
 
 
 def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -125,11 +125,12 @@ def normal_cell(
     binarizer: Binarizer = BINARIZER,
     *,
     real: bool = False,
+    partial: int = 1,
 ) -> Cell:
     """A normal cell of a stage at the width of that index."""
     node = space.node_channels(stage, width)
     sizes = (nodes_channels(space, node), node, node)
-    return Cell(space, sizes, ops, 1, binarizer=binarizer, real=real)
+    return Cell(space, sizes, ops, 1, binarizer=binarizer, real=real, partial=partial)
 
 
 def reduction_cell(
@@ -140,9 +141,10 @@ def reduction_cell(
     binarizer: Binarizer = BINARIZER,
     *,
     real: bool = False,
+    partial: int = 1,
 ) -> Cell:
     """The reduction after a stage; `widths` are the indices before and after it."""
     before, after = widths
     out = space.node_channels(stage + 1, after)
     sizes = (nodes_channels(space, space.node_channels(stage, before)), out // 2, out)
-    return Cell(space, sizes, ops, 2, binarizer=binarizer, real=real)
+    return Cell(space, sizes, ops, 2, binarizer=binarizer, real=real, partial=partial)

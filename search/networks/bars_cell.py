@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from binas.search.binarize import Binarizer
+from binas.search.networks.supernet import ALL, CellMixture, shuffle
 from binas.search.ops import BatchSign, BinaryConv, Halve, Pool, Unit
 from binas.search.space import OpName, Space
 
@@ -35,6 +36,17 @@ class Masks:
     node: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A node during a pass: all of it, what operations see, in their readers' shape, the rest."""
+
+    whole: Tensor
+    value: Tensor
+    raw: Tensor
+    passed: Tensor
+    bits: Tensor | None
+
+
 class Cell(nn.Module):
     """A normal cell (stride 1) or a reduction cell (stride 2).
 
@@ -45,6 +57,8 @@ class Cell(nn.Module):
         stride: 1 or 2.
         binarizer: Gradients and scales.
         real: Build the real-valued twin.
+        partial: k of partial channels (PC-DARTS): operations see the first 1/k of a node, the rest
+            passes by, and the node's channels are shuffled.
     """
 
     def __init__(
@@ -56,81 +70,108 @@ class Cell(nn.Module):
         *,
         binarizer: Binarizer,
         real: bool = False,
+        partial: int = 1,
     ) -> None:
         """Make the operations that are named, and the binarisation of the nodes they read."""
         super().__init__()
         channels, processed, out = sizes
+        if processed % partial:
+            raise ValueError(f"{processed} channels in {partial} parts")
         self.edges, self.nodes, self.ops, self.stride = space.edges, space.nodes, ops, stride
+        self.partial = partial
         self.sign = BatchSign(channels, binarizer, real=real)
         self.process = BinaryConv(channels, processed, 1, binarizer, real=real)
+        self.halve = Halve()
         if stride == 2:
-            self.halve = Halve()
             self.shortcut = BinaryConv(
                 channels, nodes_channels(space, out), 3, binarizer, stride=2, real=real
             )
         self.signs, self.units, self.pools = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for edge, ((source, _), present) in enumerate(zip(self.edges, ops, strict=True)):
             width, step = (processed, stride) if source == 0 else (out, 1)
+            width, made = width // partial, out // partial
             if "b3" in present:
-                self.units[str(edge)] = Unit(width, out, binarizer, stride=step, real=real)
+                self.units[str(edge)] = Unit(width, made, binarizer, stride=step, real=real)
                 if str(source) not in self.signs:
                     self.signs[str(source)] = BatchSign(width, binarizer, real=real)
             if "pool" in present:
                 self.pools[str(edge)] = Pool(width, stride=step)
 
-    def forward(self, x: Tensor, gates: Tensor | None = None, masks: Masks | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        gates: Tensor | None = None,
+        masks: Masks | None = None,
+        mixture: CellMixture = ALL,
+    ) -> Tensor:
         """[N, C, H, W] → [N, K, P, Q].
 
         Args:
             x: The previous cell's output.
-            gates: Weight of each operation of each edge [edges, ops]; None: every one counts fully.
+            gates: Weight of each operation of each edge [edges, ops]; None: the mixture's.
             masks: Live channels; None: all.
+            mixture: What runs; all by default.
         """
         bits = self.sign(x)
         bits = bits if masks is None else bits * masks.cell_in
-        values = [functional.relu(self.process(bits))]
-        raw = [self.halve(values[0]) if self.stride == 2 else values[0]]  # in a node's shape
-        packed: dict[int, Tensor] = {}
-        if "0" in self.signs:
-            mask = None if masks is None else masks.processed
-            packed[0] = self._binarize(self.signs["0"], values[0], mask)
+        gates = mixture.weights(max(map(len, self.ops))) if gates is None else gates
+        nodes: list[_Node] = []
+        mask = None if masks is None else masks.processed
+        self._append(nodes, functional.relu(self.process(bits)), mask)
         for target in range(1, self.nodes + 1):
-            total: Tensor | None = None
-            for edge, (source, into) in enumerate(self.edges):
-                if into != target:
-                    continue
-                for place, op in enumerate(self.ops[edge]):
-                    if gates is not None and _is_off(gates[edge, place]):
-                        continue
-                    y = self._operate(op, edge, values[source], raw[source], packed.get(source))
-                    if y is None:
-                        continue
-                    y = y if gates is None else y * gates[edge, place]
-                    total = y if total is None else total + y
-            if total is None:
+            total, rest = self._sums(target, nodes, gates, mixture)
+            if total is None and gates is None and mixture.live is None:
                 raise ValueError("a node without input; Genotype refuses such cells")
-            values.append(total)
-            raw.append(total)
-            if str(target) in self.signs:
-                mask = None if masks is None else masks.node
-                packed[target] = self._binarize(self.signs[str(target)], total, mask)
-        out = torch.cat(values[1:], dim=1)
+            # A path sampled at random may leave a node without input.
+            total = torch.zeros_like(nodes[0].raw) if total is None else total
+            if self.partial > 1:
+                rest = torch.zeros_like(nodes[0].passed) if rest is None else rest
+                total = shuffle(torch.cat([total, rest], dim=1), self.partial)
+            self._append(nodes, total, None if masks is None else masks.node)
+        out = torch.cat([node.whole for node in nodes[1:]], dim=1)
         return out + (self.shortcut(bits) if self.stride == 2 else x)
 
-    def _binarize(self, sign: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
-        bits: Tensor = sign(x)
-        return bits if mask is None else bits * mask
+    def _append(self, nodes: list[_Node], x: Tensor, mask: Tensor | None) -> None:
+        """A node, and what its readers need of it."""
+        place = len(nodes)
+        value = x[:, : x.shape[1] // self.partial]
+        rest = x[:, x.shape[1] // self.partial :]
+        halved = self.stride == 2 and place == 0
+        raw = self.halve(value) if halved else value  # in the shape of the nodes that read it
+        passed = self.halve(rest) if halved and self.partial > 1 else rest
+        bits = self.signs[str(place)](value) if str(place) in self.signs else None
+        bits = bits if mask is None or bits is None else bits * mask
+        nodes.append(_Node(x, value, raw, passed, bits))
 
-    def _operate(
-        self, op: OpName, edge: int, value: Tensor, raw: Tensor, bits: Tensor | None
-    ) -> Tensor | None:
-        if op == "none":
-            return None
+    def _sums(
+        self, target: int, nodes: Sequence[_Node], gates: Tensor | None, mixture: CellMixture
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Σ of the operations into a node, and of what passes by them."""
+        total: Tensor | None = None
+        rest: Tensor | None = None
+        for edge, (source, into) in enumerate(self.edges):
+            if into != target:
+                continue
+            for place, op in enumerate(self.ops[edge]):
+                if op == "none" or not mixture.runs(edge, place):
+                    continue
+                if gates is not None and _is_off(gates[edge, place]):
+                    continue
+                y = self._operate(op, edge, nodes[source])
+                y = y if gates is None else y * gates[edge, place]
+                total = y if total is None else total + y
+            if self.partial > 1 and (mixture.live is None or mixture.live[edge]):
+                y = nodes[source].passed
+                y = y if mixture.edges is None else y * mixture.edges[edge]
+                rest = y if rest is None else rest + y
+        return total, rest
+
+    def _operate(self, op: OpName, edge: int, node: _Node) -> Tensor:
         if op == "skip":
-            return raw
+            return node.raw
         if op == "pool":
-            return cast(Tensor, self.pools[str(edge)](value))
-        return cast(Tensor, self.units[str(edge)](bits, raw))
+            return cast(Tensor, self.pools[str(edge)](node.value))
+        return cast(Tensor, self.units[str(edge)](node.bits, node.raw))
 
     def write(self, writer: ModelWriter, x: str, name: str) -> str:
         """The nodes of a derived cell; names start with `name/`."""

@@ -1,0 +1,242 @@
+"""What DARTS and broad networks share: network, supernet, derive, for any body made of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from binas.core.errors import UsageError
+from binas.search import binarize
+from binas.search.binarize import Binarizer
+from binas.search.cells import INPUTS, BinarizerName, CellEdges, CellGenotype, CellOp, CellSpace
+from binas.search.genotype import AnyGenotype
+from binas.search.networks.cell import Cell
+from binas.search.networks.cell_ops import Recipe
+from binas.search.networks.supernet import Group, Mixture, Supernet
+
+if TYPE_CHECKING:
+    from binas.compile.model import ModelWriter
+
+
+class CellMaker(Protocol):
+    """Makes a cell of type 0 or 1."""
+
+    def __call__(
+        self, kind: int, sizes: tuple[int, int, int], *, stride: int, halve_first: bool
+    ) -> Cell:
+        """A cell with such channels (`Cell`)."""
+        ...
+
+
+class Body(Protocol):
+    """A network made of cells: `DartsBody`, `BroadBody`; an nn.Module."""
+
+    auxiliary_channels: int
+
+    def __call__(
+        self, x: Tensor, mixture: Mixture | None = None, drop_path: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Images → logits, and what an auxiliary head reads."""
+        ...
+
+    def write(self, writer: ModelWriter, x: str) -> str:
+        """All nodes."""
+        ...
+
+
+MakeBody = Callable[[CellSpace, CellMaker, Recipe], nn.Module]
+
+
+def binarizer_of(name: BinarizerName) -> Binarizer:
+    """The binariser a space names."""
+    match name:
+        case "xnor":
+            return binarize.XNOR
+        case "bi-real":
+            return binarize.BI_REAL
+        case "reactnet":
+            return binarize.REACTNET
+        case "pcnn":
+            return binarize.PCNN
+        case "mconv":
+            return binarize.MCONV
+        case "bars":
+            return binarize.BARS
+
+
+class CellNetwork(nn.Module):
+    """A derived network, trainable and exportable.
+
+    Attributes:
+        drop_path: Probability that an edge is left out of an image in training; set it per epoch.
+        auxiliary: A second classifier for training, where one was asked for.
+    """
+
+    def __init__(
+        self, genotype: CellGenotype, body: MakeBody, *, real: bool = False, auxiliary: bool = False
+    ) -> None:
+        """Untrained."""
+        super().__init__()
+        space = genotype.space
+        pools = space.form == "residual"
+        recipe = Recipe(space.form, binarizer_of(space.binarizer), True, real, pools)
+
+        def make(kind: int, sizes: tuple[int, int, int], *, stride: int, halve_first: bool) -> Cell:
+            cell = (genotype.normal, genotype.reduction)[kind]
+            kept = [(e, node) for node, edges in enumerate(cell, start=INPUTS) for e in edges]
+            return Cell(
+                [(source, target) for (_, source), target in kept],
+                [(op,) for (op, _), _ in kept],
+                sizes,
+                recipe,
+                stride=stride,
+                halve_first=halve_first,
+            )
+
+        self.body = body(space, make, recipe)
+        self.drop_path = 0.0
+        channels = cast(Body, self.body).auxiliary_channels
+        self.auxiliary = AuxiliaryHead(channels, space.classes) if auxiliary else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [N, C, H, W] → logits [N, classes]."""
+        logits, _ = self.body(x, None, self.drop_path)
+        return cast(Tensor, logits)
+
+    def with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and those of the auxiliary head."""
+        if self.auxiliary is None:
+            raise ValueError("built without an auxiliary head")
+        logits, features = self.body(x, None, self.drop_path)
+        return logits, self.auxiliary(features)
+
+    def write(self, writer: ModelWriter, x: str) -> str:
+        """All nodes but the auxiliary head's."""
+        return cast(Body, self.body).write(writer, x)
+
+
+class CellSupernet(Supernet):
+    """Every network of a `CellSpace`.
+
+    Args:
+        space: Which networks.
+        body: How cells are connected.
+        real: Real convolutions in the DARTS order: the Parent of a child.
+        partial: k of partial channels; operations have 1/k of the channels.
+    """
+
+    def __init__(
+        self, space: CellSpace, body: MakeBody, *, real: bool = False, partial: int = 1
+    ) -> None:
+        """All operations on all edges; batch norms without parameters."""
+        super().__init__()
+        self.space = space
+        self.groups = tuple(
+            Group(name, space.edges, ops)
+            for name, ops in zip(space.names, (space.normal_ops, space.reduction_ops), strict=True)
+        )
+        recipe = Recipe(space.form, binarizer_of(space.binarizer), False, real)
+        self.by_group: tuple[list[Cell], list[Cell]] = ([], [])
+
+        def make(kind: int, sizes: tuple[int, int, int], *, stride: int, halve_first: bool) -> Cell:
+            ops = [cast("tuple[CellOp, ...]", self.groups[kind].ops)] * len(space.edges)
+            cell = Cell(
+                space.edges,
+                ops,
+                sizes,
+                recipe,
+                stride=stride,
+                halve_first=halve_first,
+                partial=partial,
+            )
+            self.by_group[kind].append(cell)
+            return cell
+
+        self.body = body(space, make, recipe)
+
+    def forward(self, x: Tensor, mixture: Mixture) -> Tensor:
+        """Images [N, C, H, W] → logits [N, classes]."""
+        logits, _ = self.body(x, mixture)
+        return cast(Tensor, logits)
+
+    def derive(self, scores: Sequence[Tensor]) -> CellGenotype:
+        """DARTS' rule on each type of cell; two edges per node."""
+        cells = [_best(group, found) for group, found in zip(self.groups, scores, strict=True)]
+        return CellGenotype(space=self.space, normal=cells[0], reduction=cells[1])
+
+    def mixture_of(self, genotype: AnyGenotype) -> Mixture:
+        """One operation on the kept edges, none on the others."""
+        if not isinstance(genotype, CellGenotype):
+            raise UsageError("a stage genotype in a cell supernet", hint="derive it from this one")
+        live = []
+        for group, cell in zip(self.groups, (genotype.normal, genotype.reduction), strict=True):
+            kept: dict[tuple[int, int], list[int]] = {edge: [] for edge in group.edges}
+            for node, edges in enumerate(cell, start=INPUTS):
+                for op, source in edges:
+                    kept[source, node].append(group.ops.index(op))
+            live.append([kept[edge] for edge in group.edges])
+        return Mixture(live=tuple(tuple(tuple(ops) for ops in edges) for edges in live))
+
+    def op_modules(self, group: int, op: int) -> tuple[nn.Module, ...]:
+        """On every edge of every cell of the group."""
+        name = cast(CellOp, self.groups[group].ops[op])
+        found = (
+            cell.module(edge, name)
+            for cell in self.by_group[group]
+            for edge in range(len(self.groups[group].edges))
+        )
+        return tuple(dict.fromkeys(module for module in found if module is not None))
+
+
+class AuxiliaryHead(nn.Module):
+    """The second classifier of DARTS: pool to 2x2, 1x1 to 128, 2x2 to 768, linear; all real."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        """Only for training; never exported."""
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            nn.BatchNorm2d(768),
+            nn.ReLU(),
+        )
+        self.linear = nn.Linear(768, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] → logits [N, classes]; windows of 5x5 where the image is that large."""
+        x, size = functional.relu(x), x.shape[-1]
+        if size > 5:
+            y = functional.avg_pool2d(x, 5, size - 5)
+        else:
+            y = functional.adaptive_avg_pool2d(x, 2)
+        z: Tensor = self.linear(self.features(y).flatten(1))
+        return z
+
+
+def _best(group: Group, scores: Tensor) -> CellEdges:
+    """Per node its two best edges (or all, if fewer), each with its best operation but none."""
+    values = scores.detach().double().clone()
+    if "none" in group.ops:
+        values[:, group.ops.index("none")] = -1.0
+    best, ops = values.max(dim=1)
+    cell: list[tuple[Any, ...]] = []
+    for edges in group.incoming:
+        found = sorted(edges, key=lambda edge: -float(best[edge]))[:2]
+        # An edge whose every operation has been removed is kept only if its node has no other.
+        kept = [edge for edge in found if best[edge] > 0] or found[:1]
+        cell.append(tuple((group.ops[int(ops[e])], group.edges[e][0]) for e in sorted(kept)))
+    return cast(CellEdges, tuple(cell))
+
+
+def uniform(groups: Sequence[Group], generator: torch.Generator) -> tuple[tuple[int, ...], ...]:
+    """One operation per edge, every one alike, for `Mixture.path`."""
+    return tuple(
+        tuple(torch.randint(len(g.ops), (len(g.edges),), generator=generator).tolist())
+        for g in groups
+    )
