@@ -90,7 +90,7 @@ class Node:
         inputs: Operand values; the values of "add" stages are not repeated here.
         in_shape: N, H, W, C of the operand.
         out_channels: K.
-        weights: [K, R, S, C/groups]; ±1 where weight_bits is 1.
+        weights: [K, R, S, C/groups]; ±1 where weight_bits is 1. Of a constant: [N, H, W, C].
         stages: The epilogue.
         float_out: Name of the float value it writes, if any.
         bits_out: Name of the packed value it writes, if any.

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from binas.compile.graph import Graph, Node, Shape, Sign, Stage, Value
+from binas.compile.graph import Add, Graph, Node, Shape, Sign, Stage, Value
 from binas.compile.model import BinaryModel
 from binas.core.errors import CompileError, UnsupportedOpError
 
@@ -127,6 +127,38 @@ class Build:
         if name not in self.graph.values:
             raise UnsupportedOpError(f"{label(node)}: {name!r} is a constant, expected data")
         return name
+
+    def shift(self, node: onnx.NodeProto, x: str, c: Array, stages: tuple[Stage, ...]) -> None:
+        """Add a step that is x + c, a number for every element, such as the grid of a detector."""
+        N, H, W, C = self.shape(x)
+        rank = len(static_shape(self.info(node.output[0])))
+        try:
+            whole = np.broadcast_to(c, (N, C, H, W) if rank == 4 else (N, C)).reshape(N, C, H, W)
+        except ValueError:
+            raise UnsupportedOpError(
+                f"{label(node)}: constant of shape {c.shape}, expected one that fits "
+                f"{C} channels of {H}x{W}"
+            ) from None
+        self.value(node.output[0], (N, H, W, C))
+        self.graph.nodes.append(
+            Node(
+                name=node.name,
+                sources=(node.name,),
+                op="constant",
+                inputs=(),
+                in_shape=(N, H, W, C),
+                out_channels=C,
+                weights=whole.transpose(0, 2, 3, 1).astype(np.float32),
+                stages=(Add(x), *stages),
+                float_out=node.output[0],
+            )
+        )
+
+    def is_per_channel(self, c: Array, x: str, node: onnx.NodeProto) -> bool:
+        """Whether a constant has one number for each channel of `x`, or one for all."""
+        rank = len(static_shape(self.info(node.output[0])))
+        shape = (1,) * (rank - c.ndim) + c.shape
+        return c.size == 1 or (c.size == self.shape(x)[3] == shape[1])
 
     def output(self, output: onnx.ValueInfoProto) -> str:
         """The value behind an output of the model."""

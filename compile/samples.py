@@ -51,6 +51,8 @@ def sample_node(layer: Layer, name: str, generator: np.random.Generator) -> Node
         weights = generator.uniform(-1, 1, shape).astype(np.float32)
         if layer.weight_bits == 1:
             weights = np.where(weights >= 0, np.float32(1), np.float32(-1))
+    if layer.op == "constant":
+        parts, weights = 0, generator.uniform(-1, 1, layer.in_shape).astype(np.float32)
     return Node(
         name=name,
         sources=(),

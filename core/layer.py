@@ -16,6 +16,7 @@ Op = Literal[
     "pool_max",
     "pool_avg",  # divisor counts real taps, or all taps where pads_count
     "elementwise",  # nothing but its stages
+    "constant",  # an array of the weights, as if it were an input
     "concat",  # the leading `parts` channels of each input side by side, zeros up to out_channels
 ]
 
@@ -31,7 +32,8 @@ class Layer:
 
     Attributes:
         op: The kernel family.
-        in_shape: N, H, W, C of the input (C of all inputs together for concat).
+        in_shape: N, H, W, C of the input (C of all inputs together for concat, of itself for
+            constant).
         out_channels: K.
         kernel: R, S.
         stride: Rows, columns.

@@ -1,7 +1,7 @@
 """Steps that only move values through an epilogue: elementwise, and concat along the channels.
 
 An elementwise step is a concat of one part. A part takes the leading channels of its input;
-channels that no part fills are zero.
+channels that no part fills are zero. A constant is an elementwise step whose input is a parameter.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from binas.core.layer import Layer
 
 def meaning(node: Node, *xs: NDArray[np.float32]) -> NDArray[np.float32]:
     """The values before the epilogue [N, H, W, K]."""
+    if node.op == "constant":
+        assert node.weights is not None  # noqa: S101
+        return node.weights.astype(np.float32, copy=False)
     if node.op == "elementwise":
         return xs[0]
     N, H, W, K = node.layer.out_shape
@@ -41,7 +44,8 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
         finish = epilogue.Epilogue(made, isa)
         with made.units(0, N * H) as unit, v.loop(0, W) as column:
             pixel, first = unit * W + column, 0
-            for operand, part, width in zip(made.operands, parts, widths, strict=True):
+            operands = made.operands or [made.parameters["constant"]]
+            for operand, part, width in zip(operands, parts, widths, strict=True):
                 for block in channels.blocks(part, isa, first):
                     with block.loop() as k0:
                         element = pixel * width + k0 - first
@@ -55,13 +59,16 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
 
 
 def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
-    """What the epilogue reads."""
-    return epilogue.parameters(layer, isa)
+    """The constant, if that is what is moved; and what the epilogue reads."""
+    N, H, W, C = layer.in_shape
+    moved = [Parameter("constant", N * H * W * C, "float32")] if layer.op == "constant" else []
+    return moved + epilogue.parameters(layer, isa)
 
 
 def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
     """The values of `parameters`."""
-    return epilogue.arrays(node, isa)
+    moved = [meaning(node).reshape(-1)] if node.op == "constant" else []
+    return moved + epilogue.arrays(node, isa)
 
 
 def _loads(operand: Any, element: Any, block: channels.Block, isa: Isa) -> list[Any]:

@@ -25,6 +25,7 @@ _FAMILIES: dict[Op, Any] = {
     "pool_max": pool,
     "pool_avg": pool,
     "elementwise": elementwise,
+    "constant": elementwise,
     "concat": elementwise,
 }
 

@@ -105,6 +105,8 @@ def frame(
 def operand_sizes(layer: Layer) -> list[int]:
     """Elements of each operand buffer (32-bit words or floats)."""
     N, H, W, C = layer.in_shape
+    if layer.op == "constant":
+        return []
     if layer.op == "binary_conv":
         return [N * H * W * bits.words(C)]
     if layer.op == "concat" and len(layer.parts) > 1:

@@ -32,7 +32,15 @@ def scale_or_shift(build: Build, node: onnx.NodeProto) -> None:
     if constants.count(True) != 1 or (node.op_type == "Div" and constants[0]):
         raise UnsupportedOpError(f"{label(node)}: {node.op_type} of two computed values")
     x = build.read(node.input[constants.index(False)], node)
-    c = build.per_channel(build.constants[node.input[constants.index(True)]], x, node)
+    constant = build.constants[node.input[constants.index(True)]]
+    if node.op_type in ("Add", "Sub") and not build.is_per_channel(constant, x, node):
+        if node.op_type == "Sub" and constants[0]:  # c - x = -(x - c)
+            minus = -np.ones(build.shape(x)[3])
+            build.shift(node, x, -constant, (Affine(minus, np.zeros_like(minus)),))
+        else:
+            build.shift(node, x, constant if node.op_type == "Add" else -constant, ())
+        return
+    c = build.per_channel(constant, x, node)
     one, zero = np.ones_like(c), np.zeros_like(c)
     stage = {
         "Add": Affine(one, c),

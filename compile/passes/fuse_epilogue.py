@@ -60,8 +60,10 @@ def _fusable(
     node: Node, done: list[Node | None], made: dict[str, int], readers: Counter[str]
 ) -> int | None:
     """Position of the producer that `node` can move into."""
+    if node.op != "elementwise":
+        return None
     operand = node.inputs[0]
-    if node.op != "elementwise" or readers[operand] != 1 or made[operand] < 0:
+    if readers[operand] != 1 or made[operand] < 0:
         return None
     producer = done[made[operand]]
     if producer is None or producer.float_out != operand or producer.bits_out is not None:

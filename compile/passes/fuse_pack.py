@@ -22,11 +22,9 @@ def fuse_pack(graph: Graph) -> None:
     done: list[Node] = []
     made: dict[str, int] = {}
     for node in graph.nodes:
-        position = made.get(node.inputs[0])
-        producer = None if position is None else done[position]
-        if _is_pack(node) and producer is not None and _can_take(producer, node.inputs[0]):
-            assert position is not None  # noqa: S101
-            fused = _fused(producer, node, alone=readers[node.inputs[0]] == 1)
+        position = made.get(node.inputs[0]) if _is_pack(node) else None
+        if position is not None and _can_take(done[position], node.inputs[0]):
+            fused = _fused(done[position], node, alone=readers[node.inputs[0]] == 1)
             if fused.float_out is None:
                 del graph.values[node.inputs[0]]
             done[position] = fused

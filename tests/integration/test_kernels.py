@@ -167,6 +167,9 @@ def _cases() -> Iterator[tuple[str, Node]]:
     whole: dict[str, Any] = {"kernel": (7, 6), "padding": (0,) * 4, "stages": (), "bits_out": None}
     yield "global average", pool("pool_avg", 65, **whole)
     for C in (1, 33, 129):
+        grid = np.arange(20 * C, dtype=np.float32).reshape(1, 4, 5, C) - 10 * C
+        added: dict[str, Any] = {"stages": (Add("r"),), "float_out": "y", "bits_out": "b"}
+        yield f"constant of {C}", moved("constant", C, C, inputs=(), weights=grid, **added)
         yield f"pack of {C}", moved("elementwise", C, C, bits_out="b")
     yield (
         "elementwise, all stages",

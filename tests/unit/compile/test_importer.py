@@ -103,6 +103,14 @@ SUPPORTED: dict[str, Form] = {
     "add a constant": lambda w: shapes(w, "Add", w.random(6, 1, 1)),
     "a constant minus x": lambda w: w.node("Sub", [w.random(1, 6, 1, 1), image(w)]),
     "x minus a constant": lambda w: shapes(w, "Sub", w.random(6, 1, 1)),
+    "add a grid": lambda w: shapes(w, "Add", w.random(1, 6, 5, 7)),
+    "add a grid of one row and channel": lambda w: shapes(w, "Add", w.random(7)),
+    "x minus a grid": lambda w: w.node("Relu", [shapes(w, "Sub", w.random(1, 5, 7))]),
+    "a grid minus x": lambda w: w.node("Sub", [w.random(6, 5, 1), image(w)]),
+    "signs of a grid plus x": lambda w: w.binary(
+        w.binary_quantize(shapes(w, "Add", w.random(5, 7))), 6, 4, pads=(1, 1, 1, 1)
+    ),
+    "a row of numbers added to vectors": lambda w: shapes(w, "Add", w.random(2, 9), shape=(2, 9)),
     "times a scalar": lambda w: shapes(w, "Mul", w.constant(np.array(-2.5))),
     "a scalar times x": lambda w: w.node("Mul", [w.random(1), image(w)]),
     "divided by a constant": lambda w: shapes(w, "Div", w.random(6, 1, 1)),
