@@ -6,6 +6,7 @@ BinasError                what went wrong, and a hint: what to do next      exit
 ├── CompileError          model to artifact                                 exit 4
 │   └── UnsupportedOpError    an operator we have no kernel for
 ├── DeviceError           a board: absent, busy, out of reach               exit 5
+│   ├── BusyError             somebody else has the board to himself
 │   └── TransportError        the link broke; trying again may help
 │       └── TimedOutError         a program did not end in time and was ended
 └── MeasureError          a run that gave no number worth keeping           exit 6
@@ -64,6 +65,10 @@ class DeviceError(BinasError):
     """A board is absent, busy, or not what it was said to be."""
 
     exit_code = 5
+
+
+class BusyError(DeviceError):
+    """Somebody else has the board to himself; waiting helps."""
 
 
 class TransportError(DeviceError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +18,10 @@ if TYPE_CHECKING:
 @click.group(cls=Group, context_settings={"auto_envvar_prefix": "BINAS"})
 @version_option
 def main() -> None:
-    """List, show and check the devices that binas can compile for and reach.
+    """Add, list, show, check and lock the devices that binas can compile for and reach.
 
     Boards of your own are described in ~/.config/binas/devices.toml (or the file that
-    BINAS_DEVICES names):
+    BINAS_DEVICES names); `add` writes there:
 
     \b
         [rpi4-desk]
@@ -27,8 +29,50 @@ def main() -> None:
         link = "ssh"
         host = "pi@raspberrypi.local"
 
-    Keys: board, link (ssh, host, null), host, port, user, directory, options, pin, title, note.
+    Keys: board, link (ssh, host, null), host, port, user, directory, options, wrapper, table, pin,
+    title, note.
     """
+
+
+@main.command()
+@click.argument("name")
+@click.option("--board", required=True, help="What it is: a name of `binas-devices list`.")
+@click.option("--link", type=click.Choice(["ssh", "host", "null"]), help="How to reach it.")
+@click.option("--host", help="USER@HOST, an address, or an alias of ~/.ssh/config.")
+@click.option("--port", type=int, help="Of its ssh server.")
+@click.option("--directory", help="Folder there that ours is made in; '~/' is the home there.")
+@click.option(
+    "--ssh-option", "options", multiple=True, help="One word more for ssh; may be repeated."
+)
+@click.option("--table", help="Table that a null device replays.")
+@click.option("--pin", type=int, help="Core that measurements are pinned to.")
+@click.option("--note", help="One sentence for people.")
+@click.option("--replace", is_flag=True, help="Replace what is described under that name.")
+@json_option
+def add(name: str, *, replace: bool, as_json: bool, options: tuple[str, ...], **keys: Any) -> None:
+    """Describe a board of your own.
+
+    \b
+    Examples:
+      binas-devices add rpi4-desk --board rpi4 --host pi@raspberrypi.local
+      binas-devices check rpi4-desk
+
+    Everything else in the file stays as it is.
+    """
+    from binas.devices import userfile  # noqa: PLC0415
+    from binas.devices.registry import user_file  # noqa: PLC0415
+
+    table = {key: value for key, value in keys.items() if value is not None}
+    if options:
+        table["options"] = list(options)
+    if "host" in table:
+        table.setdefault("link", "ssh")
+    device = userfile.add(name, table, replace=replace)
+    if as_json:
+        emit({"schema": device.SCHEMA, **_plain(device)})
+        return
+    click.echo(f"{name} is described in {user_file()}")
+    say(f"Hint: binas-devices check {name}")
 
 
 @main.command(name="list")
@@ -86,9 +130,9 @@ def show(name: str, as_json: bool) -> None:
 def check(ctx: click.Context, name: str, as_json: bool) -> None:
     """Walk to a device step by step; stop at the first that is broken, and say what mends it.
 
-    The steps: name, route, login, architecture and word size, CPU features, free memory and disk,
-    an uploaded program runs, frequency governor. Exit status 5 if a step is broken, 2 if it is
-    the name.
+    The steps: name, route, login, architecture and word size, CPU features, glibc, free memory and
+    disk, an uploaded program runs, clock, frequency governor, throttling. Exit status 5 if a step
+    is broken, 2 if it is the name.
     """
     from binas.core.errors import DeviceError, UsageError  # noqa: PLC0415
     from binas.devices.check import check as walk  # noqa: PLC0415
@@ -108,11 +152,52 @@ def check(ctx: click.Context, name: str, as_json: bool) -> None:
         ctx.exit((UsageError if steps[-1].name == "name" else DeviceError).exit_code)
 
 
+@main.command()
+@click.argument("name")
+@click.option("--hold", is_flag=True, help="Have the board to yourself until Ctrl-C.")
+@click.option("--break", "end", is_flag=True, help="End the use of whoever has it.")
+@json_option
+def lock(name: str, *, hold: bool, end: bool, as_json: bool) -> None:
+    """Say who has a board to himself; take it, or end that use.
+
+    Whatever runs or measures on a board has it to itself meanwhile. The lock lies in a directory on
+    the board itself, so users of other machines see it, and it ends with the connection that made
+    it. A tracker's boards are handed out by the tracker.
+    """
+    from binas.core.errors import TransportError, UsageError  # noqa: PLC0415
+    from binas.devices import openssh, registry  # noqa: PLC0415
+    from binas.devices.ssh import SshLink  # noqa: PLC0415
+
+    device = registry.find(name)
+    if device.link.kind != "ssh":
+        raise UsageError(
+            f"{name} is reached by {device.link.kind}, only boards reached by ssh have a lock",
+            hint="binas-devices check says whether it can be used",
+        )
+    if hold and end:
+        raise UsageError("--hold and --break are two things", hint="break first, then hold")
+    found = openssh.end_holders(device) if end else openssh.holders(device)
+    if as_json:
+        plain = [asdict(holder) for holder in found]
+        emit({"schema": "binas.lock/1", "device": name, "holders": plain})
+    elif not hold:
+        click.echo(f"in use by {', '.join(h.who for h in found)}" if found else "free")
+    if found and (end or hold):
+        raise openssh.busy(device, found)
+    if hold:
+        with SshLink(device) as link:
+            say(f"{name} is yours; Ctrl-C gives it back")
+            with suppress(KeyboardInterrupt):
+                while link.alive:
+                    time.sleep(1)
+                raise TransportError(f"the connection to {name} was lost, and the lock with it")
+
+
 def _route(device: Device) -> str:
     link = device.link
-    if link.kind != "ssh":
+    if not link.host:
         return link.kind
-    return f"ssh {link.user}@{link.host}" if link.user else f"ssh {link.host}"
+    return f"{link.kind} {link.user}@{link.host}" if link.user else f"{link.kind} {link.host}"
 
 
 def _plain(device: Device) -> dict[str, Any]:

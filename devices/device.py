@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from binas.core.errors import UsageError, unknown_name
 
 Arch = Literal["x86_64", "aarch64", "armv7"]
-LinkKind = Literal["host", "ssh", "null", "none"]
+LinkKind = Literal["host", "ssh", "rpc", "null", "none"]
 
 _V2 = ("cx16", "lahf_lm", "popcnt", "pni", "ssse3", "sse4_1", "sse4_2")
 _V3 = (*_V2, "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe")
@@ -54,14 +54,20 @@ class LinkSettings:
     """The route to a device.
 
     Attributes:
-        kind: "host" is this machine, "ssh" another one, "null" invents answers, "none" says that
-            only a description is there.
-        host: Name, address or alias of the user's ssh configuration.
+        kind: "host" is this machine, "ssh" another one, "rpc" one of those behind a TVM tracker,
+            "null" invents answers, "none" says that only a description is there.
+        host: Name, address or alias of the user's ssh configuration. For "rpc" the machine that
+            the tracker runs on; empty: this one.
         port: 0 leaves the choice to the ssh configuration.
         user: Empty leaves the choice to the ssh configuration.
         directory: Folder on the device under which the link makes its own; empty: the device's
             folder for temporary files. A leading `~/` is the home there.
         options: Further arguments for ssh, such as ("-o", "ProxyJump=gate").
+        wrapper: Put before the command line of every program there, such as ("qemu-aarch64",): a
+            machine that emulates the device. Answers are right, and there is no latency.
+        tracker: Port of the tracker on the loopback interface of its machine ("rpc").
+        key: What the tracker calls this kind of board ("rpc").
+        table: File of the latency table that a null device replays; empty: it invents.
     """
 
     kind: LinkKind = "none"
@@ -70,17 +76,30 @@ class LinkSettings:
     user: str = ""
     directory: str = ""
     options: tuple[str, ...] = ()
+    wrapper: tuple[str, ...] = ()
+    tracker: int = 9190
+    key: str = ""
+    table: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no ssh could use, before any connection is tried."""
         if self.kind == "ssh" and not self.host:
             raise UsageError("link 'ssh' has no host", hint='add host = "pi@raspberrypi.local"')
+        if self.kind == "rpc" and not _NAME.fullmatch(self.key):
+            raise UsageError(
+                f"link 'rpc' has the key {self.key!r}, expected letters, digits, '.', '_', '-'",
+                hint='add key = "rpi4": what the servers were started with (--key)',
+            )
+        if self.wrapper and self.kind != "ssh":
+            raise UsageError("wrapper is for link 'ssh'", hint="on this machine: --emulate")
         if self.host and not _HOST.fullmatch(self.host):
             raise UsageError(f"host is {self.host!r}, expected a name, an alias or an address")
         if self.user and not _NAME.fullmatch(self.user):
             raise UsageError(f"user is {self.user!r}, expected letters, digits, '.', '_', '-'")
         if not 0 <= self.port <= 65535:
             raise UsageError(f"port is {self.port}, expected 1 to 65535")
+        if not 1 <= self.tracker <= 65535:
+            raise UsageError(f"tracker is {self.tracker}, expected a port, 1 to 65535")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

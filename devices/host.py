@@ -14,7 +14,9 @@ from typing import Self
 
 from binas.core.errors import DeviceError, TimedOutError
 from binas.devices.device import Device
+from binas.devices.keeper import Holder
 from binas.devices.link import Finished, Trust, checked_argv, checked_name
+from binas.devices.probe import Machine, this_machine
 
 NOT_STARTED = 126  # as a shell reports a file that it cannot execute
 
@@ -35,6 +37,7 @@ class HostLink:
             DeviceError: It cannot be made.
         """
         self._device, self._wrapper = device, list(wrapper)
+        self._machine: Machine | None = None
         try:
             self._directory = Path(tempfile.mkdtemp(prefix="binas.", dir=directory or None))
         except OSError as error:
@@ -51,8 +54,20 @@ class HostLink:
 
     @property
     def trust(self) -> Trust:
-        """Real, unless a wrapper emulates."""
-        return "emulated" if self._wrapper else "real"
+        """Real, unless a wrapper emulates, or this machine is itself emulated."""
+        return "emulated" if self._wrapper or self.machine.pretence else "real"
+
+    @property
+    def machine(self) -> Machine:
+        """This machine."""
+        if self._machine is None:
+            self._machine = this_machine()
+        return self._machine
+
+    @property
+    def holders(self) -> tuple[Holder, ...]:
+        """Nobody: there is no lock."""
+        return ()
 
     def put(self, local: Path, name: str, *, executable: bool = False) -> None:
         """Copy a file into the directory."""

@@ -16,6 +16,8 @@ from typing import Literal, Protocol, Self
 
 from binas.core.errors import UsageError
 from binas.devices.device import Device
+from binas.devices.keeper import Holder
+from binas.devices.probe import Machine
 
 # What an answer over this link is worth: only "host" and "ssh" have a clock that counts.
 Trust = Literal["real", "emulated", "invented"]
@@ -57,6 +59,14 @@ class Link(Protocol):
     @property
     def trust(self) -> Trust:
         """Whether answers come from the real machine, an emulated one, or from nowhere."""
+
+    @property
+    def machine(self) -> Machine:
+        """What the machine said about itself when it was reached."""
+
+    @property
+    def holders(self) -> tuple[Holder, ...]:
+        """Who else had the board to himself when it was reached."""
 
     def put(self, local: Path, name: str, *, executable: bool = False) -> None:
         """Copy a local file to the device.

@@ -16,7 +16,9 @@ from typing import Self
 from binas.core.errors import DeviceError
 from binas.core.layer import Layer
 from binas.devices.device import Device
+from binas.devices.keeper import Holder
 from binas.devices.link import Finished, Trust, checked_argv, checked_name
+from binas.devices.probe import Machine
 
 FIXED_NS = 2_000.0  # per run, besides the layers
 _GMACS, _BINARY_GMACS, _GBYTES = 4.0, 60.0, 4.0  # per second: about what a Pi 4's core does
@@ -43,13 +45,17 @@ class NullLink:
 
     def __init__(self, device: Device, step_ns: Sequence[float] = ()) -> None:
         """Keep the times."""
-        self._device, self._step_ns = device, tuple(step_ns)
+        self._device, self._step_ns, self._fixed_ns = device, tuple(step_ns), FIXED_NS
         self._given = bool(self._step_ns)
 
     def pretend(self, layers: Sequence[Layer]) -> None:
         """Take an invented time for each of these layers from now on, unless times were given."""
         if not self._given:
             self._step_ns = tuple(invented_ns(layer) for layer in layers)
+
+    def replay(self, step_ns: Sequence[float], fixed_ns: float) -> None:
+        """Answer with these times from now on: of each step, and of a run besides its steps."""
+        self._step_ns, self._fixed_ns = tuple(step_ns), fixed_ns
 
     @property
     def device(self) -> Device:
@@ -60,6 +66,16 @@ class NullLink:
     def trust(self) -> Trust:
         """Nothing here was measured."""
         return "invented"
+
+    @property
+    def machine(self) -> Machine:
+        """There is none."""
+        return Machine()
+
+    @property
+    def holders(self) -> tuple[Holder, ...]:
+        """Nobody: there is no lock."""
+        return ()
 
     def put(self, local: Path, name: str, *, executable: bool = False) -> None:
         """Take a file and forget it."""
@@ -80,7 +96,7 @@ class NullLink:
             repeats = int(_option(arguments, "--repeats", "20"))
             threads = int(_option(arguments, "--threads", "1"))
             steps = [{"index": i, **_samples(ns, repeats)} for i, ns in enumerate(self._step_ns)]
-            total = sum(self._step_ns) + FIXED_NS
+            total = sum(self._step_ns) + self._fixed_ns
             whole = {"load_ns": 0, "first_ns": total, **_samples(total, repeats)}
             chosen = whole if arguments[0] == "time" else {"steps": steps}
             answer = json.dumps({"threads": threads, **chosen})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,15 @@ show() { if [ -r "$2" ]; then echo "== $1"; cat "$2"; echo; fi; }
 echo "== machine"; uname -m
 echo "== word"; getconf LONG_BIT 2>/dev/null
 echo "== libc"; getconf GNU_LIBC_VERSION 2>/dev/null
+show kernel /proc/sys/kernel/arch
+show boot /proc/sys/kernel/random/boot_id
+echo "== interpreter"; readlink /proc/$$/exe 2>/dev/null
 show cpuinfo /proc/cpuinfo
 show meminfo /proc/meminfo
 show loadavg /proc/loadavg
 show model /proc/device-tree/model | tr -d '\000'
 echo "== governor"; cat /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor 2>/dev/null
+show clocksource /sys/devices/system/clocksource/clocksource0/current_clocksource
 echo "== thermal"
 for zone in /sys/class/thermal/thermal_zone[0-9]*; do
   if [ -r "$zone/temp" ]; then
@@ -82,6 +86,10 @@ class Machine:
         temperature_c: Of the CPU.
         load: Mean number of runnable programs in the last minute.
         throttled: What `vcgencmd` reports, in words; None where there is no such command.
+        boot_id: Random number of the kernel's since it started: equal ones are one machine.
+        clocksource: What the kernel reads the time from.
+        pretence: What shows that this is not the machine that it says it is: an emulator, or a
+            sensor that such a machine has not. Nothing measured there is a latency.
     """
 
     machine: str = ""
@@ -99,6 +107,9 @@ class Machine:
     temperature_c: float | None = None
     load: float | None = None
     throttled: tuple[str, ...] | None = None
+    boot_id: str = ""
+    clocksource: str = ""
+    pretence: tuple[str, ...] = ()
 
     @property
     def cpu(self) -> str | None:
@@ -114,6 +125,13 @@ class Machine:
         if self.arch == "armv7":
             return runnable[-1] if runnable else None
         return named if named in runnable else (runnable[0] if runnable else None)
+
+    def runs(self, arch: Arch) -> bool:
+        """Whether static programs of an architecture run here.
+
+        A 64-bit ARM kernel runs those of both sizes, whatever its own programs are.
+        """
+        return self.arch == arch or (self.arch == "aarch64" and arch == "armv7")
 
     def lacks(self, features: tuple[str, ...]) -> tuple[str, ...]:
         """Those of `features` that this machine does not list."""
@@ -141,11 +159,12 @@ def machine_of(sections: Mapping[str, str]) -> Machine:
     disk = sections.get("disk", "").splitlines()
     throttled = re.search(r"throttled=(0x[0-9a-fA-F]+)", sections.get("throttled", ""))
     load = re.match(r"\d+(\.\d+)?", sections.get("loadavg", ""))
+    model = model or _field(cpuinfo, "model name") or _field(cpuinfo, "Model") or ""
     return Machine(
         machine=machine,
         arch=_MACHINES.get(machine),
         word_bits=_integer(sections.get("word", "")),
-        model=model or _field(cpuinfo, "model name") or _field(cpuinfo, "Model") or "",
+        model=model,
         part=min(parts, default=None),
         features=tuple(listed.split()),
         cores=len(re.findall(r"^processor\s*:", cpuinfo, re.M)),
@@ -157,6 +176,9 @@ def machine_of(sections: Mapping[str, str]) -> Machine:
         temperature_c=_temperature(sections.get("thermal", "")),
         load=float(load[0]) if load else None,
         throttled=_words(int(throttled[1], 16)) if throttled else None,
+        boot_id=sections.get("boot", "").strip(),
+        clocksource=sections.get("clocksource", "").strip(),
+        pretence=tuple(_pretence(sections, machine, model)),
     )
 
 
@@ -170,14 +192,43 @@ def this_machine() -> Machine:
             "machine": platform.machine(),
             "word": "64" if platform.architecture()[0] == "64bit" else "32",
             "libc": " ".join(platform.libc_ver()).strip(),
+            "kernel": _read(Path("/proc/sys/kernel/arch")),
+            "boot": _read(Path("/proc/sys/kernel/random/boot_id")),
             "cpuinfo": _read(Path("/proc/cpuinfo")),
             "meminfo": _read(Path("/proc/meminfo")),
             "loadavg": _read(Path("/proc/loadavg")),
             "model": _read(Path("/proc/device-tree/model")),
             "governor": "\n".join(_read(path) for path in governors),
+            "clocksource": _read(
+                Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+            ),
             "thermal": "\n".join(f"{_read(z / 'type')} {_read(z / 'temp')}" for z in zones),
         }
     )
+
+
+def _pretence(sections: Mapping[str, str], machine: str, model: str) -> Iterator[str]:
+    """What gives an emulator or a made-up sensor away.
+
+    qemu-user answers `uname` and `/proc/self` for the CPU that it emulates, but neither the files
+    of another process nor the kernel's own name of its architecture.
+    """
+    interpreter = sections.get("interpreter", "").strip().rpartition("/")[2]
+    kernel = sections.get("kernel", "").strip()
+    if "qemu" in interpreter:
+        yield f"its programs run under {interpreter}"
+    elif kernel and machine and _is_arm(kernel) != _is_arm(machine):
+        yield f"it says {machine}, its kernel is {kernel}"
+    elif machine and _is_arm(machine) and _field(sections.get("cpuinfo", ""), "vendor_id"):
+        yield f"it says {machine}, its CPU is an x86"
+    if "TCG" in model:
+        yield f"its CPU is emulated: {model}"
+    if "throttled" in sections and model and "Raspberry Pi" not in model:
+        yield f"it has a Raspberry Pi's vcgencmd, but is {model}"
+
+
+def _is_arm(machine: str) -> bool:
+    return machine.startswith("a") and machine != "amd64"
 
 
 def host_device() -> Device:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from binas.core.errors import DeviceError, UsageError, unknown_name
 from binas.devices.device import Arch, Device, LinkKind, LinkSettings
-from binas.devices.probe import host_device, this_machine
+from binas.devices.probe import Machine, host_device
 
 if TYPE_CHECKING:
     from binas.devices.link import Link
@@ -47,11 +47,14 @@ _USER_KEYS = {
     "user": str,
     "directory": str,
     "options": list,
+    "wrapper": list,
+    "table": str,
     "pin": int,
     "title": str,
     "note": str,
 }
 _USER_LINKS = ("host", "ssh", "null")
+_LISTS = ("options", "wrapper")  # of LinkSettings, tuples there
 
 
 def names() -> tuple[str, ...]:
@@ -88,30 +91,43 @@ def all_devices() -> tuple[Device, ...]:
     return tuple(found)
 
 
-def connect(device: Device, *, emulate: bool = False) -> Link:
-    """Open the route to a device; the caller closes the link.
+def connect(device: Device, *, emulate: bool = False, exclusive: bool = True) -> Link:
+    """Open the route to a device that is as it was described; the caller closes the link.
 
     Args:
         device: Where to.
         emulate: Run its programs on this machine under qemu-user instead.
+        exclusive: Have a board to ourselves, as measuring needs it.
 
     Raises:
         DeviceError: No route is known, or what is at its end is not what the device says.
+        BusyError: Somebody else has the board to himself.
         TransportError: The route does not answer.
     """
     if emulate:
         from binas.devices.emulator import QemuLink  # noqa: PLC0415
 
         return QemuLink(device)
+    link = reach(device, exclusive=exclusive)
+    try:
+        if not device.link.wrapper and link.trust != "invented":
+            must_suit(device, link.machine)
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+def reach(device: Device, *, exclusive: bool) -> Link:
+    """As `connect`, to whatever is at the end of the route; `binas-devices check` looks at it."""
     if device.link.kind == "host":
         from binas.devices.host import HostLink  # noqa: PLC0415
 
-        _must_be_this_machine(device)
         return HostLink(device, directory=device.link.directory)
     if device.link.kind == "ssh":
         from binas.devices.ssh import SshLink  # noqa: PLC0415
 
-        return SshLink(device)
+        return SshLink(device, exclusive=exclusive)
     if device.link.kind == "null":
         from binas.devices.null import NullLink  # noqa: PLC0415
 
@@ -119,13 +135,42 @@ def connect(device: Device, *, emulate: bool = False) -> Link:
     raise no_route(device)
 
 
+def must_suit(device: Device, machine: Machine) -> None:
+    """Check that code for a device runs on the machine that was found.
+
+    Raises:
+        DeviceError: Another architecture or word size, or the CPU lacks what the code needs.
+    """
+    lacking = machine.lacks(device.features)
+    fits = machine.runs(device.arch)
+    if fits and not lacking:
+        return
+    found = machine.cpu or machine.arch or machine.machine or "a machine that says nothing"
+    why = f"it lacks {', '.join(lacking)}" if fits else f"it is {machine.machine or 'unknown'}"
+    raise DeviceError(
+        f"{device.name} needs {device.arch} with {device.cpu}, found {found}: {why}",
+        hint=other_board(device, machine),
+    )
+
+
+def other_board(device: Device, machine: Machine) -> str:
+    """What to do where a machine is not what a device was described as."""
+    if device.arch == "aarch64" and machine.arch == "armv7":
+        return "the system there is 32-bit: use the board whose name ends in -32"
+    if device.link.kind == "host":
+        return "binas-devices show host says what this machine can run"
+    if machine.runs(device.arch) and machine.cpu:
+        return f"describe it as a board with an older CPU: that machine can run {machine.cpu}"
+    return f"{device.name} is described as {device.arch}: correct its `board` in {user_file()}"
+
+
 def no_route(device: Device) -> DeviceError:
     """The error for a board that is described but not connected."""
     emulation = " --emulate gives right answers without a board." if device.arch != "x86_64" else ""
     return DeviceError(
         f"{device.name} is a description: binas knows no way to such a board yet",
-        hint=f'write to {user_file()}: [{device.name}] board = "{device.name}" link = "ssh" '
-        f'host = "pi@raspberrypi.local", each on a line of its own.{emulation}',
+        hint=f"binas-devices add my-{device.name} --board {device.name} "
+        f"--host pi@raspberrypi.local (written to {user_file()}).{emulation}",
     )
 
 
@@ -138,22 +183,19 @@ def user_file() -> Path:
     return Path(config).expanduser() / "binas" / "devices.toml"
 
 
+def described(name: str, table: Mapping[str, Any]) -> Device:
+    """The device that a table of the user's file would describe.
+
+    Raises:
+        UsageError: It describes none.
+    """
+    return _user_device(name, table)
+
+
 def _find(name: str, user: Mapping[str, Any]) -> Device:
     if name in user:
         return _user_device(name, user[name])
     return _board(name, ("host", *_shipped(), *user))
-
-
-def _must_be_this_machine(device: Device) -> None:
-    machine = this_machine()
-    lacking = machine.lacks(device.features)
-    if machine.arch != device.arch or lacking:
-        why = f"lacks {', '.join(lacking)}" if machine.arch == device.arch else "is another one"
-        raise DeviceError(
-            f"{device.name} needs {device.arch} with {device.cpu}; "
-            f"this machine ({machine.arch or machine.machine}) {why}",
-            hint="binas-devices show host says what this machine can run",
-        )
 
 
 def _shipped() -> dict[str, Path]:
@@ -223,13 +265,11 @@ def _user_device(name: str, table: Any) -> Device:
         user, at, host = table.get("host", "").rpartition("@")
         if at and "user" in table:
             raise UsageError(f"user stands in host {table['host']!r} and in user", hint="once")
-        own = {f.name for f in fields(LinkSettings)} - {"kind", "host", "user", "options"}
+        own = {f.name for f in fields(LinkSettings)} - {"kind", "host", "user", *_LISTS}
+        given: dict[str, Any] = {key: table[key] for key in own & set(table)}
+        given |= {key: tuple(map(str, table[key])) for key in _LISTS if key in table}
         link = LinkSettings(
-            kind=cast(LinkKind, kind),
-            host=host,
-            user=table.get("user", user),
-            options=tuple(str(option) for option in table.get("options", ())),
-            **{key: table[key] for key in own & set(table)},
+            kind=cast(LinkKind, kind), host=host, user=table.get("user", user), **given
         )
         changed = {key: table[key] for key in ("title", "note", "pin") if key in table}
         return replace(board, name=name, link=link, **changed)

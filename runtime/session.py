@@ -19,7 +19,7 @@ from binas.core.errors import DeviceError, MeasureError, TimedOutError, Transpor
 from binas.devices.device import Device
 from binas.devices.link import Finished, Link
 from binas.devices.null import NullLink
-from binas.runtime import harness
+from binas.runtime import harness, replay
 from binas.runtime.artifact import Artifact
 from binas.runtime.layout import checked_inputs, from_layout, layout_bytes, split_ports, tap_bytes
 from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result
@@ -27,7 +27,6 @@ from binas.runtime.observe import Observer, facts_of
 
 RUN_S = 600.0  # one inference; an emulated one is a hundred times slower than a real one
 START_S = 30.0  # to start the harness and load the weights, besides the measuring itself
-INVENTED = "invented by a null device, not measured"
 
 Arrays = dict[str, np.ndarray]
 
@@ -82,7 +81,7 @@ class Session:
         self._artifact, self._link, self._threads = artifact, link, threads
         self._observer: Observer | None = None
         if isinstance(link, NullLink):  # it runs nothing, so it must be told what it does not run
-            link.pretend([step.layer for step in artifact.manifest.steps])
+            replay.pretend(link, [step.layer for step in artifact.manifest.steps])
         self._folder = tempfile.TemporaryDirectory(prefix="binas.")
         self._local = Path(self._folder.name)
         try:
@@ -263,9 +262,11 @@ class Session:
         """
         if self._link.trust == "emulated":
             raise MeasureError(
-                "emulation gives no latency", hint="measure on a board, or on --device host"
+                "emulation gives no latency",
+                hint="measure on a board, or on --device host; "
+                f"binas-devices check {self._link.device.name} says what is emulated",
             )
-        return (INVENTED,) if self._link.trust == "invented" else ()
+        return replay.doubts(self._link) if self._link.trust == "invented" else ()
 
     def _look(self) -> Any:
         if self._observer is None:

@@ -162,3 +162,47 @@ def test_the_script_and_the_files_say_the_same_of_this_machine() -> None:
 
 def test_this_machine_can_run_what_is_compiled_for_it() -> None:
     assert this_machine().lacks(host_device().features) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "== machine\naarch64\n== interpreter\n/usr/bin/qemu-aarch64-static\n",
+            "under qemu-aarch64",
+        ),
+        ("== machine\naarch64\n== kernel\nx86_64\n", "its kernel is x86_64"),
+        ("== machine\narmv7l\n== kernel\nx86_64\n", "its kernel is x86_64"),
+        ("== machine\naarch64\n== cpuinfo\nvendor_id\t: GenuineIntel\n", "its CPU is an x86"),
+        ("== machine\nx86_64\n== cpuinfo\nmodel name\t: QEMU TCG CPU version 2.5+\n", "QEMU TCG"),
+        (x86("sse2") + "== throttled\nthrottled=0x0\n", "has a Raspberry Pi's vcgencmd, but is X"),
+    ],
+)
+def test_an_emulator_and_a_made_up_sensor_give_themselves_away(text: str, says: str) -> None:
+    (why,) = parse(text).pretence
+    assert says in why
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PI4,
+        PI3_32,
+        PI5,
+        PI4 + "== kernel\naarch64\n== interpreter\n/usr/bin/dash\n",
+        PI3_32 + "== kernel\naarch64\n",  # a 32-bit system on a 64-bit kernel
+        x86("sse2") + "== kernel\nx86_64\n== interpreter\n/bin/busybox\n",
+    ],
+)
+def test_a_real_machine_pretends_nothing(text: str) -> None:
+    assert parse(text).pretence == ()
+
+
+def test_the_machine_of_these_tests_is_real() -> None:
+    assert this_machine().pretence == ()
+    assert this_machine().boot_id
+
+
+def test_a_64_bit_arm_runs_static_programs_of_both_sizes() -> None:
+    assert parse(PI4).runs("armv7") and parse(PI4).runs("aarch64")
+    assert not parse(PI3_32).runs("aarch64") and not parse(x86("")).runs("aarch64")

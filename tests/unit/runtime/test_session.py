@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from binas.core import record
 from binas.core.errors import DeviceError, MeasureError, TimedOutError, UsageError
 from binas.devices.device import Device, LinkSettings
 from binas.devices.host import HostLink
@@ -17,7 +18,9 @@ from binas.devices.probe import host_device
 from binas.devices.registry import connect, find
 from binas.runtime.artifact import Artifact
 from binas.runtime.measure import Failure, Measurement, Plan
-from binas.runtime.session import INVENTED, Session
+from binas.runtime.replay import INVENTED, invented
+from binas.runtime.session import Session
+from binas.runtime.table import Entry, LatencyTable
 
 PLAN = Plan(repeats=4, warmup=0, min_batch_ns=1000, max_ns=1_000_000)
 
@@ -199,6 +202,33 @@ def test_a_null_device_without_times_invents_one_for_each_layer(
         results = session.layers(PLAN)
     known = [invented_ns(step.layer) for step in net.manifest.steps]
     assert [r.median_ns for r in results if isinstance(r, Measurement)] == pytest.approx(known)
+
+
+def test_a_null_device_replays_a_table_and_says_so(
+    make_net: Callable[..., Artifact], tmp_path: Path
+) -> None:
+    net = make_net("aarch64")
+    steps = net.manifest.steps
+    table = LatencyTable(
+        device="desk",
+        cpu="cortex-a72",
+        arch="aarch64",
+        kernel_version="k1",
+        threads=1,
+        entries=tuple(
+            Entry(layer=step.layer, result=invented(ns))
+            for step, ns in zip(steps, (1e5, 3e5), strict=True)
+        ),
+        fixed=invented(7e3),
+    )
+    record.save(table, tmp_path / "desk.json")
+    link = LinkSettings(kind="null", table=str(tmp_path / "desk.json"))
+    device = Device(name="null", title="", arch="aarch64", cpu="generic", link=link)
+    with connect(device) as null, Session(net, null) as session:
+        whole, layers = session.time(PLAN), session.layers(PLAN)
+    assert [r.median_ns for r in layers if isinstance(r, Measurement)] == [1e5, 3e5]
+    assert whole.median_ns == pytest.approx(4e5 + 7e3)
+    assert whole.doubts[0].startswith(INVENTED) and "desk.json" in whole.doubts[0]
 
 
 def test_nothing_stays_on_the_device(net: Artifact, x: np.ndarray) -> None:
