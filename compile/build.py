@@ -217,7 +217,9 @@ def _link(
 
     common = [*link.native_sources("model.c", "threads.c"), folder / "plan.c", folder / "kernels.o"]
     link.link_library(isa.arch, common, folder / "libmodel.so")
-    link.link_program(isa.arch, [*link.native_sources("bench.c"), *common], folder / "bench")
+    link.link_program(
+        isa.arch, [*link.native_sources("bench.c", "sampling.c"), *common], folder / "bench"
+    )
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **taps)  # type: ignore[arg-type]
     (header,) = link.native_sources("model.h")

@@ -12,7 +12,7 @@ from binas.runtime import timeline
 from binas.runtime.artifact import Artifact
 from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result
 from binas.runtime.session import Timing
-from binas.runtime.table import LatencyTable
+from binas.runtime.table import Fit, LatencyTable
 
 
 def bench_record(
@@ -96,10 +96,12 @@ def table_record(table: LatencyTable) -> dict[str, Any]:
         "threads": table.threads,
         "facts": table.facts,
         "fixed_ns": table.fixed_ns,
+        "step_ns": table.step_ns,
         "entries": [_entry_record(str(e.layer), asdict(e.layer), e.result) for e in table.entries],
         "failures": len(table.failures),
         "doubts": dict(_doubts(table)),
-        "fit": None if table.fit is None else {"nets": table.fit.nets, **asdict(table.fit)},
+        "agreement": None if table.agreement is None else asdict(table.agreement),
+        "fit": _fit_record(table.fit),
     }
 
 
@@ -117,7 +119,7 @@ def table_text(table: LatencyTable, limit: int) -> str:
         f"{table.device} ({table.arch} {table.cpu}{model}), {threads}, "
         f"kernels {table.kernel_version}",
         f"{len(measured)} layers, {len(table.failures)} failures, "
-        f"{table.fixed_ns / 1e3:.2f} µs fixed per run",
+        f"{table.fixed_ns / 1e3:.2f} µs fixed per run, {table.step_ns:.0f} ns per step",
         "",
         f"{'µs':>10} {'p10':>10} {'p90':>10}  doubts  layer",
     ]
@@ -133,7 +135,27 @@ def table_text(table: LatencyTable, limit: int) -> str:
     doubts = [f"  {count:>5} x {doubt}" for doubt, count in _doubts(table).most_common(8)]
     if doubts:
         lines += ["", "doubts (numbers left out):", *doubts]
-    return "\n".join([*lines, "", _fit_text(table)])
+    return "\n".join([*lines, "", *_agreement_text(table), _fit_text(table)])
+
+
+def _agreement_text(table: LatencyTable) -> list[str]:
+    found = table.agreement
+    if found is None:
+        return []
+    return [
+        f"{found.passes} passes: a layer's first two differ by {found.median_abs_difference:.1%} "
+        f"(median), drift {found.drift:+.1%}, {found.repeated} layers repeated"
+    ]
+
+
+def _fit_record(fit: Fit | None) -> dict[str, Any] | None:
+    if fit is None:
+        return None
+    return {
+        "nets": fit.nets,
+        "mean_abs_relative_error": fit.mean_abs_relative_error,
+        **asdict(fit),
+    }
 
 
 def _fit_text(table: LatencyTable) -> str:

@@ -8,11 +8,18 @@ from typing import Any
 
 from binas.core.errors import MeasureError, UsageError
 from binas.devices.link import Finished
-from binas.runtime.measure import Facts, Measurement, Plan, measured
+from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result, measured
 
 
-def options(plan: Plan, threads: int, core: int | None) -> list[str]:
-    """The options of `bench time` and `bench layers`."""
+def options(plan: Plan, threads: int, core: int | None, quiet_ns: float | None) -> list[str]:
+    """The options of `bench time` and `bench layers`.
+
+    Args:
+        plan: How to measure.
+        threads: Threads of the network.
+        core: Core to stay on; None: any.
+        quiet_ns: What the device's yardstick takes when it is left alone; None: not known yet.
+    """
     known = {
         "--weights": "weights.bin",
         "--repeats": plan.repeats,
@@ -23,6 +30,8 @@ def options(plan: Plan, threads: int, core: int | None) -> list[str]:
     }
     if core is not None:
         known["--core"] = core
+    if quiet_ns is not None:
+        known["--quiet-ns"] = round(quiet_ns)
     return [str(part) for option in known.items() for part in option]
 
 
@@ -60,8 +69,29 @@ def measurement(
             plan=plan,
             facts=facts,
             doubts=doubts,
+            yardsticks_ns=found.get("yardsticks_ns", ()),
         )
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise MeasureError(
             f"bench measured nothing usable: {error}", hint="repeat with a longer --min-time"
         ) from None
+
+
+def layers(
+    found: Mapping[str, Any],
+    steps: Sequence[int],
+    plan: Plan,
+    facts: Facts,
+    doubts: Sequence[str],
+) -> list[Result]:
+    """The answer of `bench layers`: one result per wanted step, a Failure where there is none."""
+    by_index = {entry.get("index"): entry for entry in found.get("steps", [])}
+    results: list[Result] = []
+    for step in steps:
+        try:
+            results.append(measurement(by_index[step], plan, facts, doubts))
+        except KeyError:
+            results.append(Failure(kind="run", message=f"bench said nothing of step {step}"))
+        except MeasureError as error:
+            results.append(Failure(kind="run", message=str(error)))
+    return results

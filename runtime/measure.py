@@ -7,7 +7,7 @@ judges what came back. Nanoseconds throughout. Doubts are data: they stay with t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from binas.core.errors import UsageError
@@ -15,6 +15,8 @@ from binas.core.errors import UsageError
 MIN_REPEATS = 2  # one sample can be neither trusted nor doubted
 MAX_REPEATS = 100_000
 PREEMPTED_SHARE = 0.5  # more batches than this preempted: the machine is not ours
+FLUKES = 5  # so many yardsticks may be quicker than a machine left alone
+MAX_DISTURBANCE = 1.04  # a batch beside a slower yardstick was disturbed; sampling.c: TOLERANCE
 
 FailureKind = Literal["timeout", "compile", "link", "run", "wrong", "unstable"]
 
@@ -24,16 +26,17 @@ class Plan:
     """How to measure.
 
     Attributes:
-        repeats: Samples kept; each is the mean over one batch of runs.
+        repeats: Undisturbed samples wanted; each is the mean over one batch of runs.
         warmup: Batches thrown away first, while caches and clock rate settle.
-        min_batch_ns: A batch lasts at least this, so the clock's grain is negligible.
+        min_batch_ns: A batch lasts at least this: a thousand times the clock's grain, and short
+            enough to fit between two disturbances.
         max_ns: No further batch is begun after this; per network, or per layer.
         max_spread: Relative spread or drift above which a result is doubted.
     """
 
     repeats: int = 20
     warmup: int = 3
-    min_batch_ns: int = 5_000_000
+    min_batch_ns: int = 200_000
     max_ns: int = 60_000_000_000
     max_spread: float = 0.05
 
@@ -86,6 +89,8 @@ class Measurement:
         preemptions: Involuntary context switches during each batch.
         doubts: What speaks against the numbers; empty: nothing.
         facts: What was the case meanwhile.
+        yardsticks_ns: Time of a fixed piece of work beside each batch, the slower of the one before
+            and the one after; empty where the harness has no yardstick.
     """
 
     SCHEMA: ClassVar[str] = "binas.measurement/1"
@@ -95,6 +100,7 @@ class Measurement:
     preemptions: tuple[int, ...]
     doubts: tuple[str, ...] = ()
     facts: Facts = Facts()
+    yardsticks_ns: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no harness can have measured.
@@ -109,12 +115,27 @@ class Measurement:
             )
         if not all(0 < sample < float("inf") for sample in self.samples_ns):
             raise UsageError("a measurement holds a time that is not positive and finite")
+        if self.yardsticks_ns and len(self.yardsticks_ns) != len(self.samples_ns):
+            raise UsageError(
+                f"{len(self.yardsticks_ns)} yardsticks beside {len(self.samples_ns)} samples"
+            )
+
+    @property
+    def quiet_ns(self) -> float | None:
+        """The yardstick at its quickest, a few flukes left out; None where there is none."""
+        return sorted(self.yardsticks_ns)[:FLUKES][-1] if self.yardsticks_ns else None
 
     @property
     def kept_ns(self) -> tuple[float, ...]:
-        """The samples that count: those never preempted, or all where there is no such batch."""
-        kept = [ns for ns, n in zip(self.samples_ns, self.preemptions, strict=True) if not n]
-        return tuple(kept) or self.samples_ns
+        """The samples that count: undisturbed ones, or all where there is no such batch.
+
+        A batch is disturbed where the program was preempted, or where the yardstick beside it says
+        that something else slowed the machine down.
+        """
+        limit = MAX_DISTURBANCE * (self.quiet_ns or float("inf"))
+        yardsticks = self.yardsticks_ns or (0.0,) * len(self.samples_ns)
+        seen = zip(self.samples_ns, self.preemptions, yardsticks, strict=True)
+        return tuple(ns for ns, n, y in seen if not n and y <= limit) or self.samples_ns
 
     @property
     def median_ns(self) -> float:
@@ -158,6 +179,7 @@ def measured(
     plan: Plan,
     facts: Facts,
     doubts: Sequence[str] = (),
+    yardsticks_ns: Sequence[float] = (),
 ) -> Measurement:
     """A measurement with the doubts that its own numbers and its facts raise.
 
@@ -168,6 +190,7 @@ def measured(
         plan: What was asked for.
         facts: What was the case meanwhile.
         doubts: Doubts known beforehand; they come first.
+        yardsticks_ns: Time of the yardstick beside each batch, where there is one.
 
     Raises:
         UsageError: The samples cannot have been measured.
@@ -176,14 +199,10 @@ def measured(
         samples_ns=tuple(float(ns) for ns in samples_ns),
         preemptions=tuple(preemptions),
         runs_per_batch=runs_per_batch,
-    )
-    return Measurement(
-        samples_ns=raw.samples_ns,
-        preemptions=raw.preemptions,
-        runs_per_batch=runs_per_batch,
-        doubts=(*doubts, *_sample_doubts(raw, plan), *_fact_doubts(facts)),
         facts=facts,
+        yardsticks_ns=tuple(float(ns) for ns in yardsticks_ns),
     )
+    return replace(raw, doubts=(*doubts, *_sample_doubts(raw, plan), *_fact_doubts(raw)))
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
@@ -202,12 +221,14 @@ def percentile(samples: Sequence[float], share: float) -> float:
 
 def _sample_doubts(raw: Measurement, plan: Plan) -> list[str]:
     doubts = []
-    kept, median = raw.kept_ns, raw.median_ns
-    if len(raw.samples_ns) < plan.repeats:
-        doubts.append(f"{len(raw.samples_ns)} of {plan.repeats} batches fitted the time limit")
+    kept, median, taken = raw.kept_ns, raw.median_ns, len(raw.samples_ns)
+    if taken < plan.repeats:
+        doubts.append(f"{taken} of {plan.repeats} batches fitted the time limit")
     preempted = sum(1 for count in raw.preemptions if count)
-    if preempted > PREEMPTED_SHARE * len(raw.preemptions):
-        doubts.append(f"{preempted} of {len(raw.preemptions)} batches were preempted")
+    if preempted > PREEMPTED_SHARE * taken:
+        doubts.append(f"{preempted} of {taken} batches were preempted")
+    elif len(kept) < min(taken, plan.repeats / 2):
+        doubts.append(f"only {len(kept)} of {taken} batches were undisturbed")
     spread = (raw.p90_ns - raw.p10_ns) / median
     if spread > plan.max_spread:
         doubts.append(f"spread (p90 - p10) is {spread:.0%} of the median")
@@ -223,12 +244,14 @@ def _sample_doubts(raw: Measurement, plan: Plan) -> list[str]:
     return doubts
 
 
-def _fact_doubts(facts: Facts) -> list[str]:
-    doubts = []
+def _fact_doubts(raw: Measurement) -> list[str]:
+    doubts, facts = [], raw.facts
     if facts.governor is not None and facts.governor != "performance":
         doubts.append(f"frequency governor is {facts.governor}, not performance")
     # Our own preparation leaves some load behind; a whole busy core more than we use does harm.
-    if facts.load is not None and facts.cores and facts.load > facts.cores - facts.threads + 0.5:
+    # Where there is a yardstick, it says itself whether it did.
+    busy = facts.load is not None and facts.cores and facts.load > facts.cores - facts.threads + 0.5
+    if busy and not raw.yardsticks_ns:
         doubts.append(f"load was {facts.load:g} on {facts.cores} cores")
     doubts += [f"the board reports: {words}" for words in facts.throttled]
     return doubts

@@ -140,12 +140,16 @@ class Session:
             place += size
         return found
 
-    def time(self, plan: Plan) -> Measurement:
+    def time(self, plan: Plan, *, quiet_ns: float | None = None) -> Measurement:
         """Latency of the whole network in its steady state; raises as `timing` does."""
-        return self.timing(plan).steady
+        return self.timing(plan, quiet_ns=quiet_ns).steady
 
-    def timing(self, plan: Plan) -> Timing:
+    def timing(self, plan: Plan, *, quiet_ns: float | None = None) -> Timing:
         """Time to load, time of the first run, and the steady state.
+
+        Args:
+            plan: How to measure.
+            quiet_ns: What the device's yardstick takes when left alone, if known.
 
         Raises:
             MeasureError: Emulated, or the harness measured nothing usable.
@@ -155,7 +159,8 @@ class Session:
         doubts = self._must_have_a_clock()
         before = self._look()
         timeout_s = START_S + 2 * plan.max_ns / 1e9
-        done = self._bench(["time", *harness.options(plan, self._threads, self._core)], timeout_s)
+        options = harness.options(plan, self._threads, self._core, quiet_ns)
+        done = self._bench(["time", *options], timeout_s)
         answer = harness.answer(done)
         steady = harness.measurement(answer, plan, self._facts(before), doubts)
         return Timing(
@@ -164,26 +169,36 @@ class Session:
             steady=steady,
         )
 
-    def layers(self, plan: Plan, *, seed: int = 0) -> list[Result]:
+    def layers(
+        self,
+        plan: Plan,
+        *,
+        seed: int = 0,
+        only: Sequence[int] | None = None,
+        quiet_ns: float | None = None,
+    ) -> list[Result]:
         """Latency of each step by itself, in plan order.
 
         Args:
             plan: How to measure; `max_ns` holds per step.
             seed: Of the order in which the harness takes the steps.
+            only: Indices of the steps wanted; None: all.
+            quiet_ns: What the device's yardstick takes when left alone, if known.
 
         Returns:
-            One Measurement or Failure per step. A program that dies fails every step, because
-            nothing tells how far it came.
+            One Measurement or Failure per wanted step, in the order of `only`. A program that dies
+            fails every step, because nothing tells how far it came.
 
         Raises:
             MeasureError: Emulated.
             TransportError: The link broke.
         """
         doubts = self._must_have_a_clock()
-        steps = self._artifact.manifest.steps
+        steps = range(len(self._artifact.manifest.steps)) if only is None else only
         before = self._look()
-        options = harness.options(plan, self._threads, self._core)
+        options = harness.options(plan, self._threads, self._core, quiet_ns)
         arguments = ["layers", *options, "--seed", str(seed)]
+        arguments += [] if only is None else ["--only", ",".join(map(str, only))]
         timeout_s = START_S + 2 * len(steps) * plan.max_ns / 1e9
         try:
             answer = harness.answer(self._bench(arguments, timeout_s))
@@ -193,17 +208,7 @@ class Session:
             raise
         except (DeviceError, MeasureError) as error:
             return [Failure(kind="run", message=str(error))] * len(steps)
-        facts = self._facts(before)
-        by_index = {entry["index"]: entry for entry in answer.get("steps", [])}
-        results: list[Result] = []
-        for index in range(len(steps)):
-            try:
-                results.append(harness.measurement(by_index[index], plan, facts, doubts))
-            except KeyError:
-                results.append(Failure(kind="run", message=f"bench said nothing of step {index}"))
-            except MeasureError as error:
-                results.append(Failure(kind="run", message=str(error)))
-        return results
+        return harness.layers(answer, steps, plan, self._facts(before), doubts)
 
     def close(self) -> None:
         """Remove the local copies; the link removes what is on the device."""

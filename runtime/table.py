@@ -7,13 +7,14 @@ networks, because that is what it is for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from binas.core.errors import MeasureError, UsageError
 from binas.core.layer import Layer
 from binas.runtime.measure import Failure, Measurement, Result
+from binas.runtime.passes import Agreement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,21 @@ class Entry:
 
     layer: Layer
     result: Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A whole network that was measured.
+
+    Attributes:
+        name: For people.
+        layers: Its fused steps.
+        measured_ns: Its latency.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    measured_ns: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +62,7 @@ class Fit:
         spearman: Rank correlation of predicted and measured.
         median_abs_relative_error: Share, not percent.
         worst: Largest absolute relative error.
-        pairs: The networks themselves.
+        pairs: The networks themselves, each predicted with the cost of a step that the others gave.
     """
 
     spearman: float
@@ -58,6 +74,11 @@ class Fit:
     def nets(self) -> int:
         """How many networks."""
         return len(self.pairs)
+
+    @property
+    def mean_abs_relative_error(self) -> float:
+        """Share, not percent."""
+        return sum(abs(pair.relative_error) for pair in self.pairs) / len(self.pairs)
 
 
 class _Indexed:
@@ -81,7 +102,10 @@ class LatencyTable(_Indexed):
         facts: What else describes the board, such as its `model`.
         entries: One per layer.
         fixed: What a run costs besides its layers: a network with next to no work.
+        step_ns: What a step of a network costs besides its time alone: its code and data are not in
+            the nearest cache. Found by `fitted`; 0 until then.
         fit: How far to trust the sum; None until it is measured.
+        agreement: How well the passes agree; None where each layer was measured once.
     """
 
     SCHEMA: ClassVar[str] = "binas.table/1"
@@ -94,7 +118,9 @@ class LatencyTable(_Indexed):
     entries: tuple[Entry, ...]
     fixed: Measurement
     facts: dict[str, str] = field(default_factory=dict)
+    step_ns: float = 0.0
     fit: Fit | None = None
+    agreement: Agreement | None = None
 
     def lookup(self, layer: Layer) -> Result:
         """What came of measuring a layer.
@@ -111,7 +137,7 @@ class LatencyTable(_Indexed):
         return found
 
     def latency_ns(self, layer: Layer) -> float:
-        """Median latency of a layer.
+        """What a layer adds to a network: its median latency alone, and the cost of a step.
 
         Raises:
             UsageError: The table has no such layer.
@@ -124,7 +150,7 @@ class LatencyTable(_Indexed):
                 f"{found.kind}, {found.message}",
                 hint="build the table again: finished layers are kept",
             )
-        return found.median_ns
+        return found.median_ns + self.step_ns
 
     @property
     def fixed_ns(self) -> float:
@@ -168,6 +194,35 @@ class Difference:
         if self.first_ns is None or self.second_ns is None:
             return None
         return self.second_ns / self.first_ns
+
+
+def fitted(table: LatencyTable, networks: Sequence[Network]) -> LatencyTable:
+    """The table with the cost of a step that these networks show, and how well it predicts them.
+
+    A layer measured alone finds its code and data in the nearest cache, in a network it does not.
+    c = Σ_i (measured_i - sum_i) / Σ_i steps_i is charged per step. Each network of the fit is
+    predicted with the c of all others, so the error is that of networks that c has not seen.
+
+    Raises:
+        UsageError: Fewer than two networks, or a layer that the table lacks.
+        MeasureError: The measurement of a layer failed.
+    """
+    bare = replace(table, step_ns=0.0)
+    sums = [bare.sum_ns(network.layers) for network in networks]
+    gaps = [network.measured_ns - ns for network, ns in zip(networks, sums, strict=True)]
+    steps = [len(network.layers) for network in networks]
+    pairs = []
+    for place, network in enumerate(networks):
+        others = max(1, sum(steps) - steps[place])
+        cost = (sum(gaps) - gaps[place]) / others * steps[place]
+        pairs.append(
+            Pair(
+                name=network.name,
+                predicted_ns=sums[place] + cost,
+                measured_ns=network.measured_ns,
+            )
+        )
+    return replace(bare, step_ns=sum(gaps) / sum(steps), fit=fit_of(pairs))
 
 
 def fit_of(pairs: Iterable[Pair]) -> Fit:
@@ -218,7 +273,8 @@ def must_match(first: LatencyTable, second: LatencyTable) -> None:
 def merge(first: LatencyTable, second: LatencyTable) -> LatencyTable:
     """The layers of both; where both have one, a measurement wins, then the one less doubted.
 
-    The fit is left out: it was one of other entries.
+    Fit and agreement are left out: they were those of other entries. The cost of a step is the
+    first's, or the second's where the first has none.
 
     Raises:
         UsageError: The tables do not belong together.
@@ -234,7 +290,9 @@ def merge(first: LatencyTable, second: LatencyTable) -> LatencyTable:
         entries=tuple(entries.values()),
         fixed=min(first.fixed, second.fixed, key=_badness),
         facts={**second.facts, **first.facts},
+        step_ns=first.step_ns or second.step_ns,
         fit=None,
+        agreement=None,
     )
 
 

@@ -28,7 +28,7 @@ class Prices(Protocol):
     """What a `LatencyTable` is to a search."""
 
     def latency_ns(self, layer: Layer) -> float:
-        """Median time of a step; a MeasureError where there is none."""
+        """What a step adds to a network; a MeasureError where it is not known."""
         ...
 
     @property

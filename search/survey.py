@@ -1,66 +1,44 @@
 """From a space to its latency table: compile every layer it can contain, measure, check the sum.
 
-Finished chunks of layers stay in the build folder under a name made of everything that decides
-their numbers, so an interrupted build goes on and a second one measures nothing.
+Every layer is measured in several passes, each with another order and another start of the program;
+layers against which something speaks are measured again. What is measured is kept (`chunks.py`), so
+an interrupted build goes on and a second one measures nothing. Why so: docs/measuring.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 
 from binas.core import record
-from binas.core.errors import CompileError, UsageError
+from binas.core.errors import UsageError
 from binas.core.layer import Layer
 from binas.devices.device import Device
-from binas.runtime.measure import Failure, Plan, Result
-from binas.runtime.table import Entry, LatencyTable, Pair, fit_of
-from binas.search.cost import predict_ns
+from binas.runtime.measure import Plan
+from binas.runtime.passes import agreement, outcome
+from binas.runtime.table import Entry, LatencyTable, Network, fitted
+from binas.search.campaign import Campaign, Progress, Say
+from binas.search.chunks import Key, Store
 from binas.search.genotype import Genotype
-from binas.search.menu import Menu, menu
+from binas.search.menu import Menu
+from binas.search.menu import menu as plan_menu
 from binas.search.space import Space
 from binas.search.strategy.derive import uniform
 from binas.search.workshop import Workshop
 
-CHUNK = 16  # layers per artifact: large enough to share a link step, small enough to lose
+PASSES = 3  # two can disagree, three can tell which one was wrong
+REPEATS = 2  # further passes over what is suspicious
 FIT_NETS = 5  # whole networks that the sum is compared with
-# A table has hundreds of entries: half the samples of a single benchmark, in batches long enough
-# for the clock. The fit says what that costs.
-TABLE_PLAN = Plan(repeats=9, warmup=1, min_batch_ns=2_000_000, max_ns=2_000_000_000)
-NET_PLAN = Plan(repeats=15, warmup=2, min_batch_ns=5_000_000, max_ns=5_000_000_000)
+# Few and short batches, since every layer gets several passes: 15 of 0.1 ms are 2 ms per layer and
+# pass on a machine left alone. A busy one gets up to 50 ms, to find as many undisturbed batches.
+TABLE_PLAN = Plan(repeats=15, warmup=1, min_batch_ns=100_000, max_ns=50_000_000)
+NET_PLAN = Plan(repeats=30, warmup=2, min_batch_ns=100_000, max_ns=1_000_000_000)
 # A network with next to no work: what is left is the cost of a run.
 NOTHING = Layer(op="elementwise", in_shape=(1, 1, 1, 16), out_channels=16, stages=("relu",))
-
-Progress = Callable[[str, int, int], None]  # stage, done, in all
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """Some layers of a table and what came of them."""
-
-    SCHEMA: ClassVar[str] = "binas.chunk/1"
-
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """What decides the numbers of a chunk; its digest names the file."""
-
-    SCHEMA: ClassVar[str] = "binas.chunk-key/1"
-
-    device: str
-    model: str
-    cpu: str
-    kernel_version: str
-    threads: int
-    plan: Plan
-    layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +62,7 @@ def menu_of(space: Space, folder: Path | None = None, progress: Progress | None 
         if path.exists():
             return record.load(Menu, path)
     tell = progress
-    found = menu(
+    found = plan_menu(
         space, progress=None if tell is None else lambda done, total: tell("plan", done, total)
     )
     if path is not None:
@@ -99,138 +77,107 @@ def build_table(
     *,
     workshop: Workshop,
     plan: Plan = TABLE_PLAN,
+    passes: int = PASSES,
     fit_nets: int = FIT_NETS,
     seed: int = 0,
     facts: dict[str, str] | None = None,
     progress: Progress | None = None,
+    say: Say = lambda _: None,
 ) -> Built:
-    """Measure every layer of a space on a device.
+    """Measure every layer of a space on a device, or on several of one kind.
 
     Args:
         space: A BARS space.
-        device: What the layers are compiled for and measured on.
-        folder: Keeps finished chunks; the caller writes the table.
-        workshop: Compiles and measures.
-        plan: How each layer is measured.
+        device: What the layers are compiled for, and the table named after.
+        folder: Keeps what is measured; the caller writes the table.
+        workshop: Compiles, and has the boards.
+        plan: How each layer is measured in one pass.
+        passes: Over every layer.
         fit_nets: Random networks that the sum of layers is compared with: none, or 2 and more.
-        seed: Of those networks.
+        seed: Of those networks, and of the order of measuring.
         facts: What else describes the board.
         progress: Told (stage, done, in all).
+        say: Told what went wrong on the way, for people.
 
     Raises:
-        MeasureError: The fixed cost of a run could not be measured.
-        DeviceError: The device is out of reach.
+        MeasureError: The fixed cost of a run could not be measured, or a board computes wrongly.
+        DeviceError: No device is left within reach.
     """
     if fit_nets == 1:
         raise UsageError("a fit over one network says nothing", hint="give --fit-nets 5, or 0")
     tell: Progress = progress if progress is not None else lambda _stage, _done, _all: None
-    layers = menu_of(space, folder, progress).layers
-    nothing = folder / "nothing.binas"
-    workshop.compile_layers([NOTHING], nothing)
-    kernel_version = workshop.kernel_version(nothing)
-    fixed = workshop.time(nothing, NET_PLAN)
-
-    chunks: list[tuple[Path, tuple[Layer, ...]]] = []
-    for first in range(0, len(layers), CHUNK):
-        part = layers[first : first + CHUNK]
-        key = Key(
-            device=device.name,
-            model=(facts or {}).get("model", ""),
-            cpu=device.cpu,
-            kernel_version=kernel_version,
-            threads=1,
-            plan=plan,
-            layers=part,
-        )
-        chunks.append((folder / f"chunk-{record.digest(key)}.json", part))
-    kept = {path: entries for path, _ in chunks if (entries := _kept(path)) is not None}
-    missing = [(path, part) for path, part in chunks if path not in kept]
-    errors = workshop.compile_chunks(
-        [(part, path.with_suffix(".binas")) for path, part in missing],
-        lambda done, total: tell("compile", done, total),
+    menu = menu_of(space, folder, progress)
+    layers = menu.layers
+    key = Key(
+        device=device.name,
+        model=(facts or {}).get("model", ""),
+        cpu=device.cpu,
+        kernel_version=workshop.kernel_version(),
+        threads=1,
+        plan=plan,
     )
-    fresh: dict[Path, tuple[Entry, ...]] = {}
-    for (path, part), error in zip(missing, errors, strict=True):
-        fresh[path] = _measured(workshop, part, path.with_suffix(".binas"), plan, error)
-        if not any(isinstance(entry.result, Failure) for entry in fresh[path]):
-            record.save(Chunk(entries=fresh[path]), path)  # a failure is tried again next time
-        path.with_suffix(".binas").unlink(missing_ok=True)
-        tell("measure", len(fresh), len(missing))
-    found = {**kept, **fresh}
+    store = Store(folder, layers, key)
+    reused = sum(len(store.results(layer)) >= passes for layer in layers)
+    nets = random_genotypes(space, fit_nets or int(len(workshop.boards) > 1), seed)
+    whole = {folder / f"net-{record.digest(net)}.binas": net for net in nets}
+    nothing = folder / "nothing.binas"
+    campaign = Campaign(workshop, store, plan, tell=tell, say=say, seed=seed)
+    try:
+        campaign.compile({nothing: (NOTHING,), **whole}, campaign.missing(folder, passes))
+        campaign.measure(passes)
+        campaign.repeat_suspicious(REPEATS)
+        times = campaign.networks([nothing, *(whole if fit_nets else ())], NET_PLAN, passes)
+    finally:
+        campaign.clean()
     table = LatencyTable(
         device=device.name,
         cpu=device.cpu,
         arch=device.arch,
-        kernel_version=kernel_version,
+        kernel_version=key.kernel_version,
         threads=1,
         facts=facts or {},
-        entries=tuple(entry for path, _ in chunks for entry in found[path]),
-        fixed=fixed,
+        entries=tuple(
+            Entry(layer=layer, result=outcome(store.results(layer), plan)) for layer in layers
+        ),
+        fixed=times[nothing],
+        agreement=agreement([store.results(layer) for layer in layers], len(campaign.repeated)),
     )
     if fit_nets and not table.failures:
-        nets = random_genotypes(space, fit_nets, seed)
-        pairs = _pairs(nets, table, folder, workshop, tell)
-        table = replace(table, fit=fit_of(pairs))
-    return Built(table, sum(len(entries) for entries in kept.values()))
+        networks = [
+            Network(name=str(net), layers=menu.steps(net), measured_ns=times[path].median_ns)
+            for path, net in whole.items()
+        ]
+        table = fitted(table, networks)
+    return Built(table, reused)
+
+
+def of_one_kind(devices: Sequence[Device]) -> Sequence[Device]:
+    """The devices, if they can share a table.
+
+    Raises:
+        UsageError: They differ in what decides a latency, or one is given twice.
+    """
+    first = devices[0]
+    for other in devices[1:]:
+        differs = [
+            f"{name} is {getattr(first, name)!r} and {getattr(other, name)!r}"
+            for name in ("arch", "cpu", "features", "cores", "pin")
+            if getattr(first, name) != getattr(other, name)
+        ]
+        if differs:
+            raise UsageError(
+                f"{first.name} and {other.name} are no boards of one kind: {'; '.join(differs)}",
+                hint="build a table for each",
+            )
+    if len({device.name for device in devices}) < len(devices):
+        raise UsageError("a device is given twice", hint="each board has one name")
+    return devices
 
 
 def random_genotypes(space: Space, count: int, seed: int) -> tuple[Genotype, ...]:
     """Networks of a space, every choice alike; the same ones for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     return tuple(uniform(space, generator) for _ in range(count))
-
-
-def _kept(path: Path) -> tuple[Entry, ...] | None:
-    """A finished chunk; None where there is none, or a damaged one, which is measured again."""
-    try:
-        return record.load(Chunk, path).entries
-    except UsageError:
-        return None
-
-
-def _measured(
-    workshop: Workshop,
-    layers: Sequence[Layer],
-    path: Path,
-    plan: Plan,
-    error: CompileError | None,
-) -> tuple[Entry, ...]:
-    """A chunk's entries; a chunk that fails as a whole is taken apart, so one layer fails alone."""
-    results: Sequence[Result] = [Failure(kind="compile", message=str(error))] * len(layers)
-    if error is None:
-        results = workshop.layers(path, plan)
-    if len(layers) > 1 and all(isinstance(result, Failure) for result in results):
-        singles: list[Entry] = []
-        for layer in layers:
-            alone = workshop.compile_chunks([((layer,), path)], lambda _done, _all: None)[0]
-            singles += _measured(workshop, (layer,), path, plan, alone)
-        return tuple(singles)
-    return tuple(Entry(layer=la, result=r) for la, r in zip(layers, results, strict=True))
-
-
-def _pairs(
-    genotypes: Sequence[Genotype],
-    table: LatencyTable,
-    folder: Path,
-    workshop: Workshop,
-    tell: Progress,
-) -> list[Pair]:
-    """Whole networks, predicted and measured."""
-    pairs: list[Pair] = []
-    for genotype in genotypes:
-        path = folder / f"net-{record.digest(genotype)}.binas"
-        workshop.compile_network(genotype, path)
-        measured = workshop.time(path, NET_PLAN)
-        pairs.append(
-            Pair(
-                name=str(genotype),
-                predicted_ns=predict_ns(genotype, table),
-                measured_ns=measured.median_ns,
-            )
-        )
-        path.unlink(missing_ok=True)
-        tell("fit", len(pairs), len(genotypes))
-    return pairs
 
 
 def _planner_digest() -> str:

@@ -1,10 +1,10 @@
-"""What the survey has made and measured elsewhere: the compiler and a session on a device."""
+"""What the survey has made and measured elsewhere: the compiler and the boards."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,43 +14,43 @@ from typing import TYPE_CHECKING, Protocol
 from binas.core.errors import CompileError
 from binas.core.layer import Layer
 from binas.devices.device import Device
-from binas.runtime import artifact
-from binas.runtime.measure import Measurement, Plan, Result
+from binas.runtime.fleet import Board, Job
+from binas.runtime.measure import Measurement, Plan
 from binas.search.genotype import Genotype
 
 if TYPE_CHECKING:
     from binas.devices.link import Link
 
-Job = tuple[tuple[Layer, ...], Path]
+What = tuple[Layer, ...] | Genotype  # independent steps, or a whole network with random weights
 Counted = Callable[[int, int], None]  # done, in all
 
 
-class Workshop(Protocol):
-    """Compiles and measures; tests put a stand-in here."""
+class NetworkBoard(Board, Protocol):
+    """A board of the fleet that can also be asked for whole networks."""
 
-    def compile_layers(self, layers: Sequence[Layer], path: Path) -> None:
-        """An artifact with one step per Layer."""
-        ...
-
-    def compile_chunks(self, jobs: Sequence[Job], progress: Counted) -> list[CompileError | None]:
-        """Many such artifacts; what failed is in the list, in order."""
-        ...
-
-    def compile_network(self, genotype: Genotype, path: Path) -> None:
-        """An artifact of a whole network with random weights."""
-        ...
-
-    def kernel_version(self, path: Path) -> str:
-        """Of the kernels in an artifact."""
-        ...
-
-    def layers(self, path: Path, plan: Plan) -> list[Result]:
-        """Every step of an artifact by itself."""
-        ...
+    anchor: Path | None
 
     def time(self, path: Path, plan: Plan) -> Measurement:
         """An artifact as a whole."""
-        ...
+
+    def lease_s(self, job: Job) -> float:
+        """Longer than the board can take over a job."""
+
+
+class Workshop(Protocol):
+    """Compiles, and has the boards that measure; tests put a stand-in here."""
+
+    @property
+    def boards(self) -> Sequence[NetworkBoard]:
+        """At least one; all of one kind."""
+
+    def kernel_version(self) -> str:
+        """Of the kernels that it compiles."""
+
+    def compile(
+        self, orders: Mapping[Path, What], progress: Counted
+    ) -> dict[Path, CompileError | None]:
+        """An artifact at each path; what failed, says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +59,38 @@ class DeviceWorkshop:
 
     Attributes:
         device: Compiled for.
-        link: Measured through; open.
-        jobs: Processes that compile. Nothing is measured meanwhile.
+        boards: Measure.
+        jobs: Processes that compile; 0: one per core. Nothing is measured meanwhile.
     """
 
     device: Device
-    link: Link
+    boards: Sequence[NetworkBoard]
     jobs: int = 0
 
-    def compile_layers(self, layers: Sequence[Layer], path: Path) -> None:
+    @staticmethod
+    def of(device: Device, links: Sequence[Link], plan: Plan, jobs: int = 0) -> DeviceWorkshop:
+        """A workshop whose boards are at the end of these links, which stay the caller's."""
+        from binas.runtime.board import DeviceBoard  # noqa: PLC0415 (a measuring host's part)
+
+        return DeviceWorkshop(device, [DeviceBoard(link, plan) for link in links], jobs)
+
+    def kernel_version(self) -> str:
         """See `Workshop`."""
-        from binas.compile.build import compile_layers  # noqa: PLC0415 (tvm: 2 s)
+        from binas.compile.build import kernel_version  # noqa: PLC0415 (tvm: 2 s)
 
-        compile_layers(layers, self.device, path)
+        return kernel_version()
 
-    def compile_chunks(self, jobs: Sequence[Job], progress: Counted) -> list[CompileError | None]:
+    def compile(
+        self, orders: Mapping[Path, What], progress: Counted
+    ) -> dict[Path, CompileError | None]:
         """See `Workshop`; several processes, since compiling is what takes the time."""
-        workers = min(self.jobs or os.cpu_count() or 1, len(jobs))
-        errors: list[CompileError | None] = []
+        workers = min(self.jobs or os.cpu_count() or 1, len(orders))
+        found: dict[Path, CompileError | None] = {}
         if workers <= 1:
-            for layers, path in jobs:
-                errors.append(_compile(layers, self.device, path))
-                progress(len(errors), len(jobs))
-            return errors
+            for path, what in orders.items():
+                found[path] = _compile(what, self.device, path)
+                progress(len(found), len(orders))
+            return found
         # Spawned, not forked: the compiler holds threads. Ctrl-C is this process's to answer; the
         # others finish what they compile, and say nothing.
         with ProcessPoolExecutor(
@@ -91,52 +100,44 @@ class DeviceWorkshop:
             initargs=(SIGINT, SIG_IGN),
         ) as pool:
             try:
-                waiting = [pool.submit(_compile, la, self.device, path) for la, path in jobs]
-                for future in waiting:
-                    errors.append(future.result())
-                    progress(len(errors), len(jobs))
+                waiting = {
+                    pool.submit(_compile, what, self.device, path): path
+                    for path, what in orders.items()
+                }
+                for future in as_completed(waiting):
+                    found[waiting[future]] = future.result()
+                    progress(len(found), len(orders))
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        return errors
-
-    def compile_network(self, genotype: Genotype, path: Path) -> None:
-        """See `Workshop`."""
-        from binas.compile.build import compile_model  # noqa: PLC0415 (tvm: 2 s)
-        from binas.compile.model import BinaryModel  # noqa: PLC0415 (onnx)
-        from binas.search.export import export  # noqa: PLC0415 (onnx)
-        from binas.search.networks.bars import build  # noqa: PLC0415 (torch)
-
-        net = build(genotype)
-        net.eval()
-        compile_model(BinaryModel.of(export(net, genotype), path.stem), self.device, path)
-
-    def kernel_version(self, path: Path) -> str:
-        """See `Workshop`."""
-        return artifact.load(path).manifest.kernel_version
-
-    def layers(self, path: Path, plan: Plan) -> list[Result]:
-        """See `Workshop`."""
-        from binas.runtime.session import Session  # noqa: PLC0415 (a measuring host's part)
-
-        with Session(artifact.load(path), self.link) as session:
-            return session.layers(plan)
-
-    def time(self, path: Path, plan: Plan) -> Measurement:
-        """See `Workshop`."""
-        from binas.runtime.session import Session  # noqa: PLC0415 (a measuring host's part)
-
-        with Session(artifact.load(path), self.link) as session:
-            return session.time(plan)
+        return found
 
 
-def _compile(layers: tuple[Layer, ...], device: Device, path: Path) -> CompileError | None:
+def compile_network(genotype: Genotype, device: Device, path: Path) -> None:
+    """An artifact of a whole network with random weights: they do not change how long it takes.
+
+    Raises:
+        CompileError: It cannot be compiled.
+    """
+    from binas.compile.build import compile_model  # noqa: PLC0415 (tvm: 2 s)
+    from binas.compile.model import BinaryModel  # noqa: PLC0415 (onnx)
+    from binas.search.export import export  # noqa: PLC0415 (onnx)
+    from binas.search.networks.bars import build  # noqa: PLC0415 (torch)
+
+    net = build(genotype)
+    net.eval()
+    compile_model(BinaryModel.of(export(net, genotype), path.stem), device, path)
+
+
+def _compile(what: What, device: Device, path: Path) -> CompileError | None:
     from binas.compile.build import compile_layers  # noqa: PLC0415 (tvm: 2 s)
 
     try:
-        compile_layers(layers, device, path)
+        if isinstance(what, Genotype):
+            compile_network(what, device, path)
+        else:
+            compile_layers(what, device, path)
     except CompileError as error:
-        return CompileError(
-            str(error), hint=error.hint
-        )  # of the base class: it must cross processes
+        # Of the base class: it must cross processes.
+        return CompileError(str(error), hint=error.hint)
     return None

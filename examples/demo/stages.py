@@ -7,7 +7,6 @@ result.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from binas.core.layer import Layer
 from binas.devices import registry
 from binas.runtime.artifact import load
 from binas.runtime.emulated import count_instructions
-from binas.runtime.measure import Failure, Measurement, Plan, measured
+from binas.runtime.measure import Failure, Measurement, Plan
+from binas.runtime.passes import joined
 from binas.runtime.session import Session
 from binas.runtime.table import LatencyTable
 from binas.search import data, space
@@ -32,14 +32,14 @@ from binas.search.space import Space
 from binas.search.strategy.bars import BarsSettings, search
 from binas.search.strategy.settings import Found
 from binas.search.survey import TABLE_PLAN, build_table, menu_of
-from binas.search.workshop import DeviceWorkshop
+from binas.search.workshop import DeviceWorkshop, compile_network
 from examples.demo.cache import Tick
 from examples.demo.results import Checked, LayerTimes, Timed
 
 # Each network several times, in turns: what disturbs a shared machine disturbs all of them.
 ROUNDS = 4
-NET_PLAN = Plan(repeats=40, warmup=3, min_batch_ns=5_000_000, max_ns=5_000_000_000)
-STEP_PLAN = Plan(repeats=15, warmup=2, min_batch_ns=2_000_000, max_ns=2_000_000_000)
+NET_PLAN = Plan(repeats=40, warmup=3, max_ns=5_000_000_000)
+STEP_PLAN = Plan(repeats=15, warmup=2, min_batch_ns=100_000, max_ns=2_000_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def make_table(folder: Path, tick: Tick, *, setting: Setting) -> str:
             chosen,
             device,
             setting.kept,
-            workshop=DeviceWorkshop(device, link),
+            workshop=DeviceWorkshop.of(device, [link], TABLE_PLAN),
             facts={"model": device.title},
             progress=lambda doing, done, total: tick(done, total, doing),
         )
@@ -130,13 +130,13 @@ def time_untrained(folder: Path, tick: Tick, *, setting: Setting, found: Path) -
     genotype = record.load(Found, found).genotype
     device, path = registry.find(setting.device), folder / "untrained.binas"
     with registry.connect(device) as link:
-        DeviceWorkshop(device, link).compile_network(genotype, path)
+        compile_network(genotype, device, path)
         rounds = []
         for turn in range(ROUNDS):
             tick(turn, ROUNDS, "measure")
             with Session(load(path), link) as session:
                 rounds.append(session.time(NET_PLAN))
-    whole = _merged(rounds)
+    whole = joined(rounds, NET_PLAN)
     record.save(whole, folder / "measurement.json")
     return f"{whole.median_ns / 1e3:.1f} µs measured"
 
@@ -211,22 +211,10 @@ def time_artifacts(folder: Path, tick: Tick, *, setting: Setting, files: dict[st
                     rounds[name].append(session.time(NET_PLAN))
                     if turn == 0:
                         steps[name] = tuple(session.layers(STEP_PLAN))
-    wholes = {name: _merged(found) for name, found in rounds.items()}
+    wholes = {name: joined(found, NET_PLAN) for name, found in rounds.items()}
     for name, whole in wholes.items():
         record.save(Timed(whole=whole, steps=steps[name]), folder / f"{name}.json")
     return ", ".join(f"{name} {whole.median_ns / 1e3:.2f} µs" for name, whole in wholes.items())
-
-
-def _merged(rounds: Sequence[Measurement]) -> Measurement:
-    """One measurement of all rounds; its doubts are judged anew, over all samples."""
-    plan = replace(NET_PLAN, repeats=NET_PLAN.repeats * len(rounds))
-    return measured(
-        [sample for one in rounds for sample in one.samples_ns],
-        [count for one in rounds for count in one.preemptions],
-        min(one.runs_per_batch for one in rounds),
-        plan=plan,
-        facts=rounds[-1].facts,
-    )
 
 
 def time_layers(folder: Path, tick: Tick, *, setting: Setting, layers: tuple[Layer, ...]) -> str:

@@ -6,21 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "model.h"
 #include "plan.h"
+#include "sampling.h"
 #include "threads.h"
 
 enum { BAD_USE = 2, BAD_KERNEL = 3 };
 
 typedef struct {
-    const char *mode, *weights, *input, *output;
-    long repeats, warmup, threads, core, seed;
-    double min_batch_ns, max_ns;
+    const char *mode, *weights, *input, *output, *only;
+    long threads, core, seed;
+    sampling how;
 } options;
 
 typedef struct {
@@ -34,18 +33,6 @@ typedef struct {
 static int refuse(const char *what, const char *which) {
     fprintf(stderr, "bench: %s%s%s\n", what, which ? ": " : "", which ? which : "");
     return BAD_USE;
-}
-
-static double now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static long preemptions(void) {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return usage.ru_nivcsw;
 }
 
 static void *aligned(size_t bytes) {
@@ -139,50 +126,57 @@ static int do_steps(session *s, const options *o) {
     return fclose(out) == 0 ? 0 : refuse("cannot write", o->output);
 }
 
-/* One batch of `runs`: of the whole network (step < 0) or of one step. Ends the program on error. */
-static double batch(session *s, long step, long runs) {
-    double begin = now_ns();
+typedef struct {
+    session *session;
+    long step; /* negative: the whole network */
+} target;
+
+static double batch(void *argument, long runs) {
+    const target *t = argument;
+    session *s = t->session;
+    double begin = binas_now_ns();
     for (long i = 0; i < runs; ++i) {
-        binas_status status = step < 0 ? binas_run(s->context, s->inputs, s->outputs)
-                                       : binas_step(s->context, (size_t)step);
+        binas_status status = t->step < 0 ? binas_run(s->context, s->inputs, s->outputs)
+                                          : binas_step(s->context, (size_t)t->step);
         if (status != BINAS_OK) exit(BAD_KERNEL);
     }
-    return now_ns() - begin;
+    return binas_now_ns() - begin;
 }
 
 static void sample(session *s, const options *o, long step) {
-    long runs = 1;
-    double begin = now_ns();
-    while (batch(s, step, runs) < o->min_batch_ns && runs < 100000000) runs *= 2;
-    for (long i = 0; i < o->warmup; ++i) batch(s, step, runs);
-    double *times = aligned(sizeof(double) * (size_t)o->repeats);
-    long *switches = aligned(sizeof(long) * (size_t)o->repeats), count = 0;
-    while (count < o->repeats && (count < 3 || now_ns() - begin < o->max_ns)) {
-        long before = preemptions();
-        times[count] = batch(s, step, runs) / (double)runs;
-        switches[count++] = preemptions() - before;
-    }
-    printf("\"runs_per_batch\":%ld,\"samples_ns\":[", runs);
-    for (long i = 0; i < count; ++i) printf("%s%.3f", i ? "," : "", times[i]);
-    printf("],\"preemptions\":[");
-    for (long i = 0; i < count; ++i) printf("%s%ld", i ? "," : "", switches[i]);
-    printf("]");
-    free(times);
-    free(switches);
+    target t = {s, step};
+    if (binas_sample(&o->how, batch, &t) != 0) exit(refuse("out of memory", NULL));
 }
 
 static int do_time(session *s, const options *o, double load_ns) {
-    double first = batch(s, -1, 1);
+    target whole = {s, -1};
+    double first = batch(&whole, 1);
     printf("{\"load_ns\":%.0f,\"first_ns\":%.0f,\"threads\":%ld,", load_ns, first, o->threads);
     sample(s, o, -1);
     printf("}\n");
     return 0;
 }
 
+/* The steps that `--only 3,1,7` names, or all; returns how many, or -1 where the list is wrong. */
+static long chosen_steps(const char *only, size_t *steps) {
+    size_t all = binas_step_count(), count = 0;
+    if (!only)
+        while (count < all) steps[count] = count, ++count;
+    for (const char *at = only; at && *at;) {
+        char *end;
+        unsigned long step = strtoul(at, &end, 10);
+        if (end == at || step >= all || count == all || (*end && *end != ',')) return -1;
+        steps[count++] = step;
+        at = *end ? end + 1 : end;
+    }
+    return (long)count;
+}
+
 static int do_layers(session *s, const options *o) {
-    size_t count = binas_step_count();
-    size_t *order = aligned(sizeof(size_t) * (count + 1));
-    for (size_t i = 0; i < count; ++i) order[i] = i;
+    size_t *order = aligned(sizeof(size_t) * (binas_step_count() + 1));
+    long chosen = chosen_steps(o->only, order);
+    if (chosen < 0) return refuse("--only names no steps of this network", o->only);
+    size_t count = (size_t)chosen;
     uint64_t state = (uint64_t)o->seed * 2 + 1;
     for (size_t i = count; i > 1; --i) { /* Fisher-Yates */
         state = state * 6364136223846793005u + 1442695040888963407u;
@@ -206,10 +200,14 @@ static int number(options *o, const char *key, const char *value) {
         const char *key;
         long *whole;
         double *real;
-    } known[] = {{"--repeats", &o->repeats, NULL},  {"--warmup", &o->warmup, NULL},
-                 {"--threads", &o->threads, NULL},  {"--core", &o->core, NULL},
-                 {"--seed", &o->seed, NULL},        {"--min-batch-ns", NULL, &o->min_batch_ns},
-                 {"--max-ns", NULL, &o->max_ns}};
+    } known[] = {{"--repeats", &o->how.repeats, NULL},
+                 {"--warmup", &o->how.warmup, NULL},
+                 {"--threads", &o->threads, NULL},
+                 {"--core", &o->core, NULL},
+                 {"--seed", &o->seed, NULL},
+                 {"--min-batch-ns", NULL, &o->how.min_batch_ns},
+                 {"--max-ns", NULL, &o->how.max_ns},
+                 {"--quiet-ns", NULL, &o->how.quiet_ns}};
     for (size_t i = 0; i < sizeof known / sizeof *known; ++i) {
         if (strcmp(key, known[i].key) != 0) continue;
         char *end;
@@ -229,10 +227,11 @@ static int parse(options *o, int count, char **words) {
         if (!strcmp(key, "--weights")) o->weights = value;
         else if (!strcmp(key, "--input")) o->input = value;
         else if (!strcmp(key, "--output")) o->output = value;
+        else if (!strcmp(key, "--only")) o->only = value;
         else if ((failed = number(o, key, value))) return failed;
     }
     if (count % 2) return refuse("an option without a value", words[count - 1]);
-    if (o->repeats < 1 || o->repeats > 1000000 || o->warmup < 0)
+    if (o->how.repeats < 1 || o->how.repeats > 1000000 || o->how.warmup < 0)
         return refuse("--repeats and --warmup must be positive", NULL);
     if (o->threads < 1 || o->threads > BINAS_MAX_THREADS)
         return refuse("--threads must be 1 to 32", NULL);
@@ -251,8 +250,8 @@ static int pin(long core) {
 }
 
 int main(int count, char **words) {
-    options o = {.repeats = 20, .warmup = 3, .threads = 1, .core = -1, .seed = 0,
-                 .min_batch_ns = 5e6, .max_ns = 60e9};
+    options o = {.threads = 1, .core = -1,
+                 .how = {.repeats = 20, .warmup = 3, .min_batch_ns = 5e6, .max_ns = 60e9}};
     int failed = parse(&o, count, words);
     if (failed) return failed;
     if (!strcmp(o.mode, "info")) {
@@ -268,9 +267,9 @@ int main(int count, char **words) {
         return refuse("--input and --output are needed", NULL);
     if ((failed = pin(o.core))) return failed;
     session s = {0};
-    double begin = now_ns();
+    double begin = binas_now_ns();
     if ((failed = start(&s, &o))) return failed;
-    double load_ns = now_ns() - begin;
+    double load_ns = binas_now_ns() - begin;
     if (is_run) failed = do_run(&s, &o);
     else if (is_steps) failed = do_steps(&s, &o);
     else if (is_time) failed = do_time(&s, &o, load_ns);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,19 @@ import click
 from binas.core import cli
 from binas.search.commands import shared
 
-DOUBTED_ERROR = 0.2  # a quiet machine stays well below
+DOUBTED_ERROR = 0.2  # the worst sum of a good table stays well below
 
 
 @click.command(cls=cli.Command, name="build")
 @shared.space_option("Search space whose layers are measured.")
 @click.option(
     "--device",
-    "device_name",
-    default="host",
+    "device_names",
+    multiple=True,
+    default=("host",),
     show_default=True,
-    help="Where; see binas-devices list.",
+    help="Where; see binas-devices list. Given several times: boards of one kind that share the "
+    "work.",
 )
 @click.option(
     "-o",
@@ -45,7 +48,12 @@ DOUBTED_ERROR = 0.2  # a quiet machine stays well below
 )
 @cli.json_option
 def table_build(
-    space_name: str, device_name: str, output: Path, fit_nets: int, jobs: int, as_json: bool
+    space_name: str,
+    device_names: tuple[str, ...],
+    output: Path,
+    fit_nets: int,
+    jobs: int,
+    as_json: bool,
 ) -> None:
     """Compile and measure every layer that a network of a space can contain.
 
@@ -53,7 +61,9 @@ def table_build(
     Example:
       binas-table build --space digits --device host -o table.json
       binas-table show table.json
+      binas-table build --space digits --device rpi4-a --device rpi4-b -o rpi4.json
 
+    A board that dies, hangs or computes wrongly is set aside, and the others go on.
     Interrupted, the same command goes on; a second one measures only what failed.
     """
     from binas.core import record  # noqa: PLC0415
@@ -62,28 +72,27 @@ def table_build(
     from binas.search.workshop import DeviceWorkshop  # noqa: PLC0415
 
     shared.set_threads(1)
-    chosen, device = space.load(space_name), registry.find(device_name)
-    link = registry.connect(device)
-    try:
-        with cli.progress() as bars:
-            tasks: dict[str, Any] = {}
+    chosen = space.load(space_name)
+    devices = survey.of_one_kind([registry.find(name) for name in device_names])
+    with ExitStack() as stack, cli.progress() as bars:
+        links = [stack.enter_context(registry.connect(device)) for device in devices]
+        tasks: dict[str, Any] = {}
 
-            def progress(stage: str, done: int, total: int) -> None:
-                if stage not in tasks:
-                    tasks[stage] = bars.add_task(f"table: {stage}", total=total)
-                bars.update(tasks[stage], completed=done)
+        def progress(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(f"table: {stage}", total=total)
+            bars.update(tasks[stage], completed=done, total=total)
 
-            built = survey.build_table(
-                chosen,
-                device,
-                output.with_suffix(".build"),
-                workshop=DeviceWorkshop(device, link, jobs),
-                fit_nets=fit_nets,
-                facts={"model": device.title},
-                progress=progress,
-            )
-    finally:
-        link.close()
+        built = survey.build_table(
+            chosen,
+            devices[0],
+            output.with_suffix(".build"),
+            workshop=DeviceWorkshop.of(devices[0], links, survey.TABLE_PLAN, jobs),
+            fit_nets=fit_nets,
+            facts={"model": devices[0].title, "boards": ", ".join(device_names)},
+            progress=progress,
+            say=cli.say,
+        )
     table = built.table
     record.save(table, output)
     if built.reused:

@@ -444,18 +444,33 @@ def test_the_harness_says_what_it_is_and_measures(bench: Path, artifacts: list[A
     options = "--weights weights.bin --repeats 4 --min-batch-ns 1e4 --threads 2"
     timed = json.loads(call(bench, f"time {options}").stdout)
     assert timed["threads"] == 2
-    assert len(timed["samples_ns"]) == len(timed["preemptions"]) == 4
-    assert min(timed["samples_ns"]) > 0
+    assert 4 <= len(timed["samples_ns"]) <= 64  # until four were undisturbed, or patience ends
+    assert len(timed["preemptions"]) == len(timed["yardsticks_ns"]) == len(timed["samples_ns"])
+    assert min(timed["samples_ns"]) > 0 and min(timed["yardsticks_ns"]) > 0
     layers = json.loads(call(bench, f"layers {options} --seed 7").stdout)["steps"]
     assert sorted(step["index"] for step in layers) == list(range(info["steps"]))
-    assert all(len(step["samples_ns"]) == 4 for step in layers)
+    assert all(len(step["samples_ns"]) >= 4 for step in layers)
+    some = json.loads(call(bench, f"layers {options} --only 2,0").stdout)["steps"]
+    assert sorted(step["index"] for step in some) == [0, 2]
+    assert "--only names no steps" in call(bench, f"layers {options} --only 2,99").stderr
+
+
+def test_where_no_machine_is_as_quick_as_asked_for_the_harness_gives_up_in_time(
+    bench: Path,
+) -> None:
+    options = "--weights weights.bin --repeats 4 --min-batch-ns 1e4 --quiet-ns 1 --max-ns 1e6"
+    timed = json.loads(call(bench, f"time {options}").stdout)
+    assert 3 <= len(timed["samples_ns"]) <= 64
 
 
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
 def test_the_harness_is_clean_under_sanitizers(sanitizer: str, tmp_path: Path) -> None:
     compiler = sanitizing_compiler(sanitizer, tmp_path)
     (tmp_path / "plan.c").write_text(FAKE_PLAN)
-    sources = [*link.native_sources("model.c", "threads.c", "bench.c"), tmp_path / "plan.c"]
+    sources = [
+        *link.native_sources("model.c", "threads.c", "bench.c", "sampling.c"),
+        tmp_path / "plan.c",
+    ]
     header = link.native_sources("model.h")[0].parent
     subprocess.run(
         [

@@ -98,3 +98,44 @@ def test_a_measurement_survives_its_file() -> None:
     facts = Facts(governor="performance", temperature_before_c=41.5, throttled=("a",))
     found = measured(STEADY, [0] * 6, 10, plan=PLAN, facts=facts, doubts=("first",))
     assert record.loads(Measurement, record.dumps(found), where="here") == found
+
+
+def test_a_batch_beside_a_slow_yardstick_is_kept_and_does_not_count() -> None:
+    found = measured(
+        [100, 150, 100, 101, 99, 100, 180, 100],
+        [0] * 8,
+        10,
+        plan=PLAN,
+        facts=Facts(cores=2, load=5.0),
+        yardsticks_ns=[50, 70, 50, 51, 50, 50, 90, 50],
+    )
+    assert len(found.samples_ns) == 8
+    assert found.kept_ns == (100, 100, 101, 99, 100, 100)
+    assert found.quiet_ns == 50
+    assert found.doubts == ()  # the yardstick says better than the load whether it did harm
+
+
+def test_a_measurement_with_few_undisturbed_batches_is_doubted() -> None:
+    yardsticks = [50.0] * 5 + [80.0] * 15
+    found = measured(
+        [100.0] * 20,
+        [0] * 20,
+        10,
+        plan=Plan(repeats=12, min_batch_ns=1000),
+        facts=Facts(),
+        yardsticks_ns=yardsticks,
+    )
+    assert found.doubts == ("only 5 of 20 batches were undisturbed",)
+
+
+def test_a_few_flukes_of_the_yardstick_make_no_machine_seem_slow() -> None:
+    found = measured(
+        [100.0] * 10,
+        [0] * 10,
+        10,
+        plan=PLAN,
+        facts=Facts(),
+        yardsticks_ns=[40.0, 41.0, 42.0, 43.0, *[50.0] * 6],
+    )
+    assert found.quiet_ns == 50
+    assert len(found.kept_ns) == 10

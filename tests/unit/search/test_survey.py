@@ -1,90 +1,25 @@
-"""Survey: chunks are kept, failures are entries, and another kernel's numbers are never reused."""
+"""Survey: what is measured is kept, failures are entries, another kernel's numbers never reused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from binas.core.errors import CompileError, TransportError, UsageError
+from binas.core.errors import DeviceError, TransportError, UsageError
 from binas.core.layer import Layer
 from binas.devices import registry
 from binas.devices.device import Device
-from binas.devices.null import FIXED_NS, invented_ns
-from binas.runtime.measure import Failure, Measurement, Plan, Result
-from binas.runtime.replay import invented, invented_fixed
+from binas.devices.null import invented_ns
+from binas.runtime.measure import Failure
 from binas.search import survey
-from binas.search.cost import layers_of
-from binas.search.genotype import Genotype
+from binas.search.chunks import SIZE
 from binas.search.menu import Menu
 from binas.search.space import Space
-from binas.search.survey import CHUNK, build_table, layers_of_space, menu_of, random_genotypes
-from binas.search.workshop import Job
-
-
-@dataclass
-class Scripted:
-    """A workshop that invents times and fails where it is told to."""
-
-    version: str = "k1"
-    broken: frozenset[Layer] = frozenset()  # cannot be compiled, nor can what shares its artifact
-    dying: frozenset[Layer] = frozenset()  # kills the program that measures it
-    unstable: frozenset[Layer] = frozenset()  # fails alone
-    lost_after: int = 10**9
-    at: dict[Path, tuple[Layer, ...]] = field(default_factory=dict)
-    measured: list[Layer] = field(default_factory=list)
-    networks: dict[Path, Genotype] = field(default_factory=dict)
-
-    def compile_layers(self, layers: Sequence[Layer], path: Path) -> None:
-        """An empty file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-
-    def compile_chunks(
-        self, jobs: Sequence[Job], progress: Callable[[int, int], None]
-    ) -> list[CompileError | None]:
-        """Empty files; remembers what is in them."""
-        errors: list[CompileError | None] = []
-        for layers, path in jobs:
-            bad = self.broken & set(layers)
-            errors.append(CompileError("no such kernel") if bad else None)
-            if not bad:
-                path.touch()
-                self.at[path] = layers
-            progress(len(errors), len(jobs))
-        return errors
-
-    def compile_network(self, genotype: Genotype, path: Path) -> None:
-        """An empty file that stands for a network."""
-        self.networks[path] = genotype
-        path.touch()
-
-    def kernel_version(self, path: Path) -> str:
-        """As told."""
-        return self.version
-
-    def layers(self, path: Path, plan: Plan) -> list[Result]:
-        """Invented times of what is in the file."""
-        chunk = self.at[path]
-        if len(self.measured) >= self.lost_after:
-            raise TransportError("the link broke")
-        self.measured += chunk
-        if self.dying & set(chunk):
-            return [Failure(kind="run", message="it died")] * len(chunk)
-        return [
-            Failure(kind="unstable", message="it wobbles")
-            if layer in self.unstable
-            else invented(invented_ns(layer), plan)
-            for layer in chunk
-        ]
-
-    def time(self, path: Path, plan: Plan) -> Measurement:
-        """The sum of a network's invented times, or the fixed cost."""
-        if path not in self.networks:
-            return invented_fixed()
-        return invented(sum(map(invented_ns, layers_of(self.networks[path]))) + FIXED_NS, plan)
+from binas.search.survey import PASSES, build_table, layers_of_space, menu_of, random_genotypes
+from tests.unit.search.scripted import Scripted, ScriptedBoard
 
 
 @pytest.fixture
@@ -99,7 +34,7 @@ def layers(
 ) -> tuple[Layer, ...]:
     """The layers of the plain space, which is planned once only."""
     found = menu_of_space(tiny)
-    monkeypatch.setattr(survey, "menu", lambda _space, progress=None: found)
+    monkeypatch.setattr(survey, "plan_menu", lambda _space, progress=None: found)
     return found.layers
 
 
@@ -118,15 +53,15 @@ def test_a_table_has_every_layer_and_its_sum_predicts_networks(
     )
     table = built.table
     assert tuple(entry.layer for entry in table.entries) == layers
-    assert all(table.latency_ns(layer) == invented_ns(layer) for layer in layers)
+    assert all(table.latency_ns(layer) == pytest.approx(invented_ns(layer)) for layer in layers)
     assert (table.device, table.kernel_version, table.threads) == (device.name, "k1", 1)
     assert table.facts == {"model": "none"}
     assert built.reused == 0
     assert table.fit is not None
     assert table.fit.nets == 3
     assert table.fit.worst < 1e-9
-    assert [total for stage, done, total in told if stage == "fit" and done == total] == [3]
-    assert [path.name for path in tmp_path.glob("*.binas")] == ["nothing.binas"]
+    assert {done for stage, done, total in told if stage == "fit"} == {1, 2, PASSES}
+    assert not list(tmp_path.glob("*.binas"))
 
 
 def test_a_second_build_measures_nothing(
@@ -135,20 +70,23 @@ def test_a_second_build_measures_nothing(
     first = build_table(tiny, device, tmp_path, workshop=Scripted(), fit_nets=0)
     again = Scripted()
     second = build_table(tiny, device, tmp_path, workshop=again, fit_nets=0)
-    assert again.measured == []
+    assert again.measured == set()
     assert second.reused == len(layers)
     assert second.table == first.table
 
 
-def test_a_build_whose_link_broke_goes_on_with_the_next_chunk(
+def test_a_build_whose_link_broke_asks_only_for_the_rest(
     tiny: Space, device: Device, layers: tuple[Layer, ...], tmp_path: Path
 ) -> None:
+    broken = Scripted()
+    broken.boards[0].dies_after = PASSES * len(layers) - 2 * SIZE
     with pytest.raises(TransportError):
-        build_table(tiny, device, tmp_path, workshop=Scripted(lost_after=2 * CHUNK), fit_nets=0)
+        build_table(tiny, device, tmp_path, workshop=broken, fit_nets=0)
     again = Scripted()
     built = build_table(tiny, device, tmp_path, workshop=again, fit_nets=0)
-    assert built.reused == 2 * CHUNK
-    assert again.measured == list(layers[2 * CHUNK :])
+    assert len(broken.boards[0].measured) + len(again.boards[0].measured) == PASSES * len(layers)
+    assert len(again.measured) <= 3 * SIZE
+    assert built.reused == len(layers) - len(again.measured)
     assert len(built.table.entries) == len(layers)
 
 
@@ -169,7 +107,7 @@ def test_numbers_of_another_kernel_or_plan_or_cpu_or_board_are_not_reused(
         )
         assert built.reused == 0
         assert built.table.kernel_version == workshop.version
-        assert workshop.measured == list(layers)
+        assert workshop.measured == set(layers)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +124,7 @@ def test_a_chunk_that_fails_is_taken_apart_so_that_one_layer_fails_alone(
     kind: str,
     says: str,
 ) -> None:
-    bad = layers[CHUNK + 3]
+    bad = layers[SIZE + 3]
     workshop = Scripted(**{how: frozenset({bad})})  # type: ignore[arg-type]
     built = build_table(tiny, device, tmp_path, workshop=workshop, fit_nets=2)
     assert [entry.layer for entry in built.table.failures] == [bad]
@@ -194,8 +132,8 @@ def test_a_chunk_that_fails_is_taken_apart_so_that_one_layer_fails_alone(
     assert built.table.fit is None
     again = Scripted()
     second = build_table(tiny, device, tmp_path, workshop=again, fit_nets=0)
-    assert again.measured == list(layers[CHUNK : 2 * CHUNK])
-    assert second.reused == len(layers) - CHUNK
+    assert again.measured == {bad}
+    assert second.reused == len(layers) - 1
     assert not second.table.failures
 
 
@@ -205,7 +143,7 @@ def test_a_layer_that_fails_alone_leaves_its_chunk_measured(
     workshop = Scripted(unstable=frozenset({layers[5]}))
     built = build_table(tiny, device, tmp_path, workshop=workshop, fit_nets=0)
     assert [entry.layer for entry in built.table.failures] == [layers[5]]
-    assert workshop.measured == list(layers)
+    assert workshop.measured == set(layers)
 
 
 def test_a_damaged_chunk_is_measured_again(
@@ -216,7 +154,7 @@ def test_a_damaged_chunk_is_measured_again(
     damaged.write_text("{")
     again = Scripted()
     built = build_table(tiny, device, tmp_path, workshop=again, fit_nets=0)
-    assert 0 < len(again.measured) <= CHUNK
+    assert 0 < len(again.measured) <= SIZE
     assert built.reused == len(layers) - len(again.measured)
 
 
@@ -226,12 +164,82 @@ def test_a_fit_over_one_network_is_refused(tiny: Space, device: Device, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_a_board_that_dies_leaves_its_layers_to_the_others(
+    tiny: Space, device: Device, layers: tuple[Layer, ...], tmp_path: Path
+) -> None:
+    shop = Scripted()
+    shop.boards = [ScriptedBoard(shop, "a", dies_after=SIZE), ScriptedBoard(shop, "b")]
+    said: list[str] = []
+    built = build_table(
+        tiny, device, tmp_path, workshop=shop, fit_nets=2, facts={}, say=said.append
+    )
+    assert said == ["a is set aside: the link to a broke"]
+    assert not built.table.failures
+    assert all(built.table.lookup(layer) for layer in layers)
+    assert len(shop.boards[0].measured) >= SIZE
+
+
+def test_of_three_boards_the_one_that_computes_wrongly_has_no_part_in_the_table(
+    tiny: Space, device: Device, layers: tuple[Layer, ...], tmp_path: Path
+) -> None:
+    shop = Scripted()
+    shop.boards = [
+        ScriptedBoard(shop, "a"),
+        ScriptedBoard(shop, "liar", lies=True, slow=0.9),
+        ScriptedBoard(shop, "c"),
+    ]
+    said: list[str] = []
+    built = build_table(tiny, device, tmp_path, workshop=shop, fit_nets=0, say=said.append)
+    assert said == ["liar is set aside: liar computes wrongly"]
+    assert shop.boards[1].measured
+    assert all(built.table.latency_ns(la) == pytest.approx(invented_ns(la)) for la in layers)
+
+
+def test_where_all_boards_are_lost_what_was_measured_is_kept(
+    tiny: Space, device: Device, layers: tuple[Layer, ...], tmp_path: Path
+) -> None:
+    shop = Scripted()
+    shop.boards = [ScriptedBoard(shop, name, dies_after=2 * SIZE) for name in "ab"]
+    with pytest.raises(DeviceError, match=r"no board is left and \d+ jobs are open: "):
+        build_table(tiny, device, tmp_path, workshop=shop, fit_nets=0)
+    done = sum(len(board.measured) for board in shop.boards)
+    again = Scripted()
+    build_table(tiny, device, tmp_path, workshop=again, fit_nets=0)
+    assert len(again.boards[0].measured) == PASSES * len(layers) - done
+
+
+def test_an_interrupted_build_goes_on(
+    tiny: Space,
+    device: Device,
+    layers: tuple[Layer, ...],
+    tmp_path: Path,
+) -> None:
+    def interrupt(stage: str, done: int, _total: int) -> None:
+        if stage == "measure" and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_table(tiny, device, tmp_path, workshop=Scripted(), fit_nets=0, progress=interrupt)
+    again = Scripted()
+    build_table(tiny, device, tmp_path, workshop=again, fit_nets=0)
+    assert len(again.boards[0].measured) < PASSES * len(layers)
+    assert not list(tmp_path.glob("*.binas"))
+
+
+def test_boards_of_two_kinds_share_no_table() -> None:
+    pi4, pi5 = registry.find("rpi4"), registry.find("rpi5")
+    with pytest.raises(UsageError, match="rpi4 and rpi5 are no boards of one kind: cpu is"):
+        survey.of_one_kind([pi4, pi5])
+    with pytest.raises(UsageError, match="given twice"):
+        survey.of_one_kind([pi4, pi4])
+
+
 def test_a_menu_is_kept_for_its_space_and_planner(
     tiny: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = replace(tiny, nodes=1)
     found = menu_of(small, tmp_path)
-    monkeypatch.setattr(survey, "menu", lambda *_args, **_named: pytest.fail("planned again"))
+    monkeypatch.setattr(survey, "plan_menu", lambda *_args, **_named: pytest.fail("planned again"))
     assert menu_of(small, tmp_path) == found
     assert layers_of_space(small, tmp_path) == found.layers
     with pytest.raises(pytest.fail.Exception):

@@ -1,0 +1,106 @@
+#define _GNU_SOURCE
+#include "sampling.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+enum {
+    LOOKS = 64,         /* yardsticks from which the quiet one is taken */
+    PATIENCE = 16,      /* samples taken at most for one that is to be undisturbed */
+    MAX_RUNS = 100000000,
+    PAGE = 4096,
+    DEPTH_STEP = 25 * 64 /* odd in cache lines: 64 samples see 64 depths, the first few far apart */
+};
+static const double TOLERANCE = 1.04; /* of the yardstick; MAX_DISTURBANCE of runtime/measure.py */
+
+double binas_now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static long preemptions(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nivcsw;
+}
+
+/* Four independent chains of loads and additions: as many instructions per cycle as a core can do,
+ * so a neighbour on the same core (another hardware thread) and a lower clock rate both show. */
+double binas_yardstick_ns(void) {
+    static volatile uint32_t words[64], kept;
+    uint32_t a = kept, b = a ^ 1, c = a ^ 2, d = a ^ 3;
+    double begin = binas_now_ns();
+    for (uint32_t i = 0; i < 10000; ++i) {
+        volatile uint32_t *at = words + (i * 4 & 60);
+        a += at[0] ^ b;
+        b += at[1] ^ c;
+        c += at[2] ^ d;
+        d += at[3] ^ a;
+    }
+    kept = a + b + c + d;
+    return binas_now_ns() - begin;
+}
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double binas_quiet_ns(void) {
+    double looks[LOOKS];
+    for (int i = 0; i < LOOKS; ++i) looks[i] = binas_yardstick_ns();
+    qsort(looks, LOOKS, sizeof *looks, ascending);
+    return looks[LOOKS / 10];
+}
+
+/* The batch at another depth of the stack. Processors compare the low 12 bits of addresses first, so
+ * a kernel's temporaries that lie like its data in that respect can make it several times slower.
+ * Where the stack begins is chance (ASLR, the environment), one for a whole process; here it is
+ * another for each sample, and the median is what a user can expect. */
+static double at_depth(binas_batch batch, void *argument, long runs, size_t bytes) {
+    volatile char unused[bytes + 1];
+    unused[0] = unused[bytes] = 0;
+    double ns = batch(argument, runs);
+    return ns + unused[0]; /* the stack is held until here */
+}
+
+static void print_all(const char *name, const double *values, long count, int digits) {
+    printf(",\"%s\":[", name);
+    for (long i = 0; i < count; ++i) printf("%s%.*f", i ? "," : "", digits, values[i]);
+    printf("]");
+}
+
+int binas_sample(const sampling *how, binas_batch batch, void *argument) {
+    long runs = 1, count = 0, undisturbed = 0, room = how->repeats * PATIENCE;
+    double *memory = malloc(sizeof(double) * 3 * (size_t)room);
+    if (!memory) return -1;
+    double *times = memory, *switches = memory + room, *yardsticks = memory + 2 * room;
+    double begin = binas_now_ns();
+    while (batch(argument, runs) < how->min_batch_ns && runs < MAX_RUNS) runs *= 2;
+    for (long i = 0; i < how->warmup; ++i) batch(argument, runs);
+    double quiet_ns = how->quiet_ns > 0 ? how->quiet_ns : binas_quiet_ns();
+    double look = binas_yardstick_ns();
+    while (undisturbed < how->repeats && count < room &&
+           (count < 3 || binas_now_ns() - begin < how->max_ns)) {
+        long switched = preemptions();
+        size_t depth = (size_t)count * DEPTH_STEP % PAGE;
+        times[count] = at_depth(batch, argument, runs, depth) / (double)runs;
+        switched = preemptions() - switched;
+        double next = binas_yardstick_ns();
+        yardsticks[count] = look > next ? look : next;
+        switches[count] = (double)switched;
+        undisturbed += !switched && yardsticks[count] <= TOLERANCE * quiet_ns;
+        look = next;
+        ++count;
+    }
+    printf("\"runs_per_batch\":%ld", runs);
+    print_all("samples_ns", times, count, 3);
+    print_all("preemptions", switches, count, 0);
+    print_all("yardsticks_ns", yardsticks, count, 0);
+    free(memory);
+    return 0;
+}

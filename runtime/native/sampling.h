@@ -1,0 +1,26 @@
+/* Timing in batches, each with a look at how fast the machine is at that moment. */
+#ifndef BINAS_SAMPLING_H
+#define BINAS_SAMPLING_H
+
+/* How to sample; docs/measuring.md says why. */
+typedef struct {
+    long repeats, warmup;
+    double min_batch_ns, max_ns;
+    double quiet_ns; /* the yardstick of a machine left alone; 0: take what the start shows */
+} sampling;
+
+double binas_now_ns(void);
+
+/* A fixed amount of work that wants all of a core: slower when somebody else shares it. */
+double binas_yardstick_ns(void);
+
+/* What the yardstick takes now at its quickest: the tenth percentile of many. */
+double binas_quiet_ns(void);
+
+/* `runs` runs in a row, timed; does not return where a run fails. */
+typedef double (*binas_batch)(void *argument, long runs);
+
+/* Take samples of `batch` and print them as members of a JSON object. Returns 0, or -1 without memory. */
+int binas_sample(const sampling *how, binas_batch batch, void *argument);
+
+#endif
