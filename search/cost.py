@@ -153,6 +153,17 @@ class Lut:
                 before = pairs.amin(dim=0)
         return float((best + self.head).amin()) + self.fixed_ns
 
+    def fastest_at(self, depths: Sequence[int], widths: Sequence[int]) -> float:
+        """What the fastest network of one layout takes: each cell the fastest."""
+        total = self.stem[widths[0], int(depths[0] == 0)] + self.head[widths[-1]]
+        for stage, (depth, width) in enumerate(zip(depths, widths, strict=True)):
+            inner, last = self.normal[stage, width].amin(dim=0)
+            total = total + (max(depth - 1, 0) * inner + last if depth else 0.0)
+            if stage < len(depths) - 1:
+                cells = self.reduction[stage, width, widths[stage + 1]]
+                total = total + cells[:, int(depths[stage + 1] == 0)].amin()
+        return float(total) + self.fixed_ns
+
     def expected_ns(self, p: Choice) -> Tensor:
         """E[T] of independent choices with probabilities p; differentiable, float64 ns.
 

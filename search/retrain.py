@@ -17,7 +17,7 @@ from binas.core import record
 from binas.core.errors import UsageError
 from binas.search import augment
 from binas.search.data import Dataset
-from binas.search.genotype import Genotype
+from binas.search.genotype import AnySpace, Genotype
 from binas.search.hardware import CPU, Hardware
 from binas.search.losses import centre_loss, distribution_loss, kernel_loss
 from binas.search.networks.bars import Network, build
@@ -26,7 +26,6 @@ from binas.search.processes import Processes
 from binas.search.recipe import RetrainSettings
 from binas.search.regularise import Auxiliary, DropPath, Features
 from binas.search.run import RunFolder
-from binas.search.space import Space
 from binas.search.train import (
     Progress,
     accuracy,
@@ -343,7 +342,7 @@ def _classifier(net: nn.Module) -> nn.Module:
     return [m for m in net.modules() if isinstance(m, nn.Linear)][-1]
 
 
-def must_fit(space: Space, data: Dataset) -> None:
+def must_fit(space: AnySpace, data: Dataset) -> None:
     """Check that a space is for such images.
 
     Raises:

@@ -119,7 +119,7 @@ class _Journey:
             [nets["parent"], artifacts["parent"]],
         )
 
-        genotype = record.load(Found, aware.stage.folder / "found.json").genotype
+        genotype = record.load(Found, aware.stage.folder / "found.json").in_stages()
         twin = self._layers("twin layers", tuple(sorted(set(layers_of(genotype, real=True)))))
         stairs = self._layers("staircase", tuple(stair(channels) for channels in STAIR_CHANNELS))
         files = {

@@ -127,7 +127,7 @@ def run_search(
 
 def time_untrained(folder: Path, tick: Tick, *, setting: Setting, found: Path) -> str:
     """Measure a genotype before it is trained: weights do not change how long kernels take."""
-    genotype = record.load(Found, found).genotype
+    genotype = record.load(Found, found).in_stages()
     device, path = registry.find(setting.device), folder / "untrained.binas"
     with registry.connect(device) as link:
         compile_network(genotype, device, path)
@@ -155,7 +155,7 @@ def train(
     images, _ = setting.read()
     settings = RetrainSettings() if epochs is None else RetrainSettings(epochs=epochs)
     net, trained = retrain(
-        record.load(Found, found).genotype,
+        record.load(Found, found).in_stages(),
         images,
         settings,
         seed=seed,

@@ -116,9 +116,12 @@ class Norm(nn.BatchNorm2d):
     """Batch norm whose result is multiplied by a gain, in one pass over memory."""
 
     def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
-        """norm(x) · gain; a gain (a scalar tensor) needs a norm without parameters."""
-        if gain is None:
-            return super().forward(x)
+        """norm(x) · gain; a gain (a scalar tensor) needs a norm without parameters.
+
+        A gain per image, [N, 1, 1, 1], takes a pass of its own.
+        """
+        if gain is None or gain.dim():
+            return super().forward(x) if gain is None else super().forward(x) * gain
         batch = self.training or self.running_mean is None
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)

@@ -22,11 +22,13 @@ from torch import Tensor
 from binas.core.errors import UsageError
 from binas.search.cost import Lut
 from binas.search.data import Dataset
+from binas.search.genotype import AnySpace
 from binas.search.networks.bars_supernet import Choice, sample
 from binas.search.run import RunFolder
-from binas.search.space import Space
-from binas.search.strategy import collapse
+from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.gradient import GradientSearch
+from binas.search.strategy.ground import entropy
+from binas.search.strategy.layout_ground import LayoutGround, whole
 from binas.search.strategy.settings import SEE_HELP, Found, GradientSettings
 from binas.search.strategy.task import run
 from binas.search.train import Progress
@@ -44,6 +46,7 @@ class BarsSettings(GradientSettings):
 
     epochs: int = 20
     warmup_epochs: int = 5
+    samples: int = 8
     first_temperature: float = 3.0
     last_temperature: float = 0.5
     entropy: float = 0.02
@@ -61,7 +64,7 @@ class BarsSettings(GradientSettings):
             )
 
 
-class Search(GradientSearch[BarsSettings]):
+class Search(GradientSearch[LayoutGround, BarsSettings]):
     """A supernet and an architecture of depths, widths and cells under training."""
 
     def epoch(self, number: int) -> dict[str, Any]:
@@ -78,27 +81,27 @@ class Search(GradientSearch[BarsSettings]):
 
     def mixture(self) -> Choice:
         """A sample: softmax for depth, Gumbel-softmax for widths and operations."""
-        return sample(self.logits, self.temperature, self.generator)
+        return sample(self.ground.choice(self.logits), self.temperature, self.generator)
 
-    def weight_choice(self) -> Choice:
+    def weight_mixture(self) -> Choice:
         """Another sample; uniform in the warm-up. All operations: with one, pools would win."""
         warm = self.progress < 0
-        start = [torch.zeros_like(v) if warm else v.detach() for v in self.logits.tensors()]
-        return sample(self.logits.with_tensors(start), self.temperature, self.generator)
+        start = [torch.zeros_like(v) if warm else v.detach() for v in self.logits]
+        return sample(self.ground.choice(start), self.temperature, self.generator)
 
     def architecture_loss(self, loss: Tensor) -> Tensor:
         """CE + λ(t) · cost(E[T]/T*) + c(t) · H, with H = -Σ p log p over all choices."""
         weight = self.settings.entropy * self.progress
-        return super().architecture_loss(loss) + weight * collapse.entropy(self.probabilities())
+        return super().architecture_loss(loss) + weight * entropy(self.probabilities())
 
 
 def search(
-    space: Space,
+    space: AnySpace,
     data: Dataset,
     settings: BarsSettings | None = None,
     *,
     seed: int = 0,
-    lut: Lut | None = None,
+    lut: Lut | CellPrices | None = None,
     budget_ns: float | None = None,
     folder: RunFolder | None = None,
     progress: Progress | None = None,
@@ -116,7 +119,14 @@ def search(
         progress: Told after each epoch.
 
     Raises:
+        UsageError: The space is one of cells.
         SearchError: No sampled network is within the budget, or the training diverged.
     """
-    task = Search(space, data, settings or BarsSettings(), seed, lut=lut, budget_ns=budget_ns)
+    ground = whole(space, lut, budget_ns)
+    if not isinstance(ground, LayoutGround):
+        raise UsageError(
+            "BARS searches stages of normal cells with depths and widths, found a space of cells",
+            hint="give a BARS space, such as --space digits, or another --strategy",
+        )
+    task = Search(ground, data, settings or BarsSettings(), seed, budget_ns)
     return run(task, folder, progress)

@@ -11,20 +11,19 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from binas.search.cost import Lut, penalised
+from binas.search.cost import penalised
 from binas.search.data import Dataset
-from binas.search.networks.bars_supernet import Choice, Supernet, logits
-from binas.search.space import Space
+from binas.search.strategy.ground import softmax
 from binas.search.strategy.settings import GradientSettings
-from binas.search.strategy.task import Batch, SearchTask
+from binas.search.strategy.task import Batch, GroundT, SearchTask
 from binas.search.train import cross_entropy, set_rate
 
 GradientT = TypeVar("GradientT", bound=GradientSettings)
 
 
-class GradientSearch(SearchTask[GradientT]):
+class GradientSearch(SearchTask[GroundT, GradientT]):
     """A supernet and its architecture parameters under training.
 
     As it stands this is first-order DARTS; strategies override the steps that are their own.
@@ -37,28 +36,30 @@ class GradientSearch(SearchTask[GradientT]):
 
     def __init__(
         self,
-        space: Space,
+        ground: GroundT,
         data: Dataset,
         settings: GradientT,
         seed: int,
-        *,
-        lut: Lut | None,
-        budget_ns: float | None,
+        budget_ns: float | None = None,
     ) -> None:
         """Draw all initial values from the seed."""
-        super().__init__(space, data, settings, seed, lut=lut, budget_ns=budget_ns)
+        super().__init__(ground, data, settings, seed, budget_ns)
         self.epochs, self.progress = settings.epochs, 0.0
-        self.net: Supernet = self.make(Supernet, space)
-        self.logits = logits(space, self.generator)
+        self.net = self.make(self.supernet)
+        self.logits = ground.logits(self.generator)
         self.nets["child"] = self.net
-        self.tables |= {f"α{i}": tensor for i, tensor in enumerate(self.logits.tensors())}
+        self.tables |= {f"alpha{i}": tensor for i, tensor in enumerate(self.logits)}
         self.weights = self.weight_optimiser(self.net)
         self.architecture = self.architecture_optimiser(self.architecture_parameters())
         self.optimisers |= {"weights": self.weights, "architecture": self.architecture}
 
+    def supernet(self) -> nn.Module:
+        """With new weights."""
+        return self.ground.net()
+
     def architecture_parameters(self) -> list[Tensor]:
         """What the architecture step moves."""
-        return self.logits.tensors()
+        return self.logits
 
     def epoch(self, number: int) -> dict[str, Any]:
         """One pass: a weight step and, after the warm-up, an architecture step per batch."""
@@ -75,7 +76,7 @@ class GradientSearch(SearchTask[GradientT]):
         for step, (mine, theirs) in enumerate(pairs):
             done = number * self.steps + step
             self.set_weight_rate(self.weights, done, self.epochs * self.steps)
-            loss, hits = self.weight_step(self.net, self.weights, mine, self.weight_choice())
+            loss, hits = self.weight_step(self.net, self.weights, mine, self.weight_mixture())
             loss_sum, right = loss_sum + loss, right + hits
             if not warm:
                 validation += self.architecture_step(theirs, mine)
@@ -93,14 +94,14 @@ class GradientSearch(SearchTask[GradientT]):
         del number
         return self.settings.architecture_rate
 
-    def mixture(self) -> Choice:
-        """Weights of all alternatives: p = softmax(α), differentiable in α (eq. 2)."""
-        return self.logits.probabilities()
+    def mixture(self) -> Any:
+        """What the architecture step runs: p = softmax(α), differentiable in α (eq. 2)."""
+        return self.ground.mixed(softmax(self.logits))
 
-    def weight_choice(self) -> Choice:
-        """What the weight step runs: the mixture, as a constant."""
-        mixed = self.mixture()
-        return mixed.with_tensors([tensor.detach() for tensor in mixed.tensors()])
+    def weight_mixture(self) -> Any:
+        """What the weight step runs: the same as a constant."""
+        with torch.no_grad():
+            return self.mixture()
 
     def architecture_step(self, theirs: Batch, mine: Batch) -> int:
         """min_α L_val(w, α); how many images were right.
@@ -132,6 +133,6 @@ class GradientSearch(SearchTask[GradientT]):
             tensor.grad = grad
         self.architecture.step()
 
-    def probabilities(self) -> Choice:
+    def probabilities(self) -> list[Tensor]:
         """The softmax of α, without noise."""
-        return self.logits.probabilities()
+        return softmax(self.logits)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, TypeVar
 
 from binas.core.errors import UsageError
 from binas.search.cost import Form
-from binas.search.genotype import Genotype
+from binas.search.genotype import AnyGenotype, Genotype
 
 SEE_HELP = "see binas-search run --help"
 S = TypeVar("S", bound="SearchSettings")
@@ -48,7 +48,7 @@ class SearchSettings:
     architecture_decay: float = 0.0
     form: Form = "hinge"
     strength: float = 1.0
-    samples: int = 8
+    samples: int = 1
     validation_images: int = 0
     collapse: float = 0.99
 
@@ -65,13 +65,16 @@ class SearchSettings:
         if not (0 < self.share <= 1 and 0 < self.collapse <= 1):
             raise UsageError("share and collapse must be above 0, at most 1", hint=SEE_HELP)
 
-    @property
-    def passes(self) -> int:
-        """Epochs of forward and backward passes that the whole search makes."""
+    def passes(self, operations: int) -> int:
+        """Epochs of forward and backward passes that the whole search makes.
+
+        Args:
+            operations: That an edge chooses from, at most; sampling searches test each.
+        """
         raise NotImplementedError
 
 
-def scaled(settings: S, budget_images: int, half: int) -> S:
+def scaled(settings: S, budget_images: int, half: int, operations: int) -> S:
     """The same schedule at a budget of training images: share = budget / (passes · half).
 
     The one rule by which strategies are brought to equal budgets: every published schedule keeps
@@ -81,16 +84,18 @@ def scaled(settings: S, budget_images: int, half: int) -> S:
         settings: Of any strategy.
         budget_images: Images through forward and backward passes, all networks together.
         half: Images of a half.
+        operations: That an edge of the space chooses from, at most.
 
     Raises:
         UsageError: The budget is larger than the published schedule on these images, or an epoch
             would have no image.
     """
-    share = budget_images / (settings.passes * half)
+    passes = settings.passes(operations)
+    share = budget_images / (passes * half)
     if share > 1 or share * half < 1:
         raise UsageError(
             f"a budget of {budget_images} images is {share:.3g} of every one of the "
-            f"{settings.passes} epochs over {half} images, expected at most 1 and at least 1 image",
+            f"{passes} epochs over {half} images, expected at most 1 and at least 1 image",
             hint="give another budget",
         )
     return replace(settings, share=share)
@@ -117,9 +122,9 @@ class GradientSettings(SearchSettings):
                 hint="search for more epochs or warm up for fewer",
             )
 
-    @property
-    def passes(self) -> int:
+    def passes(self, operations: int) -> int:
         """A weight pass per epoch, an architecture pass per epoch after the warm-up."""
+        del operations
         return 2 * self.epochs - self.warmup_epochs
 
 
@@ -133,7 +138,7 @@ class Candidate:
         predicted_ns: By the table; None without one.
     """
 
-    genotype: Genotype
+    genotype: AnyGenotype
     accuracy: float
     predicted_ns: float | None
 
@@ -154,10 +159,23 @@ class Found:
 
     SCHEMA: ClassVar[str] = "binas.found/1"
 
-    genotype: Genotype
+    genotype: AnyGenotype
     seed: int
     budget_ns: float | None
     predicted_ns: float | None
     expected_ns: float | None
     candidates: tuple[Candidate, ...]
     seconds: float
+
+    def in_stages(self) -> Genotype:
+        """The genotype, of a BARS space.
+
+        Raises:
+            UsageError: It is one of cells.
+        """
+        if isinstance(self.genotype, Genotype):
+            return self.genotype
+        raise UsageError(
+            f"found a network of cells ({self.genotype}), expected one of a BARS space",
+            hint="search a BARS space, such as --space digits",
+        )

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from binas.core.errors import SearchError, UsageError
 from binas.search.cost import Lut
 from binas.search.data import Dataset
-from binas.search.genotype import Genotype
-from binas.search.networks.bars_supernet import Choice, one_hot
-from binas.search.retrain import CALIBRATION_BATCH, must_fit
+from binas.search.genotype import AnyGenotype, AnySpace
+from binas.search.retrain import CALIBRATION_BATCH
 from binas.search.run import RunFolder
-from binas.search.space import Space
-from binas.search.strategy import collapse, derive
+from binas.search.strategy.cell_ground import CellPrices
+from binas.search.strategy.ground import Ground, Tables, entropy
+from binas.search.strategy.layout_ground import whole
 from binas.search.strategy.settings import Candidate, Found, SearchSettings
 from binas.search.train import (
     Progress,
@@ -39,9 +38,11 @@ MOMENTUM = 0.9  # of SGD, in every paper of the field
 BETAS = (0.5, 0.999)  # of the architecture's Adam, in every code since DARTS
 Batch = tuple[Tensor, Tensor]  # images [N, C, H, W], classes [N]
 SettingsT = TypeVar("SettingsT", bound=SearchSettings)
+GroundT = TypeVar("GroundT", bound=Ground[Any, Any])
+NetT = TypeVar("NetT", bound=nn.Module)
 
 
-class SearchTask(ABC, Generic[SettingsT]):
+class SearchTask(ABC, Generic[GroundT, SettingsT]):
     """A search that is trained by epochs and can be put away between them (a `Task`).
 
     A strategy puts its networks, optimisers and tables into `nets`, `optimisers` and `tables`; all
@@ -58,25 +59,23 @@ class SearchTask(ABC, Generic[SettingsT]):
 
     def __init__(
         self,
-        space: Space,
+        ground: GroundT,
         data: Dataset,
         settings: SettingsT,
         seed: int,
-        *,
-        lut: Lut | None,
-        budget_ns: float | None,
+        budget_ns: float | None = None,
     ) -> None:
         """Split the training images in two halves; everything drawn comes from the seed."""
-        must_be_possible(space, data, lut, budget_ns)
-        self.space, self.settings, self.seed = space, settings, seed
-        self.lut, self.budget_ns = lut, budget_ns
+        ground.must_be_possible(data, budget_ns)
+        self.ground, self.settings, self.seed, self.budget_ns = ground, settings, seed, budget_ns
         self.generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(data.x_train), generator=torch.Generator().manual_seed(seed))
         x, y = torch.from_numpy(data.x_train)[order], torch.from_numpy(data.y_train)[order]
         half = len(x) // 2
         self.weight_half, self.architecture_half = (x[:half], y[:half]), (x[half:], y[half:])
-        self.size = min(settings.batch, half)
-        self.steps = max(1, round(settings.share * half) // self.size)
+        images = max(1, round(settings.share * half))  # of an epoch
+        self.size = min(settings.batch, images)
+        self.steps = images // self.size
         self.nets: dict[str, nn.Module] = {}
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.tables: dict[str, Tensor] = {}
@@ -86,14 +85,18 @@ class SearchTask(ABC, Generic[SettingsT]):
         """Train one epoch and return what to log; `loss` must be among it."""
 
     @abstractmethod
-    def probabilities(self) -> Choice:
+    def probabilities(self) -> list[Tensor]:
         """The distribution from which networks are derived."""
 
-    def make(self, build: type[nn.Module], *args: Any, **options: Any) -> Any:
+    def scores(self) -> list[Tensor]:
+        """What networks are derived from: the same, unless the strategy says otherwise."""
+        return self.probabilities()
+
+    def make(self, build: Callable[[], NetT]) -> NetT:
         """A network whose initial weights come from the seed alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return build(*args, **options)
+            return build()
 
     def weight_optimiser(self, net: nn.Module) -> torch.optim.Optimizer:
         """Of a network's weights, as the settings say."""
@@ -118,11 +121,11 @@ class SearchTask(ABC, Generic[SettingsT]):
             yield x[picked], y[picked]
 
     def weight_step(
-        self, net: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, choice: Choice
+        self, net: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, selection: Any
     ) -> tuple[float, int]:
-        """min_w CE(f(x; w, choice)); the loss, and how many images were right."""
+        """min_w CE(f(x; w, selection)); the loss, and how many images were right."""
         x, y = batch
-        out = net(x, choice)
+        out = net(x, selection)
         loss = cross_entropy(out, y)
         optimiser.zero_grad()
         loss.backward()
@@ -139,65 +142,54 @@ class SearchTask(ABC, Generic[SettingsT]):
         """The cosine of the settings after `done` of `steps` weight steps."""
         set_rate(optimiser, cosine_rate(done, steps, self.settings.weight_rate))
 
-    def evaluate(self, genotype: Genotype) -> float:
+    def evaluate(self, genotype: AnyGenotype) -> float:
         """Accuracy on the architecture half with the shared weights, batch norm recalibrated."""
-        return self.validated("child", one_hot(genotype), 0)
+        return self.validated("child", self.ground.only(genotype))
 
-    def validated(self, net: str, choice: Choice, images: int) -> float:
-        """Accuracy of a network of a supernet on images of the architecture half; 0: all."""
+    def validated(self, name: str, selection: Any, images: int | None = None) -> float:
+        """The same of any part of a supernet, on the first images of the half; None: on all."""
 
         def forward(x: Tensor) -> Tensor:
-            y: Tensor = self.nets[net](x, choice)
+            y: Tensor = self.nets[name](x, selection)
             return y
 
         x, y = self.architecture_half
-        few = self.weight_half[0] if not images else self.weight_half[0][:images]
-        calibrate(self.nets[net], forward, few, CALIBRATION_BATCH)
-        return accuracy(forward, *((x, y) if not images else (x[:images], y[:images])))
+        calibrate(self.nets[name], forward, self.weight_half[0][:images], CALIBRATION_BATCH)
+        return accuracy(forward, x[:images], y[:images])
 
-    def latency_ratio(self, p: Choice) -> Tensor | None:
+    def latency_ratio(self, p: Tables) -> Tensor | None:
         """E[T]/T*; None without a budget."""
-        if self.lut is None or self.budget_ns is None:
-            return None
-        return self.lut.expected_ns(p) / self.budget_ns
+        expected = self.ground.expected_ns(p)
+        return None if expected is None or self.budget_ns is None else expected / self.budget_ns
 
     def described(self) -> dict[str, Any]:
-        """The architecture for the log: what the pictures of a search are drawn from.
-
-        Raises:
-            SearchError: The architecture has collapsed.
-        """
+        """The architecture for the log, and whether it has collapsed (`train.Task.epoch`)."""
         with torch.no_grad():
             p = self.probabilities()
-            cells = [cell.mean(dim=0) for stage in p.normal for cell in stage]
-            free = collapse.weight_free(self.space, p)
-            collapse.must_stand(free, self.settings.collapse)
+            expected, free = self.ground.expected_ns(p), self.ground.weight_free(p)
+            collapsed = (
+                f"operations without weights hold {free:.1%} of the probability, expected at most "
+                f"{self.settings.collapse:.0%}"
+            )
             return {
-                "expected_ns": None if self.lut is None else float(self.lut.expected_ns(p)),
+                "expected_ns": None if expected is None else float(expected),
                 "budget_ns": self.budget_ns,
-                "entropy": float(collapse.entropy(p)),
+                "entropy": float(entropy(p)),
                 "weight_free": free,
-                "depth": [_rounded(d) for d in p.depth],
-                "width": [_rounded(w) for w in p.width],
-                "normal": _rounded(torch.stack(cells).mean(dim=0)),
-                "reduction": [_rounded(r.mean(dim=0)) for r in p.reduction],
+                "collapsed": collapsed if free > self.settings.collapse else "",
+                **self.ground.described(p),
             }
 
     def candidates(self) -> list[Candidate]:
         """Networks derived from the final distribution, evaluated."""
-        drawn = derive.candidates(
-            self.space,
-            self.probabilities(),
-            self.settings.samples,
-            self.generator,
-            lut=self.lut,
-            budget_ns=self.budget_ns,
+        drawn = self.ground.candidates(
+            self.scores(), self.settings.samples, self.generator, self.budget_ns
         )
         return [self.candidate(genotype, self.evaluate(genotype)) for genotype in drawn]
 
-    def candidate(self, genotype: Genotype, marks: float) -> Candidate:
+    def candidate(self, genotype: AnyGenotype, marks: float) -> Candidate:
         """A network with its accuracy and its price."""
-        price = None if self.lut is None else self.lut.predict_ns(genotype)
+        price = self.ground.predict_ns(genotype)
         return Candidate(genotype=genotype, accuracy=marks, predicted_ns=price)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -223,7 +215,7 @@ class SearchTask(ABC, Generic[SettingsT]):
 
 
 def run(
-    task: SearchTask[Any], folder: RunFolder | None = None, progress: Progress | None = None
+    task: SearchTask[Any, Any], folder: RunFolder | None = None, progress: Progress | None = None
 ) -> Found:
     """Search to the end and choose among what was found.
 
@@ -239,39 +231,21 @@ def run(
     log = fit(task, folder, progress)
     with torch.no_grad():
         found = task.candidates()
-        p = task.probabilities()
-        expected_ns = None if task.lut is None else float(task.lut.expected_ns(p))
+        expected = task.ground.expected_ns(task.probabilities())
     found.sort(key=lambda candidate: (-candidate.accuracy, candidate.predicted_ns or 0.0))
     return Found(
         genotype=found[0].genotype,
         seed=task.seed,
         budget_ns=task.budget_ns,
         predicted_ns=found[0].predicted_ns,
-        expected_ns=expected_ns,
+        expected_ns=None if expected is None else float(expected),
         candidates=tuple(found),
         seconds=sum(float(entry["seconds"]) for entry in log),
     )
 
 
-def must_be_possible(space: Space, data: Dataset, lut: Lut | None, budget_ns: float | None) -> None:
-    """Check, before anything is trained, that a search can end with a network.
-
-    Raises:
-        UsageError: The images do not fit the space, or there is a budget without prices.
-        SearchError: The budget is below the fastest network of the space.
-    """
-    must_fit(space, data)
-    if budget_ns is None:
-        return
-    if lut is None:
-        raise UsageError("a budget needs a latency table", hint="give --table")
-    if (fastest := lut.fastest_ns()) > budget_ns:
-        raise SearchError(
-            f"no network of the space is within {budget_ns / 1e3:.1f} us: "
-            f"the fastest takes {fastest / 1e3:.1f} us",
-            hint="raise --budget, or add narrower widths to the space",
-        )
-
-
-def _rounded(values: Tensor) -> list[float]:
-    return [round(float(value), 4) for value in values]
+def must_be_possible(
+    space: AnySpace, data: Dataset, lut: Lut | CellPrices | None, budget_ns: float | None
+) -> None:
+    """Check that a search can end with a network; see `Ground.must_be_possible`."""
+    whole(space, lut, budget_ns).must_be_possible(data, budget_ns)

@@ -15,13 +15,14 @@ from torch import nn
 from binas.core.errors import SearchError, UsageError
 from binas.search.cost import Lut
 from binas.search.data import Dataset
-from binas.search.genotype import CellOps
+from binas.search.genotype import CellOps, Genotype
 from binas.search.networks.bars_supernet import Choice, logits, one_hot, sample
 from binas.search.run import Config, RunFolder
 from binas.search.space import Space
-from binas.search.strategy import bars, derive
+from binas.search.strategy import bars, derive, ground
 from binas.search.strategy.bars import BarsSettings, Search, search
-from binas.search.strategy.collapse import entropy, weight_free
+from binas.search.strategy.ground import entropy
+from binas.search.strategy.layout_ground import LayoutGround
 from binas.search.strategy.settings import Found
 from binas.search.survey import random_genotypes
 from binas.search.train import fit
@@ -46,7 +47,7 @@ def start(tiny: Space, images: Dataset, lut_of: LutOf) -> Callable[..., Search]:
 
     def begin(budget_ns: float | None = None, **changes: Any) -> Search:
         settings = replace(QUICK, **changes)
-        return Search(tiny, images, settings, 0, lut=lut_of(tiny), budget_ns=budget_ns)
+        return Search(LayoutGround(tiny, lut_of(tiny)), images, settings, 0, budget_ns)
 
     return begin
 
@@ -82,20 +83,21 @@ def test_every_candidate_is_just_within_the_budget(
     found = search(tiny, images, QUICK, lut=lut, budget_ns=budget)
     assert 1 <= len(found.candidates) <= QUICK.samples
     for candidate in found.candidates:
+        assert isinstance(candidate.genotype, Genotype)
         assert candidate.predicted_ns == lut.predict_ns(candidate.genotype)
-        assert derive.BANDS[0] * budget <= candidate.predicted_ns <= budget
+        assert ground.BANDS[0] * budget <= candidate.predicted_ns <= budget
 
 
 def test_the_most_accurate_candidate_on_the_architecture_half_is_taken(
     tiny: Space, images: Dataset, lut_of: LutOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    marks = iter([0.2, 0.9, 0.5, 0.1])
+    marks = iter([0.2, 0.9, 0.5])
     monkeypatch.setattr(Search, "evaluate", lambda _self, _genotype: next(marks))
     found = search(tiny, images, QUICK, lut=lut_of(tiny))
-    assert [candidate.accuracy for candidate in found.candidates] == [0.9, 0.5, 0.2, 0.1]
+    assert [candidate.accuracy for candidate in found.candidates] == [0.9, 0.5, 0.2]
     assert found.genotype == found.candidates[0].genotype
     assert found.predicted_ns == found.candidates[0].predicted_ns
-    assert len({candidate.genotype for candidate in found.candidates}) == 4
+    assert len({candidate.genotype for candidate in found.candidates}) == 3
 
 
 def test_a_budget_below_every_network_says_what_the_fastest_takes(
@@ -105,9 +107,9 @@ def test_a_budget_below_every_network_says_what_the_fastest_takes(
     with pytest.raises(SearchError, match=r"within 1\.0 us: the fastest takes") as caught:
         search(tiny, images, QUICK, lut=lut, budget_ns=1e3)
     assert "raise --budget" in caught.value.hint
-    p = logits(tiny, torch.Generator().manual_seed(0)).probabilities()
+    priced = LayoutGround(tiny, lut)
     with pytest.raises(SearchError, match=r"drawn none is within 1\.0 us; the fastest takes"):
-        derive.candidates(tiny, p, 3, torch.Generator(), lut=lut, budget_ns=1e3)
+        priced.candidates(priced.uniform(), 3, torch.Generator(), 1e3)
 
 
 def test_a_budget_needs_a_table(tiny: Space, images: Dataset) -> None:
@@ -136,9 +138,9 @@ def test_in_the_warm_up_every_choice_weighs_alike_and_the_architecture_rests(
 ) -> None:
     task = start()
     with torch.no_grad():
-        for tensor in task.logits.tensors():
+        for tensor in task.logits:
             tensor.copy_(torch.arange(tensor.numel()).reshape(tensor.shape) * 3.0)
-    before = [tensor.detach().clone() for tensor in task.logits.tensors()]
+    before = [tensor.detach().clone() for tensor in task.logits]
     given: list[Choice] = []
     real = sample
 
@@ -151,12 +153,12 @@ def test_in_the_warm_up_every_choice_weighs_alike_and_the_architecture_rests(
     assert entry["validation_accuracy"] is None
     assert len(given) == 2  # one weight step per batch and nothing else
     assert all(not tensor.any() for choice in given for tensor in choice.tensors())
-    assert all(map(torch.equal, before, task.logits.tensors()))
+    assert all(map(torch.equal, before, task.logits))
     given.clear()
     assert task.epoch(1)["validation_accuracy"] is not None
     assert len(given) == 4
     assert all(tensor.any() for choice in given for tensor in choice.tensors())
-    assert not any(map(torch.equal, before, task.logits.tensors()))
+    assert not any(map(torch.equal, before, task.logits))
 
 
 def test_each_step_moves_its_own_parameters(start: Callable[..., Search]) -> None:
@@ -167,7 +169,7 @@ def test_each_step_moves_its_own_parameters(start: Callable[..., Search]) -> Non
         return [parameter.detach().clone() for parameter in task.net.parameters()]
 
     def architecture() -> list[torch.Tensor]:
-        return [tensor.detach().clone() for tensor in task.logits.tensors()]
+        return [tensor.detach().clone() for tensor in task.logits]
 
     task.net.train()
     before = weights(), architecture()
@@ -176,7 +178,7 @@ def test_each_step_moves_its_own_parameters(start: Callable[..., Search]) -> Non
     assert all(map(torch.equal, before[0], weights()))
     assert not any(map(torch.equal, before[1], architecture()))
     before = weights(), architecture()
-    task.weight_step(task.net, task.weights, (x, y), task.weight_choice())
+    task.weight_step(task.net, task.weights, (x, y), task.weight_mixture())
     assert not all(map(torch.equal, before[0], weights()))
     assert all(map(torch.equal, before[1], architecture()))
 
@@ -193,7 +195,7 @@ def test_the_entropy_term_sharpens_the_choice(start: Callable[..., Search]) -> N
 
 @pytest.mark.parametrize("form", ["hinge", "two-sided", "product", "log-product"])
 def test_the_cost_term_lowers_the_expected_latency(start: Callable[..., Search], form: str) -> None:
-    budget = budget_of(start().lut or pytest.fail("no table"), 0.05)
+    budget = budget_of(start().ground.lut or pytest.fail("no table"), 0.05)
     changes = {"epochs": 8, "architecture_rate": 0.1, "entropy": 0.0, "form": form}
     free, pressed = (
         trained(start(budget, strength=strength, **changes))["expected_ns"]
@@ -206,7 +208,7 @@ def test_a_hinge_leaves_what_is_within_the_budget_alone(start: Callable[..., Sea
     free, pressed = (start(1e9, strength=strength) for strength in (0.0, 50.0))
     fit(free)
     fit(pressed)
-    assert all(map(torch.equal, free.logits.tensors(), pressed.logits.tensors()))
+    assert all(map(torch.equal, free.logits, pressed.logits))
 
 
 def test_the_temperature_falls_from_the_first_to_the_last_after_the_warm_up(
@@ -220,7 +222,7 @@ def test_the_temperature_falls_from_the_first_to_the_last_after_the_warm_up(
 def test_evaluation_depends_on_the_genotype_alone(start: Callable[..., Search]) -> None:
     task = start()
     fit(task)
-    first, second = random_genotypes(task.net.space, 2, seed=5)
+    first, second = random_genotypes(task.ground.space, 2, seed=5)
     marks = [task.evaluate(genotype) for genotype in (first, second, first)]
     assert marks[0] == marks[2]
     for norm in task.net.modules():
@@ -234,9 +236,9 @@ def test_entropy_is_one_per_uniform_choice_and_nothing_for_a_certain_one(tiny: S
     choice = logits(tiny, generator)
     uniform = choice.with_tensors([torch.zeros_like(v) for v in choice.tensors()]).probabilities()
     # 2 depths, 2 widths, 4 normal cells, 1 reduction.
-    assert float(entropy(uniform)) == pytest.approx(9)
+    assert float(entropy(uniform.tensors())) == pytest.approx(9)
     certain = one_hot(random_genotypes(tiny, 1, seed=0)[0])
-    assert float(entropy(certain)) == pytest.approx(0, abs=1e-6)
+    assert float(entropy(certain.tensors())) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_certain_distribution_derives_its_network(space: Space) -> None:
@@ -258,16 +260,17 @@ def test_draws_follow_the_probabilities_and_never_leave_a_node_empty(tiny: Space
 
 def test_without_a_budget_the_most_probable_network_is_among_the_candidates(tiny: Space) -> None:
     p = logits(tiny, torch.Generator().manual_seed(0)).probabilities()
+    plain = LayoutGround(tiny, None)
     with torch.no_grad():
-        found = derive.candidates(tiny, p, 4, torch.Generator().manual_seed(0))
+        found = plain.candidates(p.tensors(), 4, torch.Generator().manual_seed(0), None)
     assert found[0] == derive.most_probable(tiny, p)
-    assert len(set(found)) == len(found) == 5
+    assert len(set(found)) == len(found) == 4
 
 
 def test_a_search_whose_operations_without_weights_have_won_stops_and_keeps_the_last_good_epoch(
     tiny: Space, images: Dataset, tmp_path: Path
 ) -> None:
-    task = Search(tiny, images, QUICK, 0, lut=None, budget_ns=None)
+    task = Search(LayoutGround(tiny, None), images, QUICK, 0)
     asked = Config(
         kind="search",
         data=images.name,
@@ -284,11 +287,14 @@ def test_a_search_whose_operations_without_weights_have_won_stops_and_keeps_the_
         real(gradients)
         if task.progress == 1:  # the last epoch
             with torch.no_grad():
-                for cell in (cell for stage in task.logits.normal for cell in stage):
+                choice = task.ground.choice(task.logits)
+                for cell in (cell for stage in choice.normal for cell in stage):
                     cell[:, tiny.normal_ops.index("skip")] = 50
 
     task.move_architecture = drift  # type: ignore[method-assign]
-    with pytest.raises(SearchError, match=r"collapsed: .* hold 100\.0% .* at most 99%") as caught:
+    with pytest.raises(
+        SearchError, match=r"collapsed in epoch 2: .* hold 100\.0% .* at most 99%"
+    ) as caught:
         fit(task, folder)
     assert "last good epoch" in caught.value.hint
     kept = folder.resume()
@@ -303,4 +309,5 @@ def test_weight_free_operations_are_counted_on_the_edges_of_normal_cells(tiny: S
     convolution: CellOps = ("b3",) * 3
     convolving = replace(genotype, normal=((skip,), (convolution,)))
     # The stages' unused second cell repeats the first: one half skips, one half convolves.
-    assert weight_free(tiny, one_hot(convolving)) == pytest.approx(0.5)
+    share = LayoutGround(tiny, None).weight_free(one_hot(convolving).tensors())
+    assert share == pytest.approx(0.5)

@@ -34,6 +34,7 @@ from binas.search.retrain import (
 from binas.search.run import Config, RunFolder, versions
 from binas.search.space import Space
 from binas.search.strategy.bars import BarsSettings, Search
+from binas.search.strategy.layout_ground import LayoutGround
 from binas.search.train import Task, accuracy, batches, calibrate, cosine_rate, fit
 
 FEW = RetrainSettings(epochs=3, batch=16)
@@ -68,7 +69,7 @@ def make_task(
     """A task, made anew at each call as a new process would."""
     if request.param == "search":
         settings = BarsSettings(epochs=3, warmup_epochs=1, batch=24)
-        return lambda: Search(tiny, images, settings, 5, lut=lut_of(tiny), budget_ns=2e4)
+        return lambda: Search(LayoutGround(tiny, lut_of(tiny)), images, settings, 5, 2e4)
     return lambda: training(genotype, images, 5, real=request.param == "twin")
 
 

@@ -1,0 +1,121 @@
+"""Every strategy with its settings: the one list that commands, comparisons and benchmarks read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from binas.core.errors import unknown_name
+from binas.search.cost import Lut
+from binas.search.data import Dataset
+from binas.search.genotype import AnySpace
+from binas.search.run import RunFolder
+from binas.search.strategy import (
+    bars,
+    bnas,
+    bnas_v2,
+    cp_nas,
+    darts,
+    dcp_nas,
+    pc_darts,
+    uniform,
+)
+from binas.search.strategy.cell_ground import CellPrices
+from binas.search.strategy.settings import Found, SearchSettings
+from binas.search.train import Progress
+
+
+class Search(Protocol):
+    """What every strategy's module calls `search`."""
+
+    def __call__(
+        self,
+        space: AnySpace,
+        data: Dataset,
+        settings: Any = None,
+        *,
+        seed: int = 0,
+        lut: Lut | CellPrices | None = None,
+        budget_ns: float | None = None,
+        folder: RunFolder | None = None,
+        progress: Progress | None = None,
+    ) -> Found:
+        """Search a space; see `strategy/bars.py`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """One way to search.
+
+    Attributes:
+        name: As typed.
+        summary: In a line.
+        search: Does it.
+        settings: Its settings' class; the defaults are its published schedule.
+    """
+
+    name: str
+    summary: str
+    search: Search
+    settings: type[SearchSettings]
+
+
+STRATEGIES = (
+    Strategy(
+        name="bars",
+        summary="BARS: depth, width and cells at once, by gradient",
+        search=bars.search,
+        settings=bars.BarsSettings,
+    ),
+    Strategy(
+        name="bnas",
+        summary="BNAS: 1-bit networks sampled from a supernet, operations dropped by performance",
+        search=bnas.search,
+        settings=bnas.BnasSettings,
+    ),
+    Strategy(
+        name="bnas-v2",
+        summary="BNAS-v2: by gradient with a confident learning rate; made for broad networks",
+        search=bnas_v2.search,
+        settings=bnas_v2.BnasV2Settings,
+    ),
+    Strategy(
+        name="cp-nas",
+        summary="CP-NAS: 1-bit Children sampled with their real-valued Parents",
+        search=cp_nas.search,
+        settings=cp_nas.CpNasSettings,
+    ),
+    Strategy(
+        name="darts",
+        summary="DARTS: a softmax mixture of operations on every edge",
+        search=darts.search,
+        settings=darts.DartsSettings,
+    ),
+    Strategy(
+        name="dcp-nas",
+        summary="DCP-NAS: a real-valued Parent gives the 1-bit Child its direction",
+        search=dcp_nas.search,
+        settings=dcp_nas.DcpNasSettings,
+    ),
+    Strategy(
+        name="pc-darts",
+        summary="PC-DARTS: partial channels and a weight per edge",
+        search=pc_darts.search,
+        settings=pc_darts.PcDartsSettings,
+    ),
+    Strategy(
+        name="uniform",
+        summary="random networks, each trained for a while; the best is kept",
+        search=uniform.search,
+        settings=uniform.UniformSettings,
+    ),
+)
+
+
+def find(name: str) -> Strategy:
+    """A strategy by name."""
+    for strategy in STRATEGIES:
+        if strategy.name == name:
+            return strategy
+    raise unknown_name("strategy", name, [strategy.name for strategy in STRATEGIES])

@@ -1,0 +1,338 @@
+"""DCP-NAS: a real-valued Parent shows the 1-bit Child the direction in which to change α.
+
+Source: Li et al., 2023, arXiv:2306.15390; in the numbering of the authors' book (Zhang et al.,
+Binary Neural Networks, CRC 2023), section 4.4, eqs. 4.21-4.53 and algorithm 10. The search code was
+never published.
+
+Unknown in the paper and ours here: the divergence is KL(Parent ‖ Child); the tangent is taken on
+the very batch of the Child's step; weights are never copied, only α is; L_R is the mean over a
+layer's weights, not the sum, which would exceed the cross entropy a hundredfold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from binas.core.errors import UsageError
+from binas.search.cost import Lut
+from binas.search.data import Dataset
+from binas.search.genotype import AnySpace
+from binas.search.networks.supernet import Mixture, Supernet
+from binas.search.ops import BinaryConv
+from binas.search.run import RunFolder
+from binas.search.strategy import decoupled, gauss_newton
+from binas.search.strategy.cell_ground import CellGround, CellPrices
+from binas.search.strategy.gradient import GradientSearch
+from binas.search.strategy.ground import softmax
+from binas.search.strategy.settings import SEE_HELP, Found, GradientSettings
+from binas.search.strategy.task import Batch, run
+from binas.search.train import Progress, cross_entropy, set_rate
+
+POOL_SIDE = 3  # pools count as weights of 1/(K·K), identities as 1 (the book, p. 112)
+WEIGHTLESS = {"none": 0.0, "skip": 1.0, "pool": 1 / POOL_SIDE**2, "max": 1 / POOL_SIDE**2}
+WEIGHTLESS |= {"avg": 1 / POOL_SIDE**2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DcpNasSettings(GradientSettings):
+    """How DCP-NAS searches.
+
+    Attributes:
+        tangent: λ of the tangent distance D; the paper sets 5e-3 and sees harm above 1e-3.
+        reconstruction: μ of the reconstruction error L_R.
+        curvature: How H_G v is had: Gauss-Newton products, or twice differentiated.
+        backtracking: η; 0 turns backtracking off.
+        coupling_rate: η_ψ.
+        threshold: τ: rank of the norm above which an operation is backtracked; 0: half of them.
+        largest_first: Whether rank 1 is the largest norm.
+    """
+
+    tangent: float = 1e-3
+    reconstruction: float = 0.2
+    curvature: Literal["gauss-newton", "exact"] = "gauss-newton"
+    backtracking: float = 1.0
+    coupling_rate: float = 1e-3
+    threshold: int = 0
+    largest_first: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what is no weight."""
+        super(DcpNasSettings, self).__post_init__()
+        values = (self.tangent, self.reconstruction, self.backtracking, self.coupling_rate)
+        if not all(0 <= value < math.inf for value in values) or self.threshold < 0:
+            raise UsageError(
+                "tangent, reconstruction, backtracking, coupling_rate and threshold must be 0 or "
+                "more",
+                hint=SEE_HELP,
+            )
+
+    def passes(self, operations: int) -> int:
+        """Parent: weights, α. Child: weights, α with its tangent and its curvature."""
+        del operations
+        after = self.epochs - self.warmup_epochs
+        return 2 * self.epochs + (3 + (self.tangent > 0)) * after
+
+
+# The paper's own are unknown; these are PC-DARTS's on CIFAR-10, as for 8 cells of 16 channels.
+PUBLISHED = DcpNasSettings(
+    warmup_epochs=15,
+    batch=256,
+    optimiser="sgd",
+    weight_rate=0.1,
+    weight_decay=3e-4,
+    clip=5.0,
+    architecture_rate=6e-4,
+    architecture_decay=1e-3,
+)
+
+
+class Search(GradientSearch[CellGround, DcpNasSettings]):
+    """Child and Parent, α that passes between them, and ψ̃ of each."""
+
+    def __init__(
+        self,
+        ground: CellGround,
+        data: Dataset,
+        settings: DcpNasSettings,
+        seed: int,
+        budget_ns: float | None = None,
+    ) -> None:
+        """Line 1 of algorithm 10: w, ŵ, α, ψ̃; α̂ is α, since one inherits the other's each time."""
+        super().__init__(ground, data, settings, seed, budget_ns)
+        self.child: Supernet = self.net  # type: ignore[assignment]
+        self.parent = self.make(lambda: ground.net(real=True))
+        self.nets["parent"] = self.parent
+        self.optimisers |= {
+            "parent weights": self.weight_optimiser(self.parent),
+            "parent architecture": self.architecture_optimiser(self.logits),
+        }
+        self.couplings = {name: Coupling(self.logits, settings) for name in ("parent", "child")}
+        for name, coupling in self.couplings.items():
+            self.tables |= {f"{name}.{key}": table for key, table in coupling.tables()}
+
+    def epoch(self, number: int) -> dict[str, Any]:
+        """Lines 3-6 of algorithm 10: a Parent phase, α̂ ← α, a Child phase, α ← α̂."""
+        parent = self._parent_phase(number)
+        entry = super().epoch(number)
+        seen, warm = self.steps * self.size, self.progress < 0
+        return {**entry, "parent_loss": parent, "images": seen * (2 if warm else 5)}
+
+    def _parent_phase(self, number: int) -> float:
+        """One epoch: w on the weight half, α on the other; mean loss of the weight steps."""
+        warm = number < self.settings.warmup_epochs
+        weights = self.optimisers["parent weights"]
+        architecture = self.optimisers["parent architecture"]
+        set_rate(architecture, self.architecture_rate(number))
+        self.parent.train()
+        self._rank_operations("parent")
+        loss_sum = 0.0
+        pairs = zip(
+            self.batches_of(self.weight_half), self.batches_of(self.architecture_half), strict=True
+        )
+        for step, (mine, (x, y)) in enumerate(pairs):
+            self.set_weight_rate(weights, number * self.steps + step, self.epochs * self.steps)
+            loss_sum += self.weight_step(self.parent, weights, mine, self.weight_mixture())[0]
+            if not warm:
+                # max_α f̃(w, α) = Σ_n p_n(X) log p_n(w, α): cross entropy (eq. 4.21).
+                loss = cross_entropy(self.parent(x, self.mixture()), y)
+                self._move("parent", architecture, torch.autograd.grad(loss, self.logits))
+        if not warm:
+            self._rank_operations("child")
+        return loss_sum / self.steps
+
+    def weight_step(
+        self, net: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, selection: Mixture
+    ) -> tuple[float, int]:
+        """The Child's loss has μ L_R in addition (eqs. 4.25-4.27, 4.34-4.35)."""
+        if net is not self.child or not self.settings.reconstruction:
+            return super().weight_step(net, optimiser, batch, selection)
+        x, y = batch
+        out = net(x, selection)
+        loss = cross_entropy(out, y)
+        optimiser.zero_grad()
+        (loss + self.settings.reconstruction * reconstruction_error(net)).backward()
+        self.descend(net, optimiser)
+        return loss.item(), int((out.argmax(dim=1) == y).sum())
+
+    def architecture_step(self, theirs: Batch, mine: Batch) -> int:
+        """A step of α̂ along the gradient of L = -G + λ ‖t(α) - ∂G/∂α̂‖² + latency.
+
+        ∂L/∂α̂ = -∂G/∂α̂ + 2λ (∂G/∂α̂ - t(α)) H_G(α̂) (eqs. 4.32, 4.33)
+        with -G = KL(p^P ‖ p^C), t(α) = ∂ f̃/∂α of the Parent (eq. 4.29).
+        """
+        del mine
+        x, y = theirs
+        parent_out = self.parent(x, self.mixture())
+        t = gauss_newton.flat(torch.autograd.grad(-cross_entropy(parent_out, y), self.logits))
+        target = parent_out.detach().softmax(-1)
+        out = self.child(x, self.mixture())
+        divergence = functional.kl_div(out.log_softmax(-1), target, reduction="batchmean")
+        minus_g = torch.autograd.grad(divergence, self.logits, retain_graph=True)
+        gradients = self._with_latency(divergence, minus_g)
+        if self.settings.tangent:
+            apart = -gauss_newton.flat(minus_g) - t
+            bent = self._curved(x, y, target, apart)
+            bent = 2 * self.settings.tangent * bent
+            parts = bent.split([alpha.numel() for alpha in self.logits])
+            gradients = tuple(g + part.view_as(g) for g, part in zip(gradients, parts, strict=True))
+        self._move("child", self.architecture, gradients)
+        return int((out.argmax(dim=1) == y).sum())
+
+    def _with_latency(self, loss: Tensor, plain: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The gradients of the loss with its latency term; the plain ones where it has none."""
+        if self.latency_ratio(self.logits) is None:
+            return plain
+        return torch.autograd.grad(self.architecture_loss(loss), self.logits)
+
+    def _curved(self, x: Tensor, y: Tensor, target: Tensor, v: Tensor) -> Tensor:
+        """H_G v: -F v by default, F = (1/N) Σ_n g_n g_nᵀ, since E[H] = -F (eqs. 4.36-4.41)."""
+        if self.settings.curvature == "exact":
+
+            def score(alphas: gauss_newton.Parameters) -> Tensor:
+                out = self.child(x, Mixture.soft(softmax(alphas)))
+                return -functional.kl_div(out.log_softmax(-1), target, reduction="batchmean")
+
+            return gauss_newton.hessian_product(score, self.logits, v)
+        return -gauss_newton.product(image_gradients(self.child, self.logits, x, y), v)
+
+    def _move(
+        self, name: str, optimiser: torch.optim.Optimizer, gradients: tuple[Tensor, ...]
+    ) -> None:
+        """A plain step of α, then the decoupled correction (eqs. 4.50-4.52)."""
+        coupling = self.couplings[name]
+        coupling.learn(gradients)
+        before = [alpha.detach().clone() for alpha in self.logits]
+        for alpha, gradient in zip(self.logits, gradients, strict=True):
+            alpha.grad = gradient
+        optimiser.step()
+        coupling.correct(self.logits, before)
+
+    def _rank_operations(self, name: str) -> None:
+        """R(w_m) = ‖w_m‖²₂ of every operation, once per phase (eq. 4.53)."""
+        net = self.parent if name == "parent" else self.child
+        norms = [
+            torch.tensor([operation_norm(net, group, op) for op in range(len(g.ops))])
+            for group, g in enumerate(net.groups)
+        ]
+        self.couplings[name].rank(norms)
+
+
+class Coupling:
+    """ψ̃ of one model, and what it corrected last, per group.
+
+    ψ̃ starts at 1e-3, one value per edge, shared by the operations of the edge.
+    """
+
+    def __init__(self, alphas: list[Tensor], settings: DcpNasSettings) -> None:
+        """Nothing has been corrected."""
+        self.settings = settings
+        self.psi = [torch.full((len(alpha),), 1e-3) for alpha in alphas]
+        self.before = [torch.zeros(alpha.shape) for alpha in alphas]
+        self.corrected = [torch.zeros(alpha.shape[1], dtype=torch.bool) for alpha in alphas]
+        self.columns = [torch.zeros(alpha.shape[1], dtype=torch.bool) for alpha in alphas]
+
+    def tables(self) -> Iterator[tuple[str, Tensor]]:
+        """All state, by name."""
+        for key in ("psi", "before", "corrected", "columns"):
+            yield from ((f"{key}{i}", table) for i, table in enumerate(getattr(self, key)))
+
+    def rank(self, norms: list[Tensor]) -> None:
+        """Choose what is backtracked from now on."""
+        for columns, norm in zip(self.columns, norms, strict=True):
+            threshold = self.settings.threshold or len(norm) // 2
+            lagging = decoupled.lagging(norm, threshold, largest_first=self.settings.largest_first)
+            columns.copy_(lagging)
+
+    def learn(self, gradients: tuple[Tensor, ...]) -> None:
+        """ψ̃ᵗ⁺¹ = |ψ̃ᵗ - η_ψ ∂L/∂ψ̃ᵗ|, with the gradient at the parameters it corrected."""
+        eta, rate = self.settings.backtracking, self.settings.coupling_rate
+        tables = zip(self.psi, gradients, self.before, self.corrected, strict=True)
+        for psi, gradient, before, columns in tables:
+            psi.copy_(decoupled.coupling_step(psi, gradient, before, columns, eta=eta, rate=rate))
+
+    def correct(self, alphas: list[Tensor], before: list[Tensor]) -> None:
+        """α̃ᵗ⁺¹ = αᵗ⁺¹ + η ψ̃ᵗ ⊙ αᵗ in the columns that lag."""
+        eta = self.settings.backtracking
+        with torch.no_grad():
+            for i, alpha in enumerate(alphas):
+                alpha.copy_(
+                    decoupled.backtracked(alpha, before[i], self.psi[i], self.columns[i], eta)
+                )
+                self.before[i].copy_(before[i])
+                self.corrected[i].copy_(self.columns[i])
+
+
+def image_gradients(net: Supernet, alphas: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """Rows g_n = ∂ log p_n(y_n)/∂α of a supernet, [images, parameters], in one backward pass.
+
+    Batch norm takes the statistics of this very batch, as constants, so that images do not see
+    each other and a row is exactly the gradient of its image.
+    """
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    moments = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0  # running statistics become this batch's
+    with torch.no_grad():
+        net(x, Mixture.soft(softmax(alphas)))
+    for norm, moment in zip(norms, moments, strict=True):
+        norm.momentum = moment
+        norm.eval()
+    spread = gauss_newton.copies(alphas, len(x))
+    weights = [p.softmax(-1).movedim(0, -1)[..., None, None, None] for p in spread]
+    scores = -functional.cross_entropy(net(x, Mixture.soft(weights)), y, reduction="none")
+    found = gauss_newton.image_gradients(scores, spread)
+    for norm in norms:
+        norm.train()
+    return found
+
+
+def reconstruction_error(net: nn.Module) -> Tensor:
+    """L_R = Σ over layers of the mean of (w - β ∘ sgn(w))², β = mean |w| per output channel."""
+    errors = []
+    for layer in net.modules():
+        if isinstance(layer, BinaryConv):
+            w = layer.weight
+            beta = w.detach().abs().mean(dim=(1, 2, 3), keepdim=True)
+            signs = torch.where(w.detach() >= 0, 1.0, -1.0)
+            errors.append((w - beta * signs).square().mean())
+    return torch.stack(errors).sum() if errors else torch.zeros(())
+
+
+def operation_norm(net: Supernet, group: int, op: int) -> float:
+    """R(w_m): the squared norm of an operation's weights, of binary ones as reconstructed."""
+    modules = net.op_modules(group, op)
+    name = net.groups[group].ops[op]
+    weights = [
+        layer.binarizer.weights(layer.weight) if isinstance(layer, BinaryConv) else layer.weight
+        for module in modules
+        for layer in module.modules()
+        if isinstance(layer, BinaryConv | nn.Conv2d)
+    ]
+    with torch.no_grad():
+        if weights:
+            return float(sum(w.square().sum() for w in weights))
+    return WEIGHTLESS[name] ** 2
+
+
+def search(
+    space: AnySpace,
+    data: Dataset,
+    settings: DcpNasSettings | None = None,
+    *,
+    seed: int = 0,
+    lut: Lut | CellPrices | None = None,
+    budget_ns: float | None = None,
+    folder: RunFolder | None = None,
+    progress: Progress | None = None,
+) -> Found:
+    """Search a space of cells; arguments and errors as of `bars.search`."""
+    ground = CellGround(space, lut, budget_ns)
+    task = Search(ground, data, settings or DcpNasSettings(), seed, budget_ns)
+    return run(task, folder, progress)
