@@ -26,7 +26,8 @@ class Isa:
         registers: Number of vector registers.
         counting: How ones are counted. "full_adder": a 32-bit lane popcount and a three-input logic
             instruction, two words per five instructions. "bytes": a popcount of bytes, summed in
-            bytes and widened before they overflow. "dot": a popcount of bytes, summed along the
+            bytes and widened before they overflow. "nibbles": a byte shuffle that looks nibbles up.
+            "dot": a popcount of bytes, summed along the
             reduction by pairwise additions.
         scheduled: CPU whose pipeline instructions are ordered for, where that is not `cpu` itself;
             it may have no instruction that `cpu` lacks.
@@ -40,7 +41,7 @@ class Isa:
     attributes: tuple[str, ...] = ()
     vector_bits: int
     registers: int
-    counting: Literal["full_adder", "bytes", "dot"]
+    counting: Literal["full_adder", "nibbles", "bytes", "dot"]
     scheduled: str = ""
     fused: bool = True
 
@@ -62,7 +63,7 @@ def _x86(cpu: str, width: int, registers: int, *, adder: bool, fused: bool = Tru
         triple="x86_64-linux-gnu",
         vector_bits=width,
         registers=registers,
-        counting="full_adder" if adder else "bytes",
+        counting="full_adder" if adder else "nibbles",
         fused=fused,
     )
 

@@ -17,9 +17,12 @@ from binas.compile.graph import Affine, Node
 from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue, nest
 from binas.compile.kernels.counting import Counted, Micro
+from binas.compile.kernels.counting_bytes import Bytes
 from binas.compile.kernels.counting_dot import Dot
-from binas.compile.kernels.counting_words import Bytes, FullAdder
+from binas.compile.kernels.counting_nibbles import Nibbles
+from binas.compile.kernels.counting_words import FullAdder
 from binas.compile.kernels.frame import Kernel, Parameter, frame
+from binas.compile.kernels.grouping import Grouping
 from binas.compile.kernels.thresholds import threshold, thresholded
 from binas.core import bits
 from binas.core.layer import Layer
@@ -53,6 +56,8 @@ def way(layer: Layer, isa: Isa) -> type[Micro]:
             return FullAdder
         case "dot" if Dot.holds(layer):
             return Dot
+        case "nibbles" if Nibbles.holds(layer):
+            return Nibbles
     return Bytes
 
 
@@ -61,8 +66,9 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
     chosen, row = way(layer, isa), nest.as_row(layer)
     tile = chosen.choose(layer, isa)
     unit = chosen.bits_unit(layer, isa)
-    with frame(symbol, layer, parameters(layer, isa), bits_unit=unit) as made:
-        nest.emit(made, row, tile, _words_per_channel(layer), chosen(made, row, isa))
+    given, read = parameters(layer, isa), chosen.operand_dtype
+    with frame(symbol, layer, given, bits_in=read, bits_unit=unit) as made:
+        nest.emit(made, row, tile, _per_channel(layer, chosen), chosen(made, row, isa))
     what = "threshold" if thresholded(layer) else "affine"
     name = f"binary_conv {chosen.name} {what} {isa.cpu} {tile.pixels}x{tile.channels}"
     return Kernel(made.function, nest.units(row, tile), name)
@@ -72,8 +78,14 @@ def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
     """Weights, the integers of the way of counting, then what the epilogue reads."""
     chosen, exact = way(layer, isa), thresholded(layer)
     tile = chosen.choose(layer, isa)
-    size = nest.weight_size(nest.as_row(layer), tile, _words_per_channel(layer))
-    found = [Parameter("w", size, "int32"), *chosen.parameters(layer, isa, thresholded=exact)]
+    size = nest.weight_size(nest.as_row(layer), tile, _per_channel(layer, chosen))
+    found = [Parameter("w", size, chosen.weights_dtype)]
+    grouping = Grouping.of(layer)
+    if grouping.masked:
+        found.append(Parameter("group_start", layer.groups, "int32"))
+        size = layer.groups * grouping.words * chosen.operands_per_word
+        found.append(Parameter("group_mask", size, chosen.operand_dtype))
+    found += chosen.parameters(layer, isa, thresholded=exact)
     return found if exact else found + epilogue.parameters(layer, isa)
 
 
@@ -89,6 +101,9 @@ def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
         # A channel whose scale is negative has its weights negated: then all compare one way.
         weights = np.where(flip[:, None, None, None], -weights, weights)
     found = [_packed(weights, layer, isa)]
+    grouping = Grouping.of(layer)
+    if grouping.masked:
+        found += [grouping.starts, grouping.masks().reshape(-1)]
     found += way(layer, isa).arrays(Counted(layer, weights, limits), isa)
     return found if limits is not None else found + epilogue.arrays(node, isa)
 
@@ -98,22 +113,23 @@ def _taps(layer: Layer) -> int:
     return R * S * (layer.in_shape[3] // layer.groups)
 
 
-def _words_per_channel(layer: Layer) -> int:
+def _per_channel(layer: Layer, chosen: type[Micro]) -> int:
+    """Weight elements of an output channel."""
     R, S = layer.kernel
-    return R * S * bits.words(layer.in_shape[3] // layer.groups)
+    return R * S * Grouping.of(layer).words * chosen.weights_per_word
 
 
-def _packed(weights: NDArray[Any], layer: Layer, isa: Isa) -> NDArray[np.int32]:
+def _packed(weights: NDArray[Any], layer: Layer, isa: Isa) -> NDArray[Any]:
     """[K, R, S, C] of ±1 → the words of each block as its way reads them, in nest order."""
-    chosen, words = way(layer, isa), bits.pack(weights).view(np.int32)
-    tile = chosen.choose(layer, isa)
+    chosen, words = way(layer, isa), Grouping.of(layer).packed(weights)
+    tile, own = chosen.choose(layer, isa), Grouping.of(layer).masks()
     row, per_group = nest.as_row(layer), layer.out_channels // layer.groups
     parts = []
-    for block in nest.blocks(row, tile, _words_per_channel(layer)):
+    for block in nest.blocks(row, tile, _per_channel(layer, chosen)):
         for index in range(layer.groups * block.count):
             group, number = divmod(index, block.count)
             first = group * per_group + block.first + number * tile.channels
             part = np.zeros((block.vectors * tile.lanes, *words.shape[1:]), np.int32)
             part[: block.channels] = words[first : first + block.channels]
-            parts.append(chosen.arrange(part, layer))
+            parts.append(chosen.arrange(part, own[group], layer, isa))
     return np.concatenate(parts)

@@ -7,6 +7,7 @@ per-channel integers that turn counts into sums or bits.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 
 from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue, nest
+from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, Parameter
+from binas.compile.kernels.grouping import Grouping
 from binas.compile.kernels.nest import At, Phase, Tile
 from binas.core import bits
 from binas.core.layer import Layer
@@ -41,9 +44,17 @@ class Micro:
 
     Attributes:
         name: Of the way, for people.
+        operand_dtype: How it reads activations, "int32" or the bytes of it, "uint8".
+        operands_per_word: Elements of that dtype per word.
+        weights_dtype: How it stores weights.
+        weights_per_word: Elements of that dtype per word of 32 weights.
     """
 
     name: ClassVar[str]
+    operand_dtype: ClassVar[str] = "int32"
+    operands_per_word: ClassVar[int] = 1
+    weights_dtype: ClassVar[str] = "int32"
+    weights_per_word: ClassVar[int] = 1
 
     @staticmethod
     def choose(layer: Layer, isa: Isa) -> Tile:
@@ -56,8 +67,17 @@ class Micro:
         return bits.WORD_BITS
 
     @staticmethod
-    def arrange(words: NDArray[np.int32], layer: Layer) -> NDArray[np.int32]:
-        """The packed weights [lanes, R, S, words] of a block, in the order they are read."""
+    def arrange(
+        words: NDArray[np.int32], own: NDArray[np.int32], layer: Layer, isa: Isa
+    ) -> NDArray[Any]:
+        """The packed weights of a block, in the order they are read.
+
+        Args:
+            words: [lanes, R, S, words].
+            own: [words], the bits that are channels of the block's group.
+            layer: The convolution.
+            isa: Hardware facts.
+        """
         raise NotImplementedError
 
     @staticmethod
@@ -75,7 +95,8 @@ class Micro:
         self.frame, self.layer, self.isa = made, layer, isa
         self.thresholded = "t" in made.parameters
         self.epilogue = epilogue.Epilogue(made, isa)
-        self.words = bits.words(layer.in_shape[3] // layer.groups)
+        self.grouping = Grouping.of(layer)
+        self.words = self.grouping.words
         _, self.columns = nest.classes(layer)
         self.column_kinds = sorted(set(self.columns), key=repr)
 
@@ -91,7 +112,7 @@ class Micro:
     def contract(self, at: At, r: Any, in_row: Any, phase: Phase) -> None:
         """Count kernel row `r` over one phase, in runs of neighbouring words."""
         S, lanes = self.layer.kernel[1], at.block.vectors * self.lanes
-        row = at.weight + r * (S * self.words * lanes)
+        row = at.weight + r * (S * self.words * lanes * self.weights_per_word)
         runs = (
             [(phase.start, phase.count)]
             if joined(self.layer)
@@ -121,6 +142,25 @@ class Micro:
         """Sums, then threshold or epilogue."""
         raise NotImplementedError
 
+    def own(self, at: At, x: Any, k: Any, n: int = 1) -> Any:
+        """Activations from element `k` of a group's words on, without other groups' bits."""
+        if not self.grouping.masked:
+            return x
+        width = self.words * self.operands_per_word
+        return x & v.load(self.frame.parameters["group_mask"], at.group * width + k, n)
+
+    def fill_words(self, at: At, pixels: list[Any]) -> None:
+        """Clear the units beyond the last channel in the last word of bits."""
+        if not at.block.rest or self.frame.bits_out is None:
+            return
+        unit = self.frame.bits_unit
+        beyond = range(
+            -(-at.block.channels // unit),
+            -(-at.block.channels // bits.WORD_BITS) * bits.WORD_BITS // unit,
+        )
+        for index, i in itertools.product(pixels, beyond):
+            self.epilogue.store_unit(index, at.channel, i, v.const(0))
+
     def column_kind(self, at: At, pixel: int) -> int:
         """Border class of a pixel's column."""
         return self.column_kinds.index(self.columns[at.span.start + pixel])
@@ -131,6 +171,8 @@ class Micro:
         line = (at.image * H + in_row) * W + (s * self.layer.dilation[1] - self.layer.padding[1])
         stride, width = self.layer.stride[1], bits.words(C)
         offset = at.group * self.words
+        if self.grouping.masked:
+            offset = v.load(self.frame.parameters["group_start"], at.group)
         return lambda pixel: (line + (at.column + pixel) * stride) * width + offset
 
 

@@ -15,7 +15,6 @@ so ones are matches m, and n taps and channels give the sum 2m - n. An accumulat
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 from tvm import tirx
@@ -31,7 +30,6 @@ from binas.compile.kernels.dot_layout import (
     units,
 )
 from binas.compile.kernels.nest import At
-from binas.core import bits
 
 
 class Dot(DotLayout):
@@ -65,13 +63,13 @@ class Dot(DotLayout):
             start = whole[0].first
             with v.loop(0, len(whole)) as k:
                 here = row + start * lanes + k * (4 * lanes)
-                values = self._activations_of(word, start - first + k * 4, 4, pixels)
+                values = self._activations_of(at, word, start - first + k * 4, 4, pixels)
                 self._step(at, whole[0], whole[0], here, values)
         else:
             left = whole + left
         for unit in left:
             for part in inside(unit, first, first + n):
-                values = self._activations_of(word, part.first - first, part.words, pixels)
+                values = self._activations_of(at, word, part.first - first, part.words, pixels)
                 self._step(at, unit, part, row + unit.first * lanes, values)
 
     def _step(
@@ -88,12 +86,12 @@ class Dot(DotLayout):
                 self.counts[pixel * at.block.vectors + j].add(added)
 
     def _activations_of(
-        self, word: Any, offset: Any, n: int, pixels: tuple[int, ...]
+        self, at: At, word: Any, offset: Any, n: int, pixels: tuple[int, ...]
     ) -> dict[int, v.Register]:
         """`n` words of each pixel, repeated until they fill a register."""
         found = {}
         for pixel in pixels:
-            x = v.load(self.frame.operands[0], word(pixel) + offset, n)
+            x = self.own(at, v.load(self.frame.operands[0], word(pixel) + offset, n), offset, n)
             if n == 2:
                 x = v.reinterpret("int32x4", tirx.Broadcast(v.reinterpret("int64", x), 2))
             elif n == 1:
@@ -131,14 +129,7 @@ class Dot(DotLayout):
                 sums = [half for j in range(at.block.vectors) for half in self._sums(at, p, j)]
                 real = -(-at.block.channels // 4)
                 self.epilogue.emit(index, at.channel, sums[:real], at.block.channels)
-        if at.block.rest and self.frame.bits_out is not None:
-            unit = self.frame.bits_unit
-            beyond = range(
-                -(-at.block.channels // unit),
-                -(-at.block.channels // bits.WORD_BITS) * bits.WORD_BITS // unit,
-            )
-            for index, i in itertools.product(pixels, beyond):
-                self.epilogue.store_unit(index, at.channel, i, v.const(0))
+        self.fill_words(at, pixels)
 
     def _sums(self, at: At, pixel: int, j: int) -> list[Any]:
         """The sums of one pixel and vector, two float vectors of 4."""

@@ -2,15 +2,15 @@
 
 The activation word is broadcast, so that every lane sums its own channel.
 
-- FullAdder: with running ones s and two products a1^w1, a2^w2,
-      t = s ^ w1 ^ a1;  s' = t ^ w2 ^ a2;  carry = t ? ~s' : s        (three ternary logic ops)
-  so two words cost five instructions; mismatches = 2 * popcount(carries) + popcount(s) at the end.
-- Bytes: popcount of bytes, summed in bytes; at most 31 words fit before they are widened.
+FullAdder: with running ones s and two products a1^w1, a2^w2,
+
+    t = s ^ w1 ^ a1;  s' = t ^ w2 ^ a2;  carry = t ? ~s' : s        (three ternary logic ops)
+
+so two words cost five instructions; mismatches = 2 * popcount(carries) + popcount(s) at the end.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,6 @@ from binas.compile.kernels.nest import At, Tile
 from binas.core import bits
 from binas.core.layer import Layer
 
-BYTE_STEPS = 31  # a byte takes 8 ones per word: 31 * 8 = 248 fits, 32 * 8 does not
 UNROLL = 6  # words unrolled instead of looped over
 
 
@@ -47,7 +46,9 @@ class Words(Micro):
         return Tile(pixels, vectors, V)
 
     @staticmethod
-    def arrange(words: NDArray[np.int32], layer: Layer) -> NDArray[np.int32]:
+    def arrange(
+        words: NDArray[np.int32], own: NDArray[np.int32], layer: Layer, isa: Isa
+    ) -> NDArray[Any]:
         """The words [lanes, R, S, words] of a block as [R][S][words][lanes]."""
         return words.transpose(1, 2, 3, 0).reshape(-1)
 
@@ -82,7 +83,8 @@ class Words(Micro):
 
     def run(self, at: At, row: Any, first: int, n: int, word: Any, pixels: tuple[int, ...]) -> None:
         """Weights of a word lie side by side for all channels of the block."""
-        self.count(at, row + first * (at.block.vectors * self.lanes), word, n, pixels)
+        size = at.block.vectors * self.lanes * self.weights_per_word
+        self.count(at, row + first * size, word, n, pixels)
 
     def count(self, at: At, weight: Any, word: Any, n: int, pixels: tuple[int, ...]) -> None:
         """Count over `n` words: weights from `weight` on, activations from `word(pixel)` on."""
@@ -154,7 +156,7 @@ class FullAdder(Words):
         for j in range(Q):
             w1, w2 = (self._weight(weight, k + i, j, Q) for i in (0, 1))
             for pixel in pixels:
-                a1, a2 = (self._word(word(pixel) + k + i) for i in (0, 1))
+                a1, a2 = (self._word(at, word(pixel), k + i) for i in (0, 1))
                 ones = self.ones[pixel * Q + j]
                 t = v.Register("int32", V, _logic(ones.get(), w1.get(), a1, 0x96))
                 s = v.Register("int32", V, _logic(t.get(), w2.get(), a2, 0x96))
@@ -167,7 +169,7 @@ class FullAdder(Words):
         for j in range(Q):
             w = self._weight(weight, k, j, Q)
             for pixel in pixels:
-                a, ones = self._word(word(pixel) + k), self.ones[pixel * Q + j]
+                a, ones = self._word(at, word(pixel), k), self.ones[pixel * Q + j]
                 carry = _logic(ones.get(), w.get(), a, 0x60)  # ones & (w ^ a)
                 self.carries[pixel * Q + j].add(tirx.popcount(carry))
                 s = v.Register("int32", V, _logic(ones.get(), w.get(), a, 0x96))
@@ -184,108 +186,11 @@ class FullAdder(Words):
             "int32", V, v.load(self.frame.parameters["w"], weight + (k * Q + j) * V, V)
         )
 
-    def _word(self, index: Any) -> Any:
-        return v.splat(v.load(self.frame.operands[0], index), self.isa.lanes)
+    def _word(self, at: At, first: Any, k: Any) -> Any:
+        x = self.own(at, v.load(self.frame.operands[0], first + k), k)
+        return v.splat(x, self.isa.lanes)
 
 
 def _logic(a: Any, b: Any, c: Any, table: int) -> Any:
     name = "llvm.x86.avx512.pternlog.d.512"
     return v.intrinsic("int32x16", name, a, b, c, v.const(table))
-
-
-class Bytes(Words):
-    """Popcount of bytes: NEON cnt, or the byte shuffle that LLVM makes of it on x86."""
-
-    name = "bytes"
-
-    def begin(self, at: At) -> None:
-        """Clear the accumulators."""
-        V = self.isa.lanes
-        count = at.span.width * at.block.vectors
-        self.bytes = [v.Register("uint8", 4 * V, v.splat(0, 4 * V, "uint8")) for _ in range(count)]
-        self.totals = [v.Register("int32", V, v.splat(0, V)) for _ in range(count)]
-        R, S = self.layer.kernel
-        self.widen_at_end = R * S * self.words <= BYTE_STEPS
-        self.widen_per_row = not self.widen_at_end and S * self.words <= BYTE_STEPS
-
-    def count(self, at: At, weight: Any, word: Any, n: int, pixels: tuple[int, ...]) -> None:
-        """Count over `n` words: weights from `weight` on, activations from `word(pixel)` on."""
-        if self.widen_at_end or self.widen_per_row:
-            self._steps(at, weight, word, 0, n, pixels)
-            return
-        chunks = -(-n // BYTE_STEPS)
-        size = -(-n // chunks)
-        whole = n // size
-        with v.loop(0, whole) if whole > 1 else nullcontext(0) as chunk:
-            self._steps(at, weight, word, chunk * size, size, pixels)
-            self._widen(at, pixels)
-        if n % size:
-            self._steps(at, weight, word, whole * size, n % size, pixels)
-            self._widen(at, pixels)
-
-    def _steps(
-        self, at: At, weight: Any, word: Any, k0: Any, n: int, pixels: tuple[int, ...]
-    ) -> None:
-        if n <= UNROLL:
-            for k in range(n):
-                self._step(at, weight, word, k0 + k, pixels)
-        else:
-            with v.loop(0, n) as k:
-                self._step(at, weight, word, k0 + k, pixels)
-
-    def _step(self, at: At, weight: Any, word: Any, k: Any, pixels: tuple[int, ...]) -> None:
-        V, Q = self.isa.lanes, at.block.vectors
-        octets = v.lanes("uint8", 4 * V)
-        words = [
-            v.Register("int32", V, v.splat(v.load(self.frame.operands[0], word(p) + k), V))
-            for p in pixels
-        ]
-        for j in range(Q):
-            w = v.Register(
-                "int32", V, v.load(self.frame.parameters["w"], weight + (k * Q + j) * V, V)
-            )
-            for pixel, a in zip(pixels, words, strict=True):
-                differing = v.reinterpret(octets, w.get() ^ a.get())
-                self.bytes[pixel * Q + j].add(tirx.popcount(differing))
-
-    def end_row(self, at: At) -> None:
-        """Widen, where bytes hold no more than a row."""
-        if self.widen_per_row:
-            self._widen(at, tuple(range(at.span.width)))
-
-    def mismatches(self, at: At, pixel: int, j: int) -> Any:
-        """Mismatches of one pixel and vector, int32 per channel."""
-        i = pixel * at.block.vectors + j
-        if self.widen_at_end:
-            return _widened(self.bytes[i].get(), self.isa)
-        return self.totals[i].get()
-
-    def _widen(self, at: At, pixels: tuple[int, ...]) -> None:
-        V = self.isa.lanes
-        for pixel in pixels:
-            for j in range(at.block.vectors):
-                i = pixel * at.block.vectors + j
-                self.totals[i].add(_widened(self.bytes[i].get(), self.isa))
-                self.bytes[i].set(v.splat(0, 4 * V, "uint8"))
-
-
-def _widened(octets: Any, isa: Isa) -> Any:
-    """The sum of the four bytes of every 32-bit lane, as int32."""
-    V = isa.lanes
-    if isa.arch == "aarch64":
-        pairs = v.intrinsic("uint16x8", "llvm.aarch64.neon.uaddlp.v8i16.v16i8", octets)
-        quads = v.intrinsic("uint32x4", "llvm.aarch64.neon.uaddlp.v4i32.v8i16", pairs)
-        return v.reinterpret("int32x4", quads)
-    if isa.arch == "armv7":
-        pairs = v.intrinsic("uint16x8", "llvm.arm.neon.vpaddlu.v8i16.v16i8", octets)
-        quads = v.intrinsic("uint32x4", "llvm.arm.neon.vpaddlu.v4i32.v8i16", pairs)
-        return v.reinterpret("int32x4", quads)
-    names = {
-        4: ("llvm.x86.ssse3.pmadd.ub.sw.128", "llvm.x86.sse2.pmadd.wd"),
-        8: ("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"),
-        16: ("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
-    }[V]
-    signed = v.reinterpret(v.lanes("int8", 4 * V), octets)
-    ones8, ones16 = v.splat(1, 4 * V, "int8"), v.splat(1, 2 * V, "int16")
-    pairs = v.intrinsic(v.lanes("int16", 2 * V), names[0], signed, ones8)
-    return v.intrinsic(v.lanes("int32", V), names[1], pairs, ones16)

@@ -15,8 +15,8 @@ from binas.compile.isa import Isa
 from binas.compile.kernels import nest
 from binas.compile.kernels.counting import Counted, Micro, bases, joined
 from binas.compile.kernels.frame import Parameter
+from binas.compile.kernels.grouping import Grouping
 from binas.compile.kernels.nest import Tile
-from binas.core import bits
 from binas.core.layer import Layer
 
 CHANNELS = 8  # of a vector of 16-bit accumulators
@@ -49,7 +49,7 @@ class DotLayout(Micro):
         Registers of whole words need no repeated activation, so few channels do; a word alone
         gives 2 registers of weights for 8 channels, which leaves room for many accumulators.
         """
-        words, Q = bits.words(layer.in_shape[3] // layer.groups), nest.as_row(layer).out_shape[2]
+        words, Q = Grouping.of(layer).words, nest.as_row(layer).out_shape[2]
         needed = -(-(layer.out_channels // layer.groups) // CHANNELS)
         vectors = min(needed, 1 if words % 4 == 0 else 4 if words == 1 else 2)
         if vectors > 1:
@@ -63,12 +63,12 @@ class DotLayout(Micro):
         return CHANNELS * min(2, DotLayout.choose(layer, isa).vectors)
 
     @staticmethod
-    def arrange(words: NDArray[np.int32], layer: Layer) -> NDArray[np.int32]:
+    def arrange(
+        words: NDArray[np.int32], own: NDArray[np.int32], layer: Layer, isa: Isa
+    ) -> NDArray[Any]:
         """[lanes, R, S, words] as [R][unit][lanes][words of the unit], complemented."""
-        channels = layer.in_shape[3] // layer.groups
-        real = bits.pack(np.ones(channels)).view(np.int32)
         lanes, R, _, _ = words.shape
-        rows = (words ^ real).reshape(lanes, R, -1).transpose(1, 0, 2)
+        rows = (words ^ own).reshape(lanes, R, -1).transpose(1, 0, 2)
         parts = [rows[:, :, u.first : u.first + u.words].reshape(R, -1) for u in units(layer)]
         return np.concatenate(parts, axis=1).reshape(-1)
 
@@ -109,7 +109,7 @@ class DotLayout(Micro):
 
 def units(layer: Layer) -> list[Unit]:
     """The units of a kernel row: as long as can be, across columns where these are joined."""
-    S, words = layer.kernel[1], bits.words(layer.in_shape[3] // layer.groups)
+    S, words = layer.kernel[1], Grouping.of(layer).words
     runs = [(0, S * words)] if joined(layer) else [(s * words, words) for s in range(S)]
     found = []
     for first, n in runs:

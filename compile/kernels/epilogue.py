@@ -171,7 +171,7 @@ def _word(masks: list[Any], isa: Isa) -> Any:
     if isa.arch == "x86_64":
         word = v.const(0)
         for j, mask in enumerate(masks):
-            word = word | (_mask_bits(mask, V) << v.const(j * V))
+            word = word | (mask_bits(mask, V) << v.const(j * V))
         return word
     total = v.splat(0, V)
     for j, mask in enumerate(masks):
@@ -182,7 +182,7 @@ def _word(masks: list[Any], isa: Isa) -> Any:
     return v.intrinsic("int32", f"llvm.vector.reduce.add.v{V}i32", total)
 
 
-def _mask_bits(mask: Any, V: int) -> Any:
+def mask_bits(mask: Any, V: int) -> Any:
     """The lanes of a comparison as the low bits of an int32: kmovw, or movmskps."""
     if V == 4:  # there is no integer of four bits to reinterpret the comparison as
         lanes = tirx.Select(mask, v.splat(-1, V), v.splat(0, V))

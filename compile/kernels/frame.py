@@ -69,7 +69,12 @@ class Frame:
 
 @contextmanager
 def frame(
-    symbol: str, layer: Layer, parameters: list[Parameter], *, bits_unit: int = bits.WORD_BITS
+    symbol: str,
+    layer: Layer,
+    parameters: list[Parameter],
+    *,
+    bits_in: str = "int32",
+    bits_unit: int = bits.WORD_BITS,
 ) -> Iterator[Frame]:
     """Open a function; after the block, `frame.function` is the PrimFunc.
 
@@ -77,14 +82,17 @@ def frame(
         symbol: Its name.
         layer: What it computes.
         parameters: The constant arrays it reads.
+        bits_in: How packed operands are read: "int32", or "uint8" for the bytes of the words.
         bits_unit: Output bits stored at once, 32, 16 or 8; memory looks the same (little endian).
     """
     made = Frame(layer, bits_unit=bits_unit)
-    dtype = "int32" if layer.op == "binary_conv" else "float32"
+    dtype, per_element = "float32", 1
+    if layer.op == "binary_conv":
+        dtype, per_element = bits_in, 4 if bits_in == "uint8" else 1
     with IRBuilder() as ir, builder.prim_func(s_tir=True):
         builder.func_name(symbol)
         for i, size in enumerate(operand_sizes(layer)):
-            made.operands.append(_buffer(f"x{i}", size, dtype))
+            made.operands.append(_buffer(f"x{i}", size * per_element, dtype))
         N, P, Q, K = layer.out_shape
         for i in range(layer.adds):
             made.added.append(_buffer(f"r{i}", N * P * Q * K, "float32"))

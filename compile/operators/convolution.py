@@ -8,12 +8,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from binas.compile.graph import Affine, Shape, Stage, sliced
+from binas.compile.graph import Affine, Stage
 from binas.compile.importer import Build, attribute, label
 from binas.compile.operators import pool
 from binas.core import bits
 from binas.core.errors import CompileError, UnsupportedOpError
-from binas.core.layer import Layer
 
 Array = NDArray[Any]
 
@@ -35,7 +34,6 @@ def conv(build: Build, node: onnx.NodeProto) -> None:
 def binary_conv2d(build: Build, node: onnx.NodeProto) -> None:
     """BinaryConv2d: binary, or weight-binary where its input is real."""
     channels = attribute(node, "in_channels", [0])[0]
-    group = attribute(node, "group", 1)
     packed, scale, bias = (build.constant_of(name, node) for name in node.input[1:4])
     if packed.dtype != np.uint8 or packed.ndim != 4 or packed.shape[3] != -(-channels // 8):
         raise CompileError(
@@ -48,20 +46,9 @@ def binary_conv2d(build: Build, node: onnx.NodeProto) -> None:
     if name not in build.quantized:
         build.graph.kinds[node.name] = ("weight-binary", "its activations are not quantized")
         _convolution(build, node, build.read(name, node), w, 1, stages)
-    elif group > 1 and channels % bits.WORD_BITS and not _sliced(build.shape(name), w, group):
-        reason = f"groups of {channels} channels do not fill words of {bits.WORD_BITS}"
-        build.graph.kinds[node.name] = ("float", reason)
-        _convolution(build, node, build.read(name, node), w, 32, stages)
     else:
         build.graph.kinds[node.name] = ("binary", "both operands are one bit")
         _convolution(build, node, name, w, 1, stages)
-
-
-def _sliced(in_shape: Shape, w: Array, group: int) -> bool:
-    K, R, S, _ = w.shape
-    return sliced(
-        Layer(op="binary_conv", in_shape=in_shape, out_channels=K, kernel=(R, S), groups=group)
-    )
 
 
 def _convolution(
@@ -80,7 +67,7 @@ def _convolution(
     if pad_value and not binary and any(padding):
         raise UnsupportedOpError(
             f"{label(node)}: pads a float convolution with {pad_value}",
-            hint="pad with 0, or make it a binary convolution with dense channels",
+            hint="pad with 0, or quantize its input",
         )
     build.node(
         node,

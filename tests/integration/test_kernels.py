@@ -143,6 +143,19 @@ def _cases() -> Iterator[tuple[str, Node]]:
     yield "binary in two groups", conv(64, 64, groups=2, floats=False, packed=True)
     yield "binary in four groups of nine outputs", conv(128, 36, groups=4)
     yield "binary in groups, padded with -1", conv(64, 64, groups=2, pad_value=-1, packed=True)
+    for C, K, G, more in (
+        (48, 48, 3, {}),
+        (80, 40, 5, {"stride": (2, 2)}),
+        (100, 36, 4, {"pad_value": -1}),
+        (33, 66, 33, {"dilation": (2, 2)}),
+        (200, 64, 2, {"pad_value": 1}),
+    ):
+        fields = {"groups": G, **more}
+        yield f"binary in {G} groups inside words, {C} to {K}", conv(C, K, packed=K == 64, **fields)
+    yield (
+        "binary in groups inside words, bits alone",
+        conv(80, 64, groups=2, floats=False, packed=True),
+    )
     yield from _depthwise_cases()
     for C, K in ((1, 32), (3, 65), (33, 24)):
         yield f"float 3x3 of {C} to {K}", conv(C, K, binary=False, packed=True, stride=(2, 2))

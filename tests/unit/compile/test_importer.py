@@ -430,5 +430,5 @@ def test_every_weighted_node_is_reported_with_its_kind_and_reason() -> None:
     assert kinds == {
         "stem": ("float", "its weights are real"),
         "body": ("binary", "both operands are one bit"),
-        "narrow": ("float", "groups of 8 channels do not fill words of 32"),
+        "narrow": ("binary", "both operands are one bit"),
     }

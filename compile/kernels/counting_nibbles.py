@@ -1,0 +1,279 @@
+"""Counting by a table of nibbles, for x86 without a popcount of words.
+
+Four bits of an activation choose one of 16 tables of what they mismatch with each nibble; the byte
+shuffle looks up the nibbles of as many output channels as a register has bytes:
+
+    bytes += shuffle(table[activation nibble], weight nibbles)
+
+two instructions per 4 bits of all channels, with no xor, mask or shift among them. (In the usual
+form, Muła, Kurz and Lemire 2016, arXiv:1611.07612, the table is constant and the data is looked
+up.) A byte takes 7 words of up to 4 per nibble. Sums widen to 16 bits by parity: even bytes hold
+the channels of the lower vector, odd bytes those of the upper, so no lane crosses over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import tirx
+
+from binas.compile.isa import Isa
+from binas.compile.kernels import epilogue, nest
+from binas.compile.kernels import vector as v
+from binas.compile.kernels.counting import Counted, bases
+from binas.compile.kernels.counting_bytes import ByteSums
+from binas.compile.kernels.frame import Parameter
+from binas.compile.kernels.nest import At, Tile
+from binas.core import bits
+from binas.core.layer import Layer
+
+MOST = 32767  # sums are signed words of 16 bits
+NIBBLES = bits.WORD_BITS // 4  # of a word
+
+
+class Nibbles(ByteSums):
+    """A vector holds a byte of each of its output channels."""
+
+    name = "nibbles"
+    operand_dtype = weights_dtype = "uint8"
+    operands_per_word = 4
+    weights_per_word = NIBBLES
+    words_per_byte = 7  # 7 * 8 nibbles * 4 = 224 fits in a byte, 8 * 8 * 4 does not
+    unrolled = 4
+
+    @staticmethod
+    def holds(layer: Layer) -> bool:
+        """Whether 16 bits hold what this layer sums up."""
+        R, S = layer.kernel
+        return R * S * (layer.in_shape[3] // layer.groups) <= MOST
+
+    @staticmethod
+    def choose(layer: Layer, isa: Isa) -> Tile:
+        """Accumulators for all registers but those of weights, a table and what it finds.
+
+        Weights of two vectors share a look at the activation; three where that leaves no odd one.
+        """
+        W, Q = _width(isa), nest.as_row(layer).out_shape[2]
+        needed = -(-(layer.out_channels // layer.groups) // W)
+        vectors = 3 if needed % 2 and needed > 1 and W >= bits.WORD_BITS else min(2, needed)
+        accumulators = min(isa.registers, 16) - vectors - 2
+        return Tile(min(accumulators // vectors, Q), vectors, W)
+
+    @staticmethod
+    def bits_unit(layer: Layer, isa: Isa) -> int:
+        """A vector of channels, or a word."""
+        return min(_width(isa), bits.WORD_BITS)
+
+    @staticmethod
+    def arrange(
+        words: NDArray[np.int32], own: NDArray[np.int32], layer: Layer, isa: Isa
+    ) -> NDArray[Any]:
+        """The words [lanes, R, S, words] of a block as [R][S][word][nibble][lanes] bytes."""
+        vectors = words.view(np.uint32).reshape(-1, _width(isa), *words.shape[1:])
+        order = np.stack(_halves(isa), axis=1).reshape(-1)  # even bytes lower, odd bytes upper
+        shifts = 4 * np.arange(NIBBLES, dtype=np.uint32)
+        nibbles = (vectors[:, order, ..., None] >> shifts & 15).astype(np.uint8)
+        return nibbles.transpose(2, 3, 4, 5, 0, 1).reshape(-1)
+
+    @staticmethod
+    def parameters(layer: Layer, isa: Isa, *, thresholded: bool) -> list[Parameter]:
+        """The tables; per border class and channel, the threshold of a count or the base of it."""
+        found = [Parameter("table", 16 * _width(isa), "uint8")]
+        rows, columns = nest.classes(layer)
+        size = len(set(rows)) * len(set(columns)) * _room(layer, isa)
+        padded = any(layer.padding)
+        if thresholded or (padded and layer.pad_value):
+            found += [Parameter("row_class", layer.out_shape[1], "int32")] if padded else []
+            found.append(Parameter("t" if thresholded else "base", size, "int16"))
+        return found
+
+    @staticmethod
+    def arrays(counted: Counted, isa: Isa) -> list[NDArray[Any]]:
+        """The values of `parameters`."""
+        layer, W = counted.layer, _width(isa)
+        nibbles = np.arange(16)
+        table = np.bitwise_count(nibbles[:, None] ^ (np.arange(W) % 16)).astype(np.uint8)
+        found: list[NDArray[Any]] = [table.reshape(-1)]
+        padded = any(layer.padding)
+        kinds, n, base = bases(counted)
+        if counted.limits is not None:
+            # base - 2 m >= t  ⟺  m < floor((base - t) / 2) + 1
+            values = np.clip((base - counted.limits) // 2 + 1, 0, n[:, :, None] + 1)
+        elif padded and layer.pad_value:
+            values = base
+        else:
+            return found
+        per_group, G = layer.out_channels // layer.groups, layer.groups
+        room = np.zeros((*n.shape, G, _room(layer, isa) // G), np.int16)
+        room[..., :per_group] = values.reshape(*n.shape, G, per_group)
+        vectors = room.reshape(-1, W)[:, np.concatenate(_halves(isa))]
+        found += [kinds] if padded else []
+        return [*found, vectors.reshape(-1)]
+
+    @property
+    def lanes(self) -> int:
+        """Channels of a vector."""
+        return _width(self.isa)
+
+    def clear(self, at: At) -> None:
+        """Set all counts to 0."""
+        W, count = self.lanes, at.span.width * at.block.vectors
+        self.bytes = [v.Register("uint8", W, v.splat(0, W, "uint8")) for _ in range(count)]
+        zero = v.splat(0, W // 2, "uint16")
+        self.totals = [[v.Register("uint16", W // 2, zero) for _ in range(2)] for _ in range(count)]
+
+    def step(self, at: At, weight: Any, word: Any, k: Any, pixels: tuple[int, ...]) -> None:
+        """Count word `k`, byte by byte: LLVM reorders and spills the sums of more at once."""
+        with v.loop(0, 4) as byte:
+            for high in range(2):
+                self._nibble(at, weight, word, (k * 4 + byte), high, pixels)
+
+    def _nibble(
+        self, at: At, weight: Any, word: Any, byte: Any, high: int, pixels: tuple[int, ...]
+    ) -> None:
+        W, Q, buffers = self.lanes, at.block.vectors, self.frame.parameters
+        row = weight + (byte * 2 + high) * (Q * W)
+        weights = [v.Register("uint8", W, v.load(buffers["w"], row + j * W, W)) for j in range(Q)]
+        for pixel in pixels:
+            two = self.own(at, v.load(self.frame.operands[0], word(pixel) * 4 + byte), byte)
+            two = tirx.Cast("int32", two)
+            chosen = two >> v.const(4) if high else two & v.const(15)
+            table = v.Register("uint8", W, v.load(buffers["table"], chosen * W, W))
+            for j, w in enumerate(weights):
+                total, found = self.bytes[pixel * Q + j], _shuffle(table.get(), w.get(), W)
+                total.set(_add(total.get(), found, W, as_pairs=high == 1))
+
+    def widen(self, at: At, pixels: tuple[int, ...]) -> None:
+        """Add the bytes to wider sums and clear them."""
+        for pixel in pixels:
+            for j in range(at.block.vectors):
+                i = pixel * at.block.vectors + j
+                for total, half in zip(self.totals[i], self._by_parity(i), strict=True):
+                    total.add(half)
+                self.bytes[i].set(v.splat(0, self.lanes, "uint8"))
+
+    def _by_parity(self, i: int) -> tuple[Any, Any]:
+        n = self.lanes // 2
+        pairs = v.reinterpret(f"uint16x{n}", self.bytes[i].get())
+        return pairs & v.splat(255, n, "uint16"), pairs >> v.splat(8, n, "uint16")
+
+    def _counts(self, at: At, pixel: int, j: int) -> list[Any]:
+        """Mismatches of the lower and the upper channels of a vector, int16."""
+        i, dtype = pixel * at.block.vectors + j, f"int16x{self.lanes // 2}"
+        halves = self._by_parity(i) if self.widen_at_end else [t.get() for t in self.totals[i]]
+        return [v.reinterpret(dtype, half) for half in halves]
+
+    def finish(self, at: At) -> None:
+        """Compare the counts, or hand the sums to the epilogue."""
+        _, P, Q, _ = self.layer.out_shape
+        pixels = [(at.image * P + at.row) * Q + at.column + p for p in range(at.span.width)]
+        V = self.isa.lanes
+        for p, index in enumerate(pixels):
+            if self.thresholded:
+                for j in range(at.block.vectors):
+                    self._threshold(at, p, j, index)
+            else:
+                sums = [y for j in range(at.block.vectors) for y in self._sums(at, p, j)]
+                real = -(-at.block.channels // V)
+                self.epilogue.emit(index, at.channel, sums[:real], at.block.channels)
+        self.fill_words(at, pixels)
+
+    def _threshold(self, at: At, pixel: int, j: int, index: Any) -> None:
+        """The bits of a vector."""
+        n, unit = self.lanes // 2, self.frame.bits_unit
+        table, entry = self.frame.parameters["t"], self._entry(at, pixel, j)
+        masks = [
+            count < v.load(table, entry + half * n, n)
+            for half, count in enumerate(self._counts(at, pixel, j))
+        ]
+        per_vector = self.lanes // unit
+        for i, value in enumerate(_mask_bits(masks, self.lanes)):
+            if (j * per_vector + i) * unit < at.block.channels:
+                self.epilogue.store_unit(index, at.channel, j * per_vector + i, value)
+
+    def _sums(self, at: At, pixel: int, j: int) -> list[Any]:
+        """The sums of a vector as floats, in the order of the channels."""
+        n, V = self.lanes // 2, self.isa.lanes
+        parts = []
+        for half, count in enumerate(self._counts(at, pixel, j)):
+            if "base" in self.frame.parameters:
+                entry = self._entry(at, pixel, j) + half * n
+                base = v.load(self.frame.parameters["base"], entry, n)
+            else:
+                channels = self.layer.in_shape[3] // self.layer.groups
+                whole = at.rows * (at.span.taps(pixel) * channels)
+                base = v.splat(tirx.Cast("int16", whole), n, "int16")
+            total = v.Register("int16", n, base - count - count).get()
+            parts += [part(total, f"int16x{V}") for part in (v.low, v.high)]
+        floats = [tirx.Cast(v.lanes("float32", V), part) for part in parts]
+        # A half holds runs of channels: of 8 in a register of 32 bytes, all its own otherwise.
+        return [floats[i] for i in ((0, 2, 1, 3) if self.lanes == 32 else (0, 1, 2, 3))]
+
+    def _entry(self, at: At, pixel: int, j: int) -> Any:
+        """Where a vector's channels start in the table of border classes."""
+        per_group = self.layer.out_channels // self.layer.groups
+        room = -(-per_group // self.lanes) * self.lanes
+        channel = at.channel - at.group * per_group + at.group * room + j * self.lanes
+        if "row_class" not in self.frame.parameters:
+            return channel
+        row = v.load(self.frame.parameters["row_class"], at.row)
+        kind = row * len(self.column_kinds) + self.column_kind(at, pixel)
+        return kind * _room(self.layer, self.isa) + channel
+
+
+def _width(isa: Isa) -> int:
+    """Bytes of a vector."""
+    return isa.vector_bits // 8
+
+
+def _room(layer: Layer, isa: Isa) -> int:
+    """Entries per border class: whole vectors for every group."""
+    per_group = layer.out_channels // layer.groups
+    return layer.groups * -(-per_group // _width(isa)) * _width(isa)
+
+
+def _halves(isa: Isa) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The channels of the lower and of the upper vector of 16-bit sums.
+
+    `packsswb` joins two vectors in runs of 8 within each 128 bits; so are the channels dealt out,
+    and comparison results come out of it in order. Registers of 64 bytes have masks instead.
+    """
+    W = _width(isa)
+    run = 32 if W == 64 else 8
+    channels = np.arange(W).reshape(-1, 2, run)
+    return channels[:, 0].reshape(-1), channels[:, 1].reshape(-1)
+
+
+def _mask_bits(masks: list[Any], W: int) -> list[Any]:
+    """The comparison results of a vector as units of bits, int32."""
+    n = W // 2
+    if W == 64:
+        return [epilogue.mask_bits(mask, n) for mask in masks]
+    words = [tirx.Select(mask, v.splat(-1, n, "int16"), v.splat(0, n, "int16")) for mask in masks]
+    pack, move = {
+        16: ("llvm.x86.sse2.packsswb.128", "llvm.x86.sse2.pmovmskb.128"),
+        32: ("llvm.x86.avx2.packsswb", "llvm.x86.avx2.pmovmskb"),
+    }[W]
+    return [v.intrinsic("int32", move, v.intrinsic(f"int8x{W}", pack, *words))]
+
+
+def _add(a: Any, b: Any, W: int, *, as_pairs: bool) -> Any:
+    """The sum of bytes, none of which overflows: as bytes, or as what is the same then, in pairs.
+
+    LLVM reorders sums of one type, to all of one nibble first, and spills them.
+    """
+    if not as_pairs:
+        return a + b
+    pairs = f"uint16x{W // 2}"
+    return v.reinterpret(f"uint8x{W}", v.reinterpret(pairs, a) + v.reinterpret(pairs, b))
+
+
+def _shuffle(table: Any, at: Any, W: int) -> Any:
+    name = {
+        16: "llvm.x86.ssse3.pshuf.b.128",
+        32: "llvm.x86.avx2.pshuf.b",
+        64: "llvm.x86.avx512.pshuf.b.512",
+    }[W]
+    return v.intrinsic(f"uint8x{W}", name, table, at)
