@@ -3,6 +3,7 @@
 #   make demo                      the whole way on handwritten digits, into runs/demo/
 #   make demo DATA=NAME            the same on another data set the package knows
 #   make test TEST_ARGS='-k bits'  pytest, with arguments, in TEST_JOBS processes (2)
+#   make fuzz FUZZ_SECONDS=60      break files for longer; the seed is today's date
 #   make PIP_ARGS='...' .venv/.installed   arguments for pip, such as another index (see README)
 
 PYTHON ?= python3
@@ -11,6 +12,8 @@ DATA ?= digits
 OUT ?= runs/demo
 DEMO_ARGS ?=
 TEST_ARGS ?=
+FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= $(shell date +%Y%m%d)
 TEST_JOBS ?= 2
 BENCH_ARGS ?= --json runs/bench/demo_claims.json
 
@@ -18,7 +21,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench clean distclean
+.PHONY: help install demo test fuzz check format bench clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,6 +45,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(TEST_ARGS)
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pytest tests/fuzz --timeout 0 --fuzz-seconds $(FUZZ_SECONDS) --fuzz-seed $(FUZZ_SEED)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 BinasError                what went wrong, and a hint: what to do next      exit 1
 ├── UsageError            the request is wrong: option, config, file        exit 2
+│   └── DamagedError          a file is not what it says it is
 ├── SearchError           a search space or a training run                  exit 3
 ├── CompileError          model to artifact                                 exit 4
 │   └── UnsupportedOpError    an operator we have no kernel for
@@ -22,6 +23,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
 
+MAX_LETTERS = 2000  # a screen; what a stranger's file holds can be longer
+
 
 class BinasError(Exception):
     """Base class: one sentence on the cause, one on the way out.
@@ -35,14 +38,23 @@ class BinasError(Exception):
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         """Keep both parts, so that the command line can print them apart."""
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(shorten(message))
+        self.hint = shorten(hint)
+
+
+def shorten(text: str) -> str:
+    """At most a screen of it."""
+    return text if len(text) <= MAX_LETTERS else text[: MAX_LETTERS - 1] + "…"
 
 
 class UsageError(BinasError):
     """The request itself is wrong."""
 
     exit_code = 2
+
+
+class DamagedError(UsageError):
+    """A file is not what it says it is."""
 
 
 class SearchError(BinasError):

@@ -10,6 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from binas.core.errors import UsageError
+
+MAX_SIZE = 1 << 24  # of one side of a tensor
+
 Op = Literal[
     "binary_conv",  # ±1 activations, ±1 weights: xor and popcount
     "conv",  # real activations; weights real, or ±1 where weight_bits is 1
@@ -69,6 +73,22 @@ class Layer:
     bits_out: bool = False
     bits_affine: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what no kernel could compute: a layer may come from a stranger's file."""
+        sizes = (*self.in_shape, self.out_channels, *self.kernel, *self.stride, *self.dilation)
+        if min(*sizes, self.groups) < 1 or max(*sizes, *self.padding, *self.parts) > MAX_SIZE:
+            raise _fault("a size", sizes, f"1 to {MAX_SIZE}")
+        if min(*self.padding, *self.parts) < 0:
+            raise _fault("padding or parts", (*self.padding, *self.parts), "0 or more")
+        if self.in_shape[3] % self.groups or self.out_channels % self.groups:
+            raise _fault("groups", self.groups, "a divisor of both channel counts")
+        if min(self.out_shape) < 1:
+            raise _fault("an output", self.out_shape, "a window that fits into the padded input")
+        if self.pad_value not in (-1, 0, 1):
+            raise _fault("pad_value", self.pad_value, "-1, 0 or 1")
+        if self.in_bits not in (1, 32) or self.weight_bits not in (0, 1, 32):
+            raise _fault("bits", (self.in_bits, self.weight_bits), "1 or 32")
+
     @property
     def out_shape(self) -> tuple[int, int, int, int]:
         """N, P, Q, K."""
@@ -113,3 +133,7 @@ class Layer:
         )
         words = [f"{self.op}{kernel}", f"{H}x{W}x{C}→{P}x{Q}x{K}", *self.stages, f"→ {outs}"]
         return " ".join(words)
+
+
+def _fault(what: str, found: object, expected: str) -> UsageError:
+    return UsageError(f"a layer has {what} of {found}, expected {expected}")

@@ -12,9 +12,11 @@ import hashlib
 import json
 import os
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -30,7 +32,9 @@ class Record(Protocol):
 
 R = TypeVar("R", bound=Record)
 
-MAX_BYTES = 64 << 20  # no record of ours comes near; a larger file is not one of them
+MAX_FAULTS = 1000  # beyond it they are counted, not told
+MAX_VALUES = 600_000  # where each is wrong, they take a second and 300 MiB
+MAX_BYTES = 16 << 20  # no record of ours comes near
 
 
 def to_dict(record: Record) -> dict[str, Any]:
@@ -67,8 +71,11 @@ def loads(cls: type[R], text: str | bytes, *, where: str) -> R:
     Raises:
         UsageError: Not JSON, another schema, or fields that do not fit.
     """
-    from pydantic import ConfigDict, TypeAdapter, ValidationError  # noqa: PLC0415 (0.1 s)
+    from pydantic import ValidationError  # noqa: PLC0415 (0.1 s)
 
+    raw = text.encode() if isinstance(text, str) else text
+    if sum(raw.count(mark) for mark in b",[{") > MAX_VALUES:
+        raise UsageError(f"{where} holds more values than a {cls.SCHEMA} file", hint="wrong file?")
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -81,11 +88,14 @@ def loads(cls: type[R], text: str | bytes, *, where: str) -> R:
             f"{where} holds schema {found!r}, expected {cls.SCHEMA!r}",
             hint="give the right kind of file, or make it again with this version of binas",
         )
-    adapter = _adapter(cls, TypeAdapter, ConfigDict)
     try:
-        # Strict JSON mode: "1" is not 1, but a JSON list is a tuple.
-        return adapter.validate_json(json.dumps(data), strict=True)  # type: ignore[no-any-return]
+        return _validator(cls).validate_python(data)  # type: ignore[no-any-return]
     except ValidationError as error:
+        if error.error_count() > MAX_FAULTS:
+            raise UsageError(
+                f"{where} does not fit {cls.SCHEMA} in {error.error_count()} places",
+                hint="is it another kind of file?",
+            ) from None
         faults = [
             f"{'.'.join(str(part) for part in fault['loc']) or 'top level'}: {fault['msg']}"
             for fault in error.errors(include_url=False)
@@ -103,6 +113,22 @@ def load(cls: type[R], path: Path) -> R:
     return loads(cls, read_bytes(path), where=str(path))
 
 
+def read_toml(text: str | bytes, *, where: str, hint: str = "") -> dict[str, Any]:
+    """Parse TOML that somebody wrote by hand.
+
+    Raises:
+        UsageError: Not TOML.
+    """
+    try:
+        return tomllib.loads(text if isinstance(text, str) else text.decode())
+    except RecursionError:
+        raise UsageError(f"{where} is nested too deeply", hint=hint or "wrong file?") from None
+    except ValueError as error:  # of TOML, of UTF-8, of an integer of thousands of digits
+        raise UsageError(
+            f"{where} is not TOML: {error}", hint=hint or "mend the line it names: key = value"
+        ) from None
+
+
 def save(record: Record, path: Path) -> None:
     """Write a record, indented, beside and renamed into place."""
     write_atomic(path, (dumps(record, indent=1) + "\n").encode())
@@ -110,19 +136,17 @@ def save(record: Record, path: Path) -> None:
 
 def json_schema(cls: type[Record]) -> dict[str, Any]:
     """The JSON Schema of a record's file."""
-    from pydantic import ConfigDict, TypeAdapter  # noqa: PLC0415 (0.1 s)
-
-    schema: dict[str, Any] = _adapter(cls, TypeAdapter, ConfigDict).json_schema()
+    schema: dict[str, Any] = _adapter(cls).json_schema()
     schema["properties"] = {"schema": {"const": cls.SCHEMA}, **schema.get("properties", {})}
     schema["required"] = ["schema", *schema.get("required", [])]
     return schema
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, limit_bytes: int = MAX_BYTES) -> bytes:
     """A file's bytes, or a UsageError that says what stands at the path instead."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES >> 20} MiB", hint="wrong file?")
+        if path.stat().st_size > limit_bytes:
+            raise UsageError(f"{path} is larger than {limit_bytes >> 20} MiB", hint="wrong file?")
         return path.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}", hint="check the path") from None
@@ -178,7 +202,37 @@ def _unwritable(path: Path, error: OSError) -> UsageError:
     )
 
 
-def _adapter(cls: type[Record], adapter: Any, config: Any) -> Any:
+def _adapter(cls: type[Any]) -> Any:
+    from pydantic import ConfigDict, TypeAdapter  # noqa: PLC0415 (0.1 s)
+
     if "__pydantic_config__" not in cls.__dict__:
-        cls.__pydantic_config__ = config(extra="forbid")  # type: ignore[attr-defined]
-    return adapter(cls)
+        cls.__pydantic_config__ = ConfigDict(extra="forbid")
+    return TypeAdapter(cls)
+
+
+@cache
+def _validator(cls: type[Any]) -> Any:
+    """Validates what `json.loads` gives: a list is a tuple, an object is a record, "1" is not 1.
+
+    pydantic's own strict JSON mode would parse again, and keep a copy of the whole file for every
+    fault. Of a list the first fault only is told, for a list may have millions.
+    """
+    from pydantic_core import SchemaValidator  # noqa: PLC0415 (0.1 s)
+
+    return SchemaValidator(_strict_leaves(_adapter(cls).core_schema))
+
+
+def _strict_leaves(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_strict_leaves(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _strict_leaves(value) for key, value in schema.items()}
+    kind = schema.get("type")
+    if kind == "tuple":
+        found["fail_fast"] = True
+    elif kind in ("int", "str", "bool"):
+        found["strict"] = True
+    elif kind == "float":
+        found |= {"strict": True, "allow_inf_nan": False}
+    return found

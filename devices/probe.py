@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +191,7 @@ def this_machine() -> Machine:
     return machine_of(
         {
             "machine": platform.machine(),
-            "word": "64" if platform.architecture()[0] == "64bit" else "32",
+            "word": "64" if sys.maxsize > 2**32 else "32",
             "libc": " ".join(platform.libc_ver()).strip(),
             "kernel": _read(Path("/proc/sys/kernel/arch")),
             "boot": _read(Path("/proc/sys/kernel/random/boot_id")),

@@ -14,12 +14,12 @@ folder. A user's name may be that of a shipped board: then that board has a rout
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from binas.core import record
 from binas.core.errors import DeviceError, UsageError, unknown_name
 from binas.devices.device import Arch, Device, LinkKind, LinkSettings
 from binas.devices.probe import Machine, host_device
@@ -278,12 +278,7 @@ def _user_device(name: str, table: Any) -> Device:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}", hint="mend the line it names") from None
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    return record.read_toml(record.read_bytes(path), where=str(path))
 
 
 def _check_keys(table: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:

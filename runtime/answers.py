@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from binas.core import record
-from binas.core.errors import DeviceError, UsageError
+from binas.core import archive, record
+from binas.core.errors import DamagedError, DeviceError, UsageError
 from binas.devices.device import Device
 from binas.devices.emulator import has_qemu
 from binas.devices.registry import connect
@@ -20,6 +20,7 @@ from binas.runtime.artifact import Artifact, Manifest
 from binas.runtime.emulated import EmulatedSession
 from binas.runtime.session import Runner, Session
 
+MAX_INPUT_BYTES = 512 << 20
 TOP = 5  # classes named in a summary
 
 
@@ -128,14 +129,11 @@ def summary(name: str, value: np.ndarray, artifact: Artifact) -> dict[str, Any]:
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        value = np.load(io.BytesIO(record.read_bytes(path)), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        return archive.array(record.read_bytes(path, MAX_INPUT_BYTES))
+    except DamagedError as error:
         raise UsageError(
-            f"{path} is no .npy file: {error}", hint="write it with numpy.save"
+            f"{path} is no .npy file of one array: {error}", hint="write it with numpy.save"
         ) from None
-    if not isinstance(value, np.ndarray):
-        raise UsageError(f"{path} holds several arrays", hint="give each as --input NAME=X.npy")
-    return value
 
 
 def _finite(value: Any) -> float | None:

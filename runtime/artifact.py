@@ -14,7 +14,7 @@ The archive is written with fixed times and order, so equal contents give equal 
 
 from __future__ import annotations
 
-import io
+import math
 import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,13 +22,15 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from binas.core import record
-from binas.core.errors import UsageError
+from binas.core import archive, record
+from binas.core.errors import DamagedError, UsageError
 from binas.core.layer import Layer
+from binas.runtime.layout import check_taps
 
 MEMBERS = ("manifest.json", "libmodel.so", "bench", "weights.bin", "taps.npz", "model.h")
-MAX_MEMBER_BYTES = 1 << 30  # declared sizes beyond this are not a network for a board
-MAX_MANIFEST_BYTES = 16 << 20
+MAX_MEMBER_BYTES = 512 << 20  # what claims to be larger is not a network for a board
+MAX_TAPS_BYTES = 512 << 20
+MAX_SIZE = 1 << 31  # of one side of a tensor, and of its elements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,12 @@ class Tensor:
     offset: int
     size_bytes: int
 
+    def __post_init__(self) -> None:
+        """Refuse sizes that no memory has."""
+        _check_shape(self.name, self.shape)
+        if self.offset < -1 or not 0 < self.size_bytes <= 8 * MAX_SIZE:
+            raise _fault(f"tensor {self.name}", f"{self.size_bytes} bytes at {self.offset}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
@@ -57,10 +65,14 @@ class Port:
     name: str
     shape: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse sizes that no memory has."""
+        _check_shape(self.name, self.shape)
+
     @property
     def size_bytes(self) -> int:
         """Bytes of the float32 array."""
-        return 4 * int(np.prod(self.shape))
+        return 4 * math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +128,22 @@ class Manifest:
     labels: tuple[str, ...] = ()
     digests: dict[str, str] = field(default_factory=dict)  # of every other member, by name
 
+    def __post_init__(self) -> None:
+        """Refuse a plan whose tensors do not lie in its arena, and ports of one name."""
+        for what, ports in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if len({port.name for port in ports}) != len(ports):
+                raise _fault(what, "two of one name")
+        if min(self.arena_bytes, self.weights_bytes) < 0:
+            raise _fault("arena and weights", f"{self.arena_bytes} and {self.weights_bytes} bytes")
+        for step in self.steps:
+            for tensor in (*step.inputs, *step.outputs):
+                end = tensor.offset + tensor.size_bytes
+                if tensor.offset >= 0 and end > self.arena_bytes:
+                    raise _fault(
+                        f"tensor {tensor.name} of step {step.name}",
+                        f"bytes up to {end} in an arena of {self.arena_bytes}",
+                    )
+
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
@@ -131,11 +159,8 @@ class Artifact:
             UsageError: The archive is damaged, or the member is not the one that was written.
         """
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                data = archive.read(member)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-            raise _damaged(self.path, f"{member}: {error}") from None
-        except Exception as error:  # zlib.error has no common base class
+            data = archive.member(self.path, member, MAX_MEMBER_BYTES)
+        except DamagedError as error:
             raise _damaged(self.path, f"{member}: {error}") from None
         if record.digest_bytes(data) != self.manifest.digests.get(member):
             raise _damaged(self.path, f"{member} is not what its manifest describes")
@@ -146,11 +171,13 @@ class Artifact:
 
         Float tensors are float32 [N, H, W, C], bits are uint32 [N, H, W, words(C)].
         """
+        data = self.read("taps.npz")
         try:
-            with np.load(io.BytesIO(self.read("taps.npz")), allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+            found = archive.arrays(data, MAX_TAPS_BYTES)
+            check_taps(self.manifest, found)
+        except UsageError as error:
             raise _damaged(self.path, f"taps.npz: {error}") from None
+        return found
 
 
 def write(path: Path, manifest: Manifest, members: dict[str, bytes]) -> Artifact:
@@ -167,13 +194,13 @@ def write(path: Path, manifest: Manifest, members: dict[str, bytes]) -> Artifact
     contents = {"manifest.json": (record.dumps(manifest, indent=1) + "\n").encode(), **members}
     if set(contents) != set(MEMBERS):
         raise ValueError(f"an artifact has the members {MEMBERS}, got {sorted(contents)}")
-    with record.replacing(path) as beside, zipfile.ZipFile(beside, "w") as archive:
+    with record.replacing(path) as beside, zipfile.ZipFile(beside, "w") as zipped:
         for name in MEMBERS:
             info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             info.external_attr = (0o755 if name in ("bench", "libmodel.so") else 0o644) << 16
             stored = name == "weights.bin"  # bits do not compress; a stored member can be mapped
             info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
-            archive.writestr(info, contents[name])
+            zipped.writestr(info, contents[name])
     return Artifact(path, manifest)
 
 
@@ -186,25 +213,28 @@ def load(path: Path) -> Artifact:
     if not path.is_file():
         raise UsageError(f"no such file: {path}", hint="make one with binas-compile")
     try:
-        with zipfile.ZipFile(path) as archive:
-            sizes = {info.filename: info.file_size for info in archive.infolist()}
-            if len(archive.infolist()) != len(MEMBERS) or set(sizes) != set(MEMBERS):
-                raise _damaged(path, f"it has the members {', '.join(sorted(sizes)[:8])}")
-            if (
-                max(sizes.values()) > MAX_MEMBER_BYTES
-                or sizes["manifest.json"] > MAX_MANIFEST_BYTES
-            ):
-                raise _damaged(path, "it declares members of absurd size")
-            text = archive.read("manifest.json")
-    except UsageError:
-        raise
-    except Exception as error:  # zipfile raises half a dozen unrelated types on damage
+        known = archive.sizes(path)
+        if set(known) != set(MEMBERS):
+            raise _damaged(path, f"it has the members {', '.join(sorted(known)[:8])}")
+        text = archive.member(path, "manifest.json", record.MAX_BYTES)
+    except DamagedError as error:
         raise _damaged(path, str(error)) from None
     return Artifact(path, record.loads(Manifest, text, where=f"{path}: manifest.json"))
 
 
-def _damaged(path: Path, why: str) -> UsageError:
+def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+    if min(shape, default=1) < 1 or math.prod(shape) > MAX_SIZE:
+        raise _fault(f"{name}", f"shape {list(shape)[:8]}")
+
+
+def _fault(what: str, found: str) -> UsageError:
     return UsageError(
+        f"{what} has {found}, which cannot be", hint="make the artifact again with binas-compile"
+    )
+
+
+def _damaged(path: Path, why: str) -> DamagedError:
+    return DamagedError(
         f"{path} is not a binas artifact or is damaged: {why}",
         hint="make it again with binas-compile",
     )

@@ -7,12 +7,15 @@ float tensor is float32 [N, H, W, C] and a tensor of bits uint32 [N, H, W, words
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from binas.core.bits import words
 from binas.core.errors import UsageError
-from binas.runtime.artifact import Artifact, Manifest, Port, Tensor
+
+if TYPE_CHECKING:
+    from binas.runtime.artifact import Artifact, Manifest, Port, Tensor
 
 
 def checked_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -73,6 +76,32 @@ def from_layout(tensor: Tensor, raw: bytes) -> np.ndarray:
     kind = "<u4" if tensor.dtype == "bits" else "<f4"
     native = np.uint32 if tensor.dtype == "bits" else np.float32
     return np.frombuffer(raw, dtype=kind).reshape(layout_shape(tensor)).astype(native)
+
+
+def check_taps(manifest: Manifest, taps: Mapping[str, np.ndarray]) -> None:
+    """Compare the reference values that there are with the plan's shapes and dtypes.
+
+    Raises:
+        UsageError: One differs.
+    """
+    wanted: dict[str, tuple[tuple[int, ...], str]] = {}
+    for step in manifest.steps:
+        for tensor in (*step.inputs, *step.outputs):
+            kind = "uint32" if tensor.dtype == "bits" else "float32"
+            wanted[tensor.name] = layout_shape(tensor), kind
+            wanted[f"margin:{tensor.name}"] = tensor.shape, "float32"
+    for port in manifest.inputs:
+        wanted[f"input:{port.name}"] = port.shape, "float32"
+    for port in manifest.outputs:
+        wanted[f"output:{port.name}"] = port.shape, "float32"
+    for name in wanted.keys() & taps.keys():
+        shape, kind = wanted[name]
+        found = taps[name]
+        if found.shape != shape or found.dtype != np.dtype(kind):
+            raise UsageError(
+                f"the value of {name} is {found.dtype} {list(found.shape)}, "
+                f"expected {kind} {list(shape)}"
+            )
 
 
 def tap_bytes(taps: Mapping[str, np.ndarray], tensor: Tensor, artifact: Artifact) -> bytes:

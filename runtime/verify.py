@@ -22,7 +22,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from binas.core.bits import unpack
-from binas.core.errors import WrongAnswerError
+from binas.core.errors import UsageError, WrongAnswerError
 from binas.runtime.artifact import Manifest, Port, Step, Tensor
 from binas.runtime.session import Runner
 
@@ -104,9 +104,18 @@ def verify(runner: Runner, taps: Mapping[str, np.ndarray] | None = None) -> Veri
 
     Raises:
         WrongAnswerError: A step, or the whole network, gives another result; the first is named.
+        UsageError: The artifact has no reference values, as one of layers alone has none.
     """
     taps = runner.artifact.taps() if taps is None else taps
     manifest = runner.artifact.manifest
+    wanted = [f"input:{port.name}" for port in manifest.inputs]
+    wanted += [t.name for step in manifest.steps for t in (*step.inputs, *step.outputs)]
+    missing = [name for name in wanted if name not in taps]
+    if missing:
+        raise UsageError(
+            f"{runner.artifact.path.name} has no reference value of {missing[0]}",
+            hint="verify an artifact that binas-compile made from a model",
+        )
     outputs = runner.run({port.name: taps[f"input:{port.name}"] for port in manifest.inputs})
     report = compare(manifest, taps, runner.steps(taps), outputs)
     must_agree(report, runner.artifact.path.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -53,10 +52,7 @@ def settings(cls: type[S], file: Path | None, flags: Mapping[str, Any]) -> S:
     values: dict[str, Any] = {}
     known = [field.name for field in fields(cls) if field.default is not MISSING]
     if file is not None:
-        try:
-            values = tomllib.loads(record.read_bytes(file).decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{file} is not TOML: {error}", hint="write key = value") from None
+        values = record.read_toml(record.read_bytes(file), where=str(file))
         for key in values:
             if key not in known:
                 fault = unknown_name("key", key, known)

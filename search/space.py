@@ -9,7 +9,6 @@ Source: BARS, 2020, arXiv:2011.10804; what differs is said in `networks/bars.py`
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, fields
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +25,8 @@ OpName = Literal[
 ]
 
 BUILT_IN = ("digits",)  # the spaces shipped beside this file, spaces/NAME.toml
+MAX_SIZE = 1 << 16  # beyond it no board holds a network
+LIMITS = {"classes": MAX_SIZE, "channels": MAX_SIZE, "stages": 16, "max_cells": 256}
 MAX_CELL_CHOICES = 1000  # a latency table prices every cell a space can hold; beyond it takes hours
 
 
@@ -68,6 +69,7 @@ class Space:
                 raise _fault(name, getattr(self, name), "at least 1")
         if min(self.input_shape) < 1:
             raise _fault("input_shape", self.input_shape, "three sizes of at least 1")
+        self._check_limits()
         if not 0 <= self.min_cells <= self.max_cells:
             raise _fault("min_cells", self.min_cells, f"0 to max_cells = {self.max_cells}")
         if self.widths[-1:] != (1.0,) or not all(0 < width <= 1 for width in self.widths):
@@ -93,6 +95,14 @@ class Space:
         edges, ops = self.nodes * (self.nodes + 1) // 2, (self.normal_ops, self.reduction_ops)
         if self.nodes > MAX_CELL_CHOICES or max(map(len, ops)) ** edges > MAX_CELL_CHOICES:
             raise _fault("nodes", self.nodes, f"at most {MAX_CELL_CHOICES} different cells")
+
+    def _check_limits(self) -> None:
+        """Refuse what would take a machine's memory only to be written down."""
+        for name, limit in LIMITS.items():
+            if getattr(self, name) > limit:
+                raise _fault(name, getattr(self, name), f"at most {limit}")
+        if max(self.input_shape) > MAX_SIZE:
+            raise _fault("input_shape", self.input_shape, f"sizes of at most {MAX_SIZE}")
 
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
@@ -140,10 +150,7 @@ def load(name: str) -> Space:
 
 def parse(text: str, *, where: str) -> Space:
     """A space from TOML text; keys are the fields of `Space`."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where} is not TOML: {error}", hint="see spaces/digits.toml") from None
+    data = record.read_toml(text, where=where, hint="see spaces/digits.toml")
     known = [field.name for field in fields(Space)]
     for key in data:
         if key not in known:

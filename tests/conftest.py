@@ -80,7 +80,9 @@ def needs() -> Callable[[str], str]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--forbid-skips`."""
+    """Add `--forbid-skips`, and how long and from which seed `tests/fuzz` breaks files."""
+    parser.addoption("--fuzz-seconds", type=float, default=0.4, help="CPU time per kind of file")
+    parser.addoption("--fuzz-seed", type=int, default=0, help="of the broken files")
     parser.addoption(
         "--forbid-skips",
         action="store_true",
