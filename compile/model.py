@@ -28,6 +28,8 @@ Array = NDArray[Any]
 RESERVED_PREFIXES = ("input:", "output:", "margin:")
 RESERVED_SUFFIX = "#float"
 
+MAX_MODEL_BYTES = 1 << 30  # protobuf itself ends at twice this
+
 
 class ModelWriter:
     """Writes a model node by node; every method returns the name of the value it adds.
@@ -211,7 +213,8 @@ class BinaryModel:
             UsageError: The file is missing or not ONNX.
             CompileError: It breaks the contract.
         """
-        return BinaryModel.parse(record.read_bytes(path), name=path.stem, where=str(path))
+        data = record.read_bytes(path, MAX_MODEL_BYTES)
+        return BinaryModel.parse(data, name=path.stem, where=str(path))
 
     @staticmethod
     def of(proto: onnx.ModelProto, name: str) -> BinaryModel:

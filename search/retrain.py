@@ -43,6 +43,7 @@ from binas.search.train import (
 
 CALIBRATION_BATCH = 128
 SGD_MOMENTUM = 0.9
+MAX_WEIGHTS_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,7 +315,7 @@ def load_network(genotype: Genotype, path: Path, *, real: bool = False) -> Netwo
     """
     net = build(genotype, real=real)
     try:
-        net.load_state_dict(load_tensors(record.read_bytes(path)))
+        net.load_state_dict(load_tensors(record.read_bytes(path, MAX_WEIGHTS_BYTES)))
     except (SafetensorError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise UsageError(

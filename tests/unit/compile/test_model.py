@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from binas.compile import functions
 from binas.compile.model import BinaryModel, ModelWriter
-from binas.core import bits
+from binas.core import bits, record
 from binas.core.errors import BinasError, CompileError, UsageError
 
 
@@ -175,3 +175,10 @@ def must_be_one_sentence(error: BinasError) -> None:
     """What was found, on one line, and a way out."""
     assert "\n" not in str(error)
     assert error.hint
+
+
+def test_a_model_larger_than_any_record_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.onnx"
+    path.write_bytes(bytes(record.MAX_BYTES + 1))
+    with pytest.raises(UsageError, match=r"is not an ONNX file|holds no graph"):
+        BinaryModel.load(path)
