@@ -24,6 +24,7 @@ Progress = Callable[[int, int, dict[str, Any]], None]  # epochs done, in all, th
 _HINT = "lower the learning rate, or start from another --seed; the last good epoch is kept"
 
 
+CALIBRATION_BATCH = 128
 EMA_STEP = 0.1  # torch's own for statistics that are gathered while training
 
 

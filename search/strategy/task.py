@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnyGenotype, AnySpace
-from binas.search.retrain import CALIBRATION_BATCH
 from binas.search.run import RunFolder
 from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.ground import Ground, Tables, entropy
 from binas.search.strategy.layout_ground import whole
 from binas.search.strategy.settings import Candidate, Found, SearchSettings
 from binas.search.train import (
+    CALIBRATION_BATCH,
     Progress,
     accuracy,
     batches,

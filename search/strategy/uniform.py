@@ -17,13 +17,12 @@ from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
 from binas.search.networks.family import build
-from binas.search.retrain import CALIBRATION_BATCH
 from binas.search.run import RunFolder
 from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.layout_ground import AnyGround, whole
 from binas.search.strategy.settings import SEE_HELP, Candidate, Found, SearchSettings
 from binas.search.strategy.task import SearchTask, run
-from binas.search.train import Progress, accuracy, calibrate, cross_entropy
+from binas.search.train import CALIBRATION_BATCH, Progress, accuracy, calibrate, cross_entropy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,10 @@ from binas.search.losses import centre_loss, distribution_loss, kernel_loss
 from binas.search.ops import BinaryConv, Unit
 from binas.search.recipe import RetrainSettings
 from binas.search.regularise import Auxiliary, DropPath
-from binas.search.retrain import Training, retrain, untrained
+from binas.search.retrain import retrain, untrained
 from binas.search.run import RunFolder
 from binas.search.train import calibrate, fit
+from binas.search.training import Training
 from tests.unit.search.test_train import config
 
 EVERYTHING = RetrainSettings(

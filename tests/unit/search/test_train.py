@@ -25,7 +25,6 @@ from binas.search.data import Dataset
 from binas.search.genotype import Genotype
 from binas.search.recipe import RetrainSettings
 from binas.search.retrain import (
-    Training,
     load_network,
     retrain,
     save_network,
@@ -36,6 +35,7 @@ from binas.search.space import Space
 from binas.search.strategy.bars import BarsSettings, Search
 from binas.search.strategy.layout_ground import LayoutGround
 from binas.search.train import Task, accuracy, batches, calibrate, cosine_rate, fit
+from binas.search.training import Training
 
 FEW = RetrainSettings(epochs=3, batch=16)
 MakeTask = Callable[[], Task]
