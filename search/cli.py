@@ -5,8 +5,11 @@ from __future__ import annotations
 import click
 
 from binas.core import cli
+from binas.search.commands.compare import compare
 from binas.search.commands.export import export
 from binas.search.commands.listing import list_
+from binas.search.commands.pareto import pareto
+from binas.search.commands.resume import resume
 from binas.search.commands.retrain import retrain
 from binas.search.commands.run import run
 from binas.search.commands.table import table_build
@@ -28,5 +31,5 @@ def main() -> None:
     """
 
 
-for command in (run, retrain, export, list_):
+for command in (run, resume, compare, pareto, retrain, export, list_):
     main.add_command(command)

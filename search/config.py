@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,24 +47,66 @@ def settings(cls: type[S], file: Path | None, flags: Mapping[str, Any]) -> S:
     Raises:
         UsageError: Not TOML, a key that the class does not have, or a value that does not fit.
     """
+    return merged(cls, file, flags)[0]
+
+
+def merged(cls: type[S], file: Path | None, flags: Mapping[str, Any]) -> tuple[S, dict[str, str]]:
+    """Settings as `settings` gives them, and where each came from.
+
+    Returns:
+        The settings, and per field "default", the name of the file, or "command line".
+    """
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 (0.1 s)
 
     where = "settings" if file is None else str(file)
-    values: dict[str, Any] = {}
     known = [field.name for field in fields(cls) if field.default is not MISSING]
-    if file is not None:
-        values = record.read_toml(record.read_bytes(file), where=str(file))
-        for key in values:
-            if key not in known:
-                fault = unknown_name("key", key, known)
-                raise UsageError(f"{file}: {fault}", hint=fault.hint)
-    values.update({name: value for name, value in flags.items() if value is not None})
+    values = {} if file is None else _of_file(file, known)
+    given = {name: value for name, value in flags.items() if value is not None}
+    for name in given:
+        if name not in known:
+            fault = unknown_name("setting", name, known)
+            raise UsageError(f"{fault} for this strategy or training", hint=fault.hint)
+    origins = dict.fromkeys(known, "default")
+    origins |= dict.fromkeys(values, "" if file is None else file.name)
+    origins |= dict.fromkeys(given, "command line")
     try:
         # As JSON: strict validation of Python values would ask for an instance of the class.
-        return TypeAdapter(cls).validate_json(json.dumps(values, default=str), strict=True)
+        text = json.dumps(values | given, default=str)
+        return TypeAdapter(cls).validate_json(text, strict=True), origins
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
             for fault in error.errors(include_url=False)
         )
         raise UsageError(f"{where}: {faults}", hint=f"keys: {', '.join(known)}") from None
+
+
+def assignments(texts: Sequence[str]) -> dict[str, Any]:
+    """`key=value` texts as values: numbers and true/false as TOML writes them, the rest as text.
+
+    Example:
+        >>> assignments(["epochs=3", "optimiser=sgd", "flip=true"])
+        {'epochs': 3, 'optimiser': 'sgd', 'flip': True}
+
+    Raises:
+        UsageError: A text without `=`.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {text}: no KEY=VALUE", hint="write --set epochs=3")
+        try:
+            found[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key] = value
+    return found
+
+
+def _of_file(file: Path, known: list[str]) -> dict[str, Any]:
+    values = record.read_toml(record.read_bytes(file), where=str(file))
+    for key in values:
+        if key not in known:
+            fault = unknown_name("key", key, known)
+            raise UsageError(f"{file}: {fault}", hint=fault.hint)
+    return values

@@ -8,11 +8,16 @@ from typing import Any
 
 from binas.core.errors import UsageError
 
-EVENT_FILES = "events.out.tfevents.*"
+EVENT_FILES = "events/*/events.out.tfevents.*"
 
 
 class Events:
-    """Writes one event file into a run's folder; an earlier run's file stays beside it."""
+    """Writes into `events/epoch` and `events/step` of a run's folder, two curves of their own.
+
+    A resumed run writes files of its own that purge what a killed one wrote beyond the last
+    checkpoint, so nothing is shown twice. What is purged is said by number, and epochs and steps
+    count differently: hence two.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open nothing yet: a run may write no epoch."""
@@ -23,26 +28,23 @@ class Events:
                 "--tensorboard needs the package tensorboard",
                 hint="pip install 'binas[tensorboard]'",
             ) from None
-        self._path, self._make = path, SummaryWriter
-        self._writer: Any = None
+        self._path, self._make = path / "events", SummaryWriter
+        self._writers: dict[str, Any] = {}
 
     def epoch(self, entry: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> None:
-        """Every number of an epoch under `epoch/`, of its steps under `step/`.
-
-        A resumed run writes a file of its own that purges what a killed one wrote beyond the last
-        checkpoint, so no step is shown twice.
-        """
+        """Every number of an epoch, and of its steps."""
         number = int(entry["epoch"])
-        if self._writer is None:
-            self._writer = self._make(str(self._path), purge_step=number)
-        for name, value in _numbers(entry):
-            self._writer.add_scalar(f"epoch/{name}", value, number)
-        for step in steps:
-            for name, value in _numbers(step):
-                self._writer.add_scalar(
-                    f"step/{name}", value, number * len(steps) + int(step["step"])
-                )
-        self._writer.flush()
+        self._write("epoch", number, [(number, entry)])
+        first = number * len(steps)
+        self._write("step", first, [(first + int(step["step"]), step) for step in steps])
+
+    def _write(self, kind: str, first: int, entries: list[tuple[int, Mapping[str, Any]]]) -> None:
+        if kind not in self._writers:
+            self._writers[kind] = self._make(str(self._path / kind), purge_step=first)
+        for place, entry in entries:
+            for name, value in _numbers(entry):
+                self._writers[kind].add_scalar(name, value, place)
+        self._writers[kind].flush()
 
 
 def _numbers(entry: Mapping[str, Any]) -> list[tuple[str, float]]:

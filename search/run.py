@@ -4,7 +4,7 @@ config.json             what was asked for; the same command with the same answe
 log.jsonl               one JSON object per finished epoch
 steps.jsonl             one per step of the finished epochs
 checkpoint.safetensors  all state after the last finished epoch, without pickle
-events.out.tfevents.*   both logs for TensorBoard, where asked for
+events/                 both logs for TensorBoard, where asked for
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class Config:
     arguments: tuple[str, ...] = ()
 
     def request(self) -> Config:
-        """What two runs must have in common to be the same."""
-        return replace(self, versions={}, origins={}, arguments=())
+        """What two runs must have in common to be the same; data by digest, whatever its path."""
+        return replace(self, data="", versions={}, origins={}, arguments=())
 
 
 def versions() -> dict[str, str]:
@@ -190,7 +190,7 @@ class RunFolder:
 
 def _difference(old: Config, new: Config) -> str:
     """The first settings that differ, with both values."""
-    for name in ("kind", "data", "data_digest", "seed"):
+    for name in ("kind", "data_digest", "seed"):
         if getattr(old, name) != getattr(new, name):
             return f"{name}: {getattr(old, name)}, now {getattr(new, name)}"
     for name in ("settings", "inputs"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table as Lines
 
 from binas.runtime import drawing, html
+from binas.search import picture
 from examples.demo import pictures
 from examples.demo.pictures import LABELS
 from examples.demo.summary import Demo, Net
@@ -116,7 +117,7 @@ def _doubts(demo: Demo) -> str:
 
 def _networks(demo: Demo) -> html.Section:
     nets = (demo.baseline, demo.latency_aware)
-    chains = [pictures.blocks(net.genotype) for net in nets]
+    chains = [picture.blocks(net.genotype) for net in nets]
     widest = max(block.channels for chain in chains for block in chain)
     return html.Section(
         title="The networks",

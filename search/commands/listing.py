@@ -17,11 +17,12 @@ def list_(as_json: bool) -> None:
       binas-search list
     """
     from binas.search import data, space  # noqa: PLC0415
+    from binas.search.strategy import catalogue  # noqa: PLC0415
 
     found = {
         "spaces": list(space.BUILT_IN),
         "data": list(data.BUILT_IN),
-        "strategies": ["bars"],
+        "strategies": [strategy.name for strategy in catalogue.STRATEGIES],
     }
     if as_json:
         cli.emit({"schema": "binas.search-list/1", **found})

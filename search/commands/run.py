@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=cli.Command)
+@click.option(
+    "--strategy",
+    "strategy_name",
+    default="bars",
+    show_default=True,
+    help="How to search; binas-search list names them.",
+)
 @shared.space_option("Search space; built-in names: binas-search list.")
 @shared.data_option("Data set; only its training images are used.")
 @click.option(
@@ -36,7 +43,6 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Run or genotype that --budget-ratio refers to.",
 )
-@click.option("--config", type=shared.FILE, help="TOML with keys of the settings; flags win.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the images.  [default: 20]")
 @click.option(
     "--warmup-epochs",
@@ -55,9 +61,15 @@ if TYPE_CHECKING:
 @click.option(
     "--strength", type=click.FloatRange(0), help="Of the latency term at the end.  [default: 1]"
 )
+@shared.settings_options
 @shared.training_options
 @cli.json_option
+@click.pass_context
 def run(
+    context: click.Context,
+    /,
+    *,
+    strategy_name: str,
     space_name: str,
     data_name: str,
     table: Path | None,
@@ -66,36 +78,43 @@ def run(
     budget_ratio: float | None,
     baseline: Path | None,
     config: Path | None,
+    sets: tuple[str, ...],
+    show_config: bool,
     seed: int,
     threads: int,
     output: Path,
     force: bool,
+    tensorboard: bool,
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Search a space with BARS, with or without a latency budget.
+    """Search a space, with or without a latency budget.
 
     \b
     Example:
       binas-search run -o runs/plain
       binas-search run --table table.json --device host --budget 6us -o runs/fast
+      binas-search run --strategy bars --set entropy=0.05 -o runs/sharp
 
     Writes result.json, genotype.json and log.jsonl (one line per epoch) to the folder.
     """
     from dataclasses import asdict  # noqa: PLC0415
 
     from binas.core import record  # noqa: PLC0415
-    from binas.search import config as settings_of  # noqa: PLC0415
     from binas.search import data, space  # noqa: PLC0415
+    from binas.search.commands import jobs  # noqa: PLC0415
     from binas.search.run import Config, RunFolder, versions  # noqa: PLC0415
-    from binas.search.strategy import bars  # noqa: PLC0415
-    from binas.search.strategy.settings import Found  # noqa: PLC0415
+    from binas.search.strategy import catalogue  # noqa: PLC0415
     from binas.search.strategy.task import must_be_possible  # noqa: PLC0415
 
     shared.set_threads(threads)
-    settings = settings_of.settings(bars.BarsSettings, config, flags)
+    strategy = catalogue.find(strategy_name)
+    settings, origins = shared.merged(strategy.settings, config, sets, flags)
+    if show_config:
+        shared.show(settings, origins, as_json=as_json)
+        return
     chosen, images = space.load(space_name), data.load(data_name)
-    lut = None if table is None else _lut(chosen, table, device)
+    lut = None if table is None else lut_of(chosen, table, device)
     budget_ns = _budget_ns(budget, budget_ratio, baseline, lut)
     must_be_possible(chosen, images, lut, budget_ns)
     inputs = {"space": record.digest(chosen)}
@@ -106,28 +125,21 @@ def run(
         data=images.name,
         data_digest=images.digest,
         seed=seed,
-        settings={**asdict(settings), "budget_ns": budget_ns, "threads": threads},
+        settings={
+            **asdict(settings),
+            "strategy": strategy.name,
+            "budget_ns": budget_ns,
+            "threads": threads,
+        },
         inputs=inputs,
         versions=versions(),
+        origins=origins,
+        arguments=shared.arguments(context),
     )
-    folder = RunFolder(output, asked, force=force)
-    if (output / "result.json").exists():
-        found = record.load(Found, output / "result.json")
-        cli.say(f"{output} is finished: reused")
-    else:
-        with shared.epochs(f"search {output.name}", folder) as progress:
-            found = bars.search(
-                chosen,
-                images,
-                settings,
-                seed=seed,
-                lut=lut,
-                budget_ns=budget_ns,
-                folder=folder,
-                progress=progress,
-            )
-        record.save(found.genotype, output / "genotype.json")
-        record.save(found, output / "result.json")
+    folder = RunFolder(output, asked, force=force, events=tensorboard)
+    found = jobs.searched(
+        strategy, chosen, images, settings, folder, seed=seed, lut=lut, budget_ns=budget_ns
+    )
     if as_json:
         cli.emit(record.to_dict(found))
         return
@@ -138,7 +150,8 @@ def run(
         click.echo(f"predicted latency {found.predicted_ns / 1e3:.1f} us{asked_for}")
 
 
-def _lut(space: Space, table: Path, device: str | None) -> Lut:
+def lut_of(space: Space, table: Path, device: str | None) -> Lut:
+    """A table's prices for a space; a table of other kernels or another device is refused."""
     from binas.compile.build import kernel_version  # noqa: PLC0415 (onnx)
     from binas.core import record  # noqa: PLC0415
     from binas.devices import registry  # noqa: PLC0415

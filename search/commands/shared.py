@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from binas.core import cli
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from binas.search.genotype import Genotype
     from binas.search.run import RunFolder
+
+    S = TypeVar("S", bound=DataclassInstance)
 
 F = TypeVar("F", bound=Callable[..., Any])
 Epochs = Callable[[int, int, dict[str, Any]], None]
@@ -71,10 +76,89 @@ def training_options(function: F) -> F:
             help="Folder of the run; the same command goes on where it stopped.",
         ),
         click.option("--force", is_flag=True, help="Start over, even if the folder holds a run."),
+        click.option(
+            "--tensorboard", is_flag=True, help="Write what TensorBoard reads into the folder, too."
+        ),
     )
+    return _with(function, options)
+
+
+def settings_options(function: F) -> F:
+    """`--config` and `--set`: for every setting that has no option of its own."""
+    options = (
+        click.option("--config", type=FILE, help="TOML with keys of the settings; flags win."),
+        click.option(
+            "--set",
+            "sets",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="One key of the settings; wins over the file. --show-config lists them.",
+        ),
+        click.option(
+            "--show-config",
+            is_flag=True,
+            help="Print every setting with its value and where that comes from; do nothing else.",
+        ),
+    )
+    return _with(function, options)
+
+
+def _with(function: F, options: tuple[Callable[[F], F], ...]) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def merged(
+    cls: type[S], config: Path | None, sets: tuple[str, ...], flags: dict[str, Any]
+) -> tuple[S, dict[str, str]]:
+    """Settings and their origins from the options of a command."""
+    from binas.search import config as settings_of  # noqa: PLC0415
+
+    given = {**settings_of.assignments(sets), **{k: v for k, v in flags.items() if v is not None}}
+    return settings_of.merged(cls, config, given)
+
+
+def show(settings: DataclassInstance, origins: dict[str, str], *, as_json: bool) -> None:
+    """Every setting with its origin, on stdout."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    values = asdict(settings)
+    if as_json:
+        cli.emit({"schema": "binas.settings/1", "settings": values, "origins": origins})
+        return
+    for name, value in values.items():
+        click.echo(f"{name:>20} = {value!s:<12} {origins.get(name, 'default')}")
+
+
+# Where a run is written, and what only concerns this call, is not what it was asked for.
+_NOT_ASKED = ("output", "force", "as_json", "show_config")
+
+
+def arguments(context: click.Context) -> tuple[str, ...]:
+    """The command that was typed, paths made absolute: what `binas-search resume` types again."""
+    typed = [str(context.info_name)]
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if name in _NOT_ASKED or context.get_parameter_source(name) is ParameterSource.DEFAULT:
+            continue
+        value = context.params[name]
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(parameter, click.Option):
+                typed.append(parameter.opts[0])
+            if one is not True:
+                typed.append(_absolute(one))
+    return tuple(typed)
+
+
+def _absolute(value: Any) -> str:
+    """A path, or the path that a text such as `FOLDER,size=32` starts with, without the folder."""
+    if isinstance(value, Path):
+        return str(value.resolve())
+    path, comma, rest = str(value).partition(",")
+    if isinstance(value, str) and path and Path(path).exists():
+        return f"{Path(path).resolve()}{comma}{rest}"
+    return str(value)
 
 
 def set_threads(threads: int) -> None:
@@ -99,6 +183,40 @@ def epochs(title: str, folder: RunFolder) -> Iterator[Epochs]:
             )
 
         yield progress
+
+
+@contextmanager
+def timing(device_name: str, count: int) -> Iterator[Callable[[Genotype], float]]:
+    """Microseconds of a network on a device; equal networks are timed once.
+
+    Args:
+        device_name: See `binas-devices list`.
+        count: How many will be asked for; for the bar.
+    """
+    from tempfile import TemporaryDirectory  # noqa: PLC0415
+
+    from binas.devices import registry  # noqa: PLC0415
+    from binas.search.survey import NET_PLAN  # noqa: PLC0415
+    from binas.search.workshop import DeviceWorkshop  # noqa: PLC0415
+
+    device = registry.find(device_name)
+    link = registry.connect(device)
+    known: dict[Genotype, float] = {}
+    try:
+        with TemporaryDirectory(prefix="binas-") as folder, cli.progress() as bars:
+            workshop, path = DeviceWorkshop(device, link, 1), Path(folder) / "timed.binas"
+            bar = bars.add_task(f"measure on {device_name}", total=count)
+
+            def time_us(genotype: Genotype) -> float:
+                if genotype not in known:
+                    workshop.compile_network(genotype, path)
+                    known[genotype] = workshop.time(path, NET_PLAN).median_ns / 1e3
+                bars.advance(bar)
+                return known[genotype]
+
+            yield time_us
+    finally:
+        link.close()
 
 
 def genotype_of(path: Path) -> Genotype:

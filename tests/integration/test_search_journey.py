@@ -25,6 +25,7 @@ from binas.runtime.measure import Failure
 from binas.runtime.table import Entry, LatencyTable
 from binas.search.cli import main as search_command
 from binas.search.genotype import Genotype
+from binas.search.run import Config
 
 SPACE = """
 input_shape = [1, 8, 8]
@@ -261,3 +262,90 @@ def test_a_genotype_alone_is_enough_to_train(home: Path, tmp_path: Path) -> None
     listed = answer(search_command, "list")
     assert listed["schema"] == "binas.search-list/1"
     assert "digits" in listed["spaces"]
+
+
+def test_resume_needs_the_folder_alone_and_gives_the_same(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)  # typed with relative paths, resumed from elsewhere
+    search = ["run", "--space", "tiny.toml", "--data", "images.npz", *SHORT, "--set", "samples=1"]
+    whole = answer(search_command, *search, "-o", tmp_path / "run")
+    checkpoint = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run" / "result.json").unlink()
+    (tmp_path / "run" / "checkpoint.safetensors").unlink()  # as if killed in the first epoch
+    again = answer(search_command, "resume", tmp_path / "run")
+    del whole["seconds"], again["seconds"]
+    assert again == whole
+    kept: Config = record.load(Config, tmp_path / "run" / "config.json")
+    assert kept.origins["epochs"] == kept.origins["samples"] == "command line"
+    assert kept.origins["entropy"] == "default"
+    assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes()[:8] == checkpoint[:8]
+
+    record.save(replace(kept, arguments=()), tmp_path / "run" / "config.json")
+    must_refuse(call(search_command, "resume", tmp_path / "run"), 2, "does not say which", "again")
+    must_refuse(call(search_command, "resume", tmp_path / "no"), 2, "no such file")
+
+
+def test_a_network_is_taught_by_its_twin_and_shows_its_settings(home: Path, tmp_path: Path) -> None:
+    answer(search_command, "run", *asked(home), *SHORT, "-o", tmp_path / "run")
+    train = ["retrain", tmp_path / "run", "--data", home / "images.npz", "--epochs", 3]
+    answer(search_command, *train, "--real", "-o", tmp_path / "twin")
+    teach = [*train, "--set", "distil=0.5", "-o", tmp_path / "net"]
+    taught = answer(search_command, *teach, "--teacher", tmp_path / "twin", "--steps", "2")
+    assert taught["real"] is False
+    log = (tmp_path / "net" / "log.jsonl").read_text().splitlines()
+    assert len(log) == 6, "three epochs in each of two steps"
+    config: Config = record.load(Config, tmp_path / "net" / "config.json")
+    assert config.inputs.keys() == {"genotype", "teacher"}
+    must_refuse(call(search_command, *teach, "--force"), 2, "no teacher", "--teacher")
+    must_refuse(
+        call(search_command, *teach, "--force", "--teacher", home), 2, "no trained network", "run"
+    )
+    shown = answer(search_command, *teach, "--show-config")
+    assert shown["schema"] == "binas.settings/1"
+    assert shown["settings"]["distil"] == 0.5
+    assert shown["origins"]["distil"] == "command line"
+    must_refuse(
+        call(search_command, *train, "--set", "distill=1", "-o", tmp_path / "x"),
+        *(2, "unknown setting 'distill'", "did you mean distil?"),
+    )
+    must_refuse(
+        call(search_command, "run", "--strategy", "bar", "-o", tmp_path / "x"),
+        *(2, "unknown strategy 'bar'", "bars"),
+    )
+
+
+def test_strategies_are_compared_and_their_networks_put_in_one_plane(
+    home: Path, tmp_path: Path
+) -> None:
+    compare = ["compare", *asked(home), "--strategy", "bars", "--seeds", 2, "--images", 200]
+    compare += ["--epochs", 2, "--device", "host", "-o", tmp_path / "both"]
+    found = answer(search_command, *compare)
+    assert found["schema"] == "binas.comparison/1"
+    assert [(e["strategy"], e["seed"]) for e in found["entries"]] == [("bars", 0), ("bars", 1)]
+    assert all(e["latency_us"] > 0 and e["parameters"] > 0 for e in found["entries"])
+    page = (tmp_path / "both" / "compare.html").read_text()
+    assert "<svg" in page
+    assert page.count("network of bars") == 1
+    again = call(search_command, *compare)
+    assert again.exit_code == 0
+    assert again.stderr.count("is finished: reused") == 4
+
+    front = answer(
+        search_command,
+        *("pareto", tmp_path / "both" / "retrain", "--table", home / "table.json"),
+        *("-o", tmp_path / "front.html"),
+    )
+    assert front["schema"] == "binas.pareto/1"
+    assert front["latency"] == "predicted"
+    assert [Path(net["run"]).name for net in front["networks"]] == ["bars-0", "bars-1"]
+    assert any(net["front"] for net in front["networks"])
+    assert "<svg" in (tmp_path / "front.html").read_text()
+    must_refuse(
+        call(search_command, "pareto", home, "--table", home / "table.json"), 2, "no finished"
+    )
+    must_refuse(call(search_command, "pareto", tmp_path), 2, "one source", "--device")
+    must_refuse(
+        call(search_command, *compare, "--budget", "1us"), 2, "a budget needs a latency table"
+    )

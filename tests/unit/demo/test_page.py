@@ -9,6 +9,7 @@ from rich.console import Console
 
 from binas.core import record
 from binas.runtime import html
+from binas.search import picture
 from binas.search.genotype import Genotype
 from binas.search.space import Space
 from examples.demo import pictures
@@ -158,7 +159,7 @@ def test_the_terminal_shows_one_row_per_network() -> None:
 
 
 def test_a_network_is_drawn_block_by_block_with_its_own_channels() -> None:
-    blocks = pictures.blocks(GENOTYPE)
+    blocks = picture.blocks(GENOTYPE)
     assert [block.name for block in blocks] == [
         "stem, stride 2",
         "stage 1, cell 1",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from binas.core.errors import UsageError
-from binas.search.config import nanoseconds, settings
+from binas.search.config import assignments, merged, nanoseconds, settings
 from binas.search.recipe import RetrainSettings
 from binas.search.strategy.bars import BarsSettings
 
@@ -72,3 +73,30 @@ def test_training_needs_epochs_images_and_a_rate(values: dict[str, Any]) -> None
         RetrainSettings(**values)
     with pytest.raises(UsageError, match="smoothing is 1"):
         RetrainSettings(smoothing=1.0)
+
+
+def test_every_setting_says_where_it_came_from(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("epochs = 7\nbatch = 16\n")
+    got, origins = merged(RetrainSettings, path, {"batch": 8, "rate": None})
+    assert (got.epochs, got.batch, got.rate) == (7, 8, 1e-2)
+    assert (origins["epochs"], origins["batch"], origins["rate"]) == (
+        "mine.toml",
+        "command line",
+        "default",
+    )
+    assert origins.keys() == {field.name for field in fields(RetrainSettings)}
+
+
+def test_assignments_are_numbers_switches_or_text() -> None:
+    got = assignments(["epochs=3", "rate=1e-3", "flip=true", "optimiser=sgd", "optimiser='adam'"])
+    assert got == {"epochs": 3, "rate": 1e-3, "flip": True, "optimiser": "adam"}
+    for text in ("epochs", "=3"):
+        with pytest.raises(UsageError, match="no KEY=VALUE"):
+            assignments([text])
+
+
+def test_a_setting_that_another_strategy_has_is_refused_here() -> None:
+    with pytest.raises(UsageError, match="unknown setting 'warmup_epochs'") as caught:
+        merged(RetrainSettings, None, {"warmup_epochs": 3})
+    assert "epochs" in caught.value.hint

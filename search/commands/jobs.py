@@ -1,0 +1,73 @@
+"""A search and a retraining in a folder: done, gone on with, or taken from there if finished."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from binas.core import cli, record
+from binas.search.commands import shared
+from binas.search.cost import Lut
+from binas.search.data import Dataset
+from binas.search.genotype import Genotype
+from binas.search.recipe import RetrainSettings
+from binas.search.retrain import Trained, retrain, save_network
+from binas.search.run import RunFolder
+from binas.search.space import Space
+from binas.search.strategy.catalogue import Strategy
+from binas.search.strategy.settings import Found, SearchSettings
+
+
+def searched(
+    strategy: Strategy,
+    space: Space,
+    data: Dataset,
+    settings: SearchSettings,
+    folder: RunFolder,
+    *,
+    seed: int,
+    lut: Lut | None = None,
+    budget_ns: float | None = None,
+) -> Found:
+    """Search, and write result.json and genotype.json."""
+    output = folder.path
+    if (output / "result.json").exists():
+        cli.say(f"{output} is finished: reused")
+        return record.load(Found, output / "result.json")
+    with shared.epochs(f"search {output.name}", folder) as progress:
+        found = strategy.search(
+            space,
+            data,
+            settings,
+            seed=seed,
+            lut=lut,
+            budget_ns=budget_ns,
+            folder=folder,
+            progress=progress,
+        )
+    record.save(found.genotype, output / "genotype.json")
+    record.save(found, output / "result.json")
+    return found
+
+
+def retrained(
+    genotype: Genotype,
+    data: Dataset,
+    settings: RetrainSettings,
+    folder: RunFolder,
+    *,
+    seed: int,
+    **options: Any,
+) -> Trained:
+    """Train, and write trained.json and weights.safetensors; options are those of `retrain`."""
+    output = folder.path
+    if (output / "trained.json").exists():
+        cli.say(f"{output} is finished: reused")
+        return record.load(Trained, output / "trained.json")
+    with shared.epochs(f"retrain {output.name}", folder) as progress:
+        net, trained = retrain(
+            genotype, data, settings, seed=seed, folder=folder, progress=progress, **options
+        )
+    if folder.writes:
+        save_network(net, output / "weights.safetensors")
+        record.save(trained, output / "trained.json")
+    return trained

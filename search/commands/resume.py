@@ -1,0 +1,45 @@
+"""`binas-search resume`: go on with a run, from its folder alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from binas.core import cli
+from binas.core.errors import UsageError
+from binas.search.commands import shared
+
+
+@click.command(cls=cli.Command)
+@click.argument("run_folder", type=shared.FOLDER, metavar="RUN")
+@cli.json_option
+@click.pass_context
+def resume(context: click.Context, /, *, run_folder: Path, as_json: bool) -> None:
+    """Go on with an interrupted search or retraining where its last finished epoch ended.
+
+    \b
+    Example:
+      binas-search resume runs/fast
+
+    The folder keeps the command; files that it named must still be where they were.
+    """
+    from binas.core import record  # noqa: PLC0415
+    from binas.search.run import Config  # noqa: PLC0415
+
+    config: Config = record.load(Config, run_folder / "config.json")
+    if not config.arguments:
+        raise UsageError(
+            f"{run_folder} does not say which command made it",
+            hint="type that command again: it goes on, too",
+        )
+    group = context.find_root().command
+    name, *rest = config.arguments
+    command = group.get_command(context, name) if isinstance(group, click.Group) else None
+    if command is None:
+        raise UsageError(
+            f"{run_folder} was made by binas-search {name}, which there is not",
+            hint="type the command again that made it",
+        )
+    typed = [*rest, "-o", str(run_folder), *(["--json"] if as_json else [])]
+    context.exit(command.main(typed, prog_name=f"binas-search {name}", standalone_mode=False) or 0)

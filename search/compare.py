@@ -1,0 +1,99 @@
+"""Strategies side by side: what each search gave, trained and measured alike, over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import ClassVar
+
+from binas.search.genotype import Genotype
+
+WEIGHT_FREE = ("none", "skip", "pool")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One search and what became of its network.
+
+    Attributes:
+        strategy: Its name.
+        seed: Of the search and of the training.
+        genotype: What was found.
+        accuracy: Held out, after training from scratch.
+        validation: Of the search itself, with shared weights.
+        latency_us: Measured on the device; None without one.
+        predicted_us: By the table; None without one.
+        biops: Operations on bits per image, two per multiply-accumulate.
+        flops: Operations on floats in convolutions and dense layers.
+        parameters: Trained numbers, real ones and binary ones alike.
+        binary_weights: Of them, one bit each when deployed.
+        search_s: Of training the supernet.
+        weight_free: Share of edges whose operation has no weights.
+    """
+
+    strategy: str
+    seed: int
+    genotype: Genotype
+    accuracy: float
+    validation: float
+    latency_us: float | None
+    predicted_us: float | None
+    biops: int
+    flops: int
+    parameters: int
+    binary_weights: int
+    search_s: float
+    weight_free: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Everything that one `binas-search compare` gave.
+
+    Attributes:
+        data: Name of the data set.
+        data_digest: Of its arrays.
+        device: What latency was measured on; None where nothing was.
+        budget_us: Latency asked of every search; None without.
+        images: Training images that every search saw, in forward and backward passes.
+        entries: In the order asked for, seeds inside strategies.
+        versions: Of the programs.
+    """
+
+    SCHEMA: ClassVar[str] = "binas.comparison/1"
+
+    data: str
+    data_digest: str
+    device: str | None
+    budget_us: float | None
+    images: int
+    entries: tuple[Entry, ...]
+    versions: dict[str, str]
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """Names in the order asked for."""
+        return tuple(dict.fromkeys(entry.strategy for entry in self.entries))
+
+    def of(self, strategy: str) -> tuple[Entry, ...]:
+        """A strategy's entries."""
+        return tuple(entry for entry in self.entries if entry.strategy == strategy)
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation; 0 for a single value."""
+    return fmean(values), stdev(values) if len(values) > 1 else 0.0
+
+
+def mean_or_none(values: Sequence[float | None]) -> float | None:
+    """The mean of those that are there."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def weight_free(genotype: Genotype) -> float:
+    """Share of a network's edges, in normal cells and reductions, that carry no weights."""
+    cells = [*(cell for stage in genotype.normal for cell in stage), *genotype.reduction]
+    ops = [op for cell in cells for op in cell]
+    return sum(op in WEIGHT_FREE for op in ops) / len(ops)
