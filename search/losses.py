@@ -28,7 +28,7 @@ def kernel_loss(net: nn.Module) -> Tensor:
     term cannot be read there, so it does here.
     """
     parts = [
-        functional.mse_loss(conv.weight, conv.binarizer.weights(conv.weight).detach())
+        functional.mse_loss(conv.weight, conv.binarizer.weights(conv.weight, conv.learned).detach())
         for conv in net.modules()
         if isinstance(conv, BinaryConv) and not conv.real
     ]

@@ -327,7 +327,7 @@ def test_strategies_are_compared_and_their_networks_put_in_one_plane(
     assert all(e["latency_us"] > 0 and e["parameters"] > 0 for e in found["entries"])
     page = (tmp_path / "both" / "compare.html").read_text()
     assert "<svg" in page
-    assert page.count("network of bars") == 1
+    assert page.count("<title>network of bars") == 1
     again = call(search_command, *compare)
     assert again.exit_code == 0
     assert again.stderr.count("is finished: reused") == 4

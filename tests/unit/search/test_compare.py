@@ -10,7 +10,7 @@ from binas.core import record
 from binas.runtime import html
 from binas.search import compare_page
 from binas.search.compare import Comparison, Entry, mean_and_std, mean_or_none, weight_free
-from binas.search.genotype import Genotype
+from binas.search.genotype import CellOps, Genotype
 
 
 def entry(genotype: Genotype, strategy: str, seed: int, accuracy: float, us: float | None) -> Entry:
@@ -77,7 +77,7 @@ def test_the_page_shows_every_strategy_its_network_and_escapes_names(
     text = html.render(compare_page.page(comparison))
     assert "glyphs &amp; &lt;more&gt;" in text
     assert "<more>" not in text
-    assert text.count("network of ") == 2
+    assert text.count("<title>network of ") == 2
     assert "asked for 4.00 µs" in text
     assert "90.0%" not in text, "no single seed is shown as a result"
     assert "measured latency, µs" in text
@@ -93,6 +93,10 @@ def test_none_skip_and_pool_have_no_weights(genotype: Genotype) -> None:
     cells = [*(cell for stage in genotype.normal for cell in stage), *genotype.reduction]
     ops = [op for cell in cells for op in cell]
     assert weight_free(genotype) == pytest.approx(1 - ops.count("b3") / len(ops))
-    bare = replace(genotype, reduction=(("pool", "none", "skip"),) * len(genotype.reduction))
-    normal = tuple(tuple(("skip", "none", "skip") for _ in stage) for stage in genotype.normal)
-    assert weight_free(replace(bare, normal=normal)) == 1
+    skips: CellOps = ("skip", "none", "skip")
+    bare = replace(
+        genotype,
+        normal=tuple((skips,) * len(stage) for stage in genotype.normal),
+        reduction=(("pool", "none", "skip"),) * len(genotype.reduction),
+    )
+    assert weight_free(bare) == 1

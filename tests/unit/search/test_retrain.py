@@ -137,14 +137,9 @@ def test_distillation_is_the_cross_entropy_of_distributions() -> None:
 def test_the_kernel_loss_is_the_distance_of_weights_to_their_binarisation() -> None:
     conv, other = (BinaryConv(3, 2, 3, BI_REAL) for _ in range(2))
     assert kernel_loss(nn.ReLU()).item() == 0
-    expected = sum(
-        float(
-            (c.weight.detach() - c.weight.sign() * c.weight.abs().mean((1, 2, 3), True))
-            .square()
-            .mean()
-        )
-        for c in (conv, other)
-    )
+    expected = 0.0
+    for w in (conv.weight.detach(), other.weight.detach()):
+        expected += float((w - w.sign() * w.abs().mean((1, 2, 3), True)).square().mean())
     assert kernel_loss(nn.ModuleList([conv, other])).item() == pytest.approx(expected)
     conv.weight.data = conv.weight.sign() * 0.5
     other.real = True
