@@ -270,7 +270,6 @@ def test_resume_needs_the_folder_alone_and_gives_the_same(
     monkeypatch.chdir(home)  # typed with relative paths, resumed from elsewhere
     search = ["run", "--space", "tiny.toml", "--data", "images.npz", *SHORT, "--set", "samples=1"]
     whole = answer(search_command, *search, "-o", tmp_path / "run")
-    checkpoint = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run" / "result.json").unlink()
     (tmp_path / "run" / "checkpoint.safetensors").unlink()  # as if killed in the first epoch
@@ -280,7 +279,6 @@ def test_resume_needs_the_folder_alone_and_gives_the_same(
     kept: Config = record.load(Config, tmp_path / "run" / "config.json")
     assert kept.origins["epochs"] == kept.origins["samples"] == "command line"
     assert kept.origins["entropy"] == "default"
-    assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes()[:8] == checkpoint[:8]
 
     record.save(replace(kept, arguments=()), tmp_path / "run" / "config.json")
     must_refuse(call(search_command, "resume", tmp_path / "run"), 2, "does not say which", "again")
