@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import ClassVar
 
-from binas.search.genotype import Genotype
+from binas.search.cells import CellGenotype
+from binas.search.genotype import AnyGenotype
 
-WEIGHT_FREE = ("none", "skip", "pool")
+WEIGHT_FREE = ("none", "skip", "pool", "max", "avg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Entry:
 
     strategy: str
     seed: int
-    genotype: Genotype
+    genotype: AnyGenotype
     accuracy: float
     validation: float
     latency_us: float | None
@@ -92,8 +93,16 @@ def mean_or_none(values: Sequence[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def weight_free(genotype: Genotype) -> float:
-    """Share of a network's edges, in normal cells and reductions, that carry no weights."""
-    cells = [*(cell for stage in genotype.normal for cell in stage), *genotype.reduction]
-    ops = [op for cell in cells for op in cell]
+def weight_free(genotype: AnyGenotype) -> float:
+    """Share of a network's edges, in both types of cell, that carry no weights.
+
+    Cells of a BARS space count as often as they stand in the network; those of other spaces, which
+    are repeated, once.
+    """
+    if isinstance(genotype, CellGenotype):
+        nodes = [*genotype.normal, *genotype.reduction]
+        ops: list[str] = [op for node in nodes for op, _ in node]
+    else:
+        cells = [*(cell for stage in genotype.normal for cell in stage), *genotype.reduction]
+        ops = [op for cell in cells for op in cell]
     return sum(op in WEIGHT_FREE for op in ops) / len(ops)

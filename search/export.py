@@ -14,7 +14,7 @@ from torch import nn
 
 from binas.core import record
 from binas.core.errors import SearchError
-from binas.search.genotype import Genotype
+from binas.search.genotype import AnyGenotype, Genotype
 
 if TYPE_CHECKING:
     import onnx
@@ -32,7 +32,7 @@ class Writable(Protocol):
 
 def export(
     net: Writable,
-    genotype: Genotype,
+    genotype: AnyGenotype,
     path: Path | None = None,
     *,
     labels: Sequence[str] = (),
@@ -59,7 +59,8 @@ def export(
         for key, tensor in net.state_dict().items():
             if not bool(tensor.isfinite().all()):
                 raise SearchError(f"weight {key} is not finite", hint="retrain at a lower rate")
-    writer = ModelWriter(name or f"bars-{record.digest(genotype)}")
+    kind = "bars" if isinstance(genotype, Genotype) else genotype.space.layout
+    writer = ModelWriter(name or f"{kind}-{record.digest(genotype)}")
     x = writer.input("input", (1, *genotype.space.input_shape))
     metadata = {"genotype": record.dumps(genotype)}
     if labels:

@@ -1,14 +1,17 @@
-"""Networks of a BARS space as `runtime.drawing` draws them."""
+"""Networks as `runtime.drawing` draws them."""
 
 from __future__ import annotations
 
 from binas.runtime import drawing
-from binas.search.genotype import Genotype
+from binas.search.cells import INPUTS, CellGenotype
+from binas.search.genotype import AnyGenotype
 from binas.search.space import OpName
 
 
-def blocks(genotype: Genotype) -> list[drawing.Block]:
-    """A network of a BARS space as rows of a drawing."""
+def blocks(genotype: AnyGenotype) -> list[drawing.Block]:
+    """A network as rows of a drawing; one that repeats two cells, as those two."""
+    if isinstance(genotype, CellGenotype):
+        return _two_cells(genotype)
     space, last = genotype.space, genotype.space.stages - 1
 
     def row(name: str, stage: int, width: int, ops: tuple[OpName, ...]) -> drawing.Block:
@@ -57,3 +60,34 @@ def blocks(genotype: Genotype) -> list[drawing.Block]:
         )
     )
     return chain
+
+
+def _two_cells(genotype: CellGenotype) -> list[drawing.Block]:
+    """The two types of cell, node 0 and 1 being the outputs of the two cells before."""
+    space = genotype.space
+    _, rows, columns = space.input_shape
+    real = space.form == "real"
+    found = []
+    for name, cell in zip(space.names, (genotype.normal, genotype.reduction), strict=True):
+        edges = tuple(
+            drawing.Edge(source=source, target=target, op=op, kind=_kind(op, real=real))
+            for target, node in enumerate(cell, start=INPUTS)
+            for op, source in node
+        )
+        found.append(
+            drawing.Block(
+                name=f"{name} cell",
+                channels=space.nodes * space.channels,
+                rows=rows,
+                columns=columns,
+                kind="float" if real else "binary",
+                edges=edges,
+            )
+        )
+    return found
+
+
+def _kind(op: str, *, real: bool) -> drawing.EdgeKind:
+    if op in ("skip", "max", "avg"):
+        return "plain"
+    return "float" if real else "binary"

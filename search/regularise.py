@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
+from binas.search.networks.cell_family import CellNetwork
 from binas.search.ops import Pool, Unit
 
 DROPPABLE = (Unit, Pool)  # what computes on an edge; a skip is never dropped
@@ -18,6 +19,9 @@ DROPPABLE = (Unit, Pool)  # what computes on an edge; a skip is never dropped
 
 class DropPath:
     """Drops, per image, what an edge adds: x ↦ x · mask / (1 - p).
+
+    Cells of DARTS-type networks drop paths themselves, from torch's own generator; that is then
+    seeded before each pass, so a resumed run still draws the same.
 
     Source: FractalNet (Larsson et al., 2017, arXiv:1605.07648), per image as in DARTS' code.
     """
@@ -30,6 +34,14 @@ class DropPath:
             for module in net.modules()
             if isinstance(module, DROPPABLE)
         ]
+        if isinstance(net, CellNetwork):
+            self.hooks.append(net.register_forward_pre_hook(self._prepare))
+
+    def _prepare(self, net: nn.Module, _inputs: tuple[Tensor, ...]) -> None:
+        if isinstance(net, CellNetwork):
+            net.drop_path = self.probability
+            if net.training:
+                torch.manual_seed(int(torch.randint(1 << 31, (1,), generator=self.generator)))
 
     def _drop(self, module: nn.Module, _inputs: tuple[Tensor, ...], y: Tensor) -> Tensor:
         if not module.training or self.probability == 0:

@@ -15,9 +15,9 @@ from torch import nn
 from binas.core import record
 from binas.core.errors import UsageError
 from binas.search.data import Dataset
-from binas.search.genotype import AnySpace, Genotype
+from binas.search.genotype import AnyGenotype, AnySpace
 from binas.search.hardware import CPU, Hardware
-from binas.search.networks.bars import Network, build
+from binas.search.networks.family import AnyNetwork, build
 from binas.search.processes import Processes
 from binas.search.recipe import RetrainSettings
 from binas.search.run import RunFolder
@@ -48,7 +48,7 @@ class Trained:
 
     SCHEMA: ClassVar[str] = "binas.trained/1"
 
-    genotype: Genotype
+    genotype: AnyGenotype
     data: str
     labels: tuple[str, ...]
     real: bool
@@ -58,7 +58,7 @@ class Trained:
     seconds: float
 
 
-def untrained(genotype: Genotype, seed: int, *, real: bool = False) -> Network:
+def untrained(genotype: AnyGenotype, seed: int, *, real: bool = False) -> AnyNetwork:
     """The network of a genotype with initial weights drawn from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -66,7 +66,7 @@ def untrained(genotype: Genotype, seed: int, *, real: bool = False) -> Network:
 
 
 def retrain(
-    genotype: Genotype,
+    genotype: AnyGenotype,
     data: Dataset,
     settings: RetrainSettings | None = None,
     *,
@@ -77,7 +77,7 @@ def retrain(
     processes: Processes | None = None,
     folder: RunFolder | None = None,
     progress: Progress | None = None,
-) -> tuple[Network, Trained]:
+) -> tuple[AnyNetwork, Trained]:
     """Train a genotype and measure it on the held-out images, once, at the end.
 
     Args:
@@ -115,12 +115,12 @@ def retrain(
     return net, trained
 
 
-def save_network(net: Network, path: Path) -> None:
+def save_network(net: AnyNetwork, path: Path) -> None:
     """Weights as safetensors."""
     record.write_atomic(path, save_tensors(net.state_dict()))
 
 
-def load_network(genotype: Genotype, path: Path, *, real: bool = False) -> Network:
+def load_network(genotype: AnyGenotype, path: Path, *, real: bool = False) -> AnyNetwork:
     """The network of a genotype with the weights of a file, in evaluation.
 
     Raises:

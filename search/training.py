@@ -14,6 +14,7 @@ from binas.search.data import Dataset
 from binas.search.hardware import CPU, Hardware
 from binas.search.losses import centre_loss, distribution_loss, kernel_loss
 from binas.search.networks.bars import Network
+from binas.search.networks.cell_family import CellNetwork
 from binas.search.ops import BinaryConv
 from binas.search.processes import Processes
 from binas.search.recipe import RetrainSettings
@@ -69,7 +70,7 @@ class Training:
         if settings.auxiliary:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                self.auxiliary = Auxiliary(cast(Network, net).pieces, net, self.x[:1])
+                self.auxiliary = Auxiliary(_pieces(net), net, self.x[:1])
         self.drop_path = DropPath(net, self.generator) if settings.drop_path else None
         self.features = Features(_classifier(net)) if settings.kernel else None
         self.teacher = None if teacher is None else hardware.place(teacher.eval())
@@ -216,6 +217,12 @@ def _must_agree(net: nn.Module, settings: RetrainSettings, teacher: nn.Module | 
         )
     if settings.distil and teacher is None:
         raise UsageError("distil is set, but there is no teacher", hint="give --teacher RUN")
+
+
+def _pieces(net: nn.Module) -> nn.ModuleList:
+    """The modules a network is a chain of: pieces, or cells of the space's own."""
+    found = net.body.cells if isinstance(net, CellNetwork) else cast(Network, net).pieces
+    return cast(nn.ModuleList, found)
 
 
 def _classifier(net: nn.Module) -> nn.Module:

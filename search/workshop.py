@@ -16,7 +16,7 @@ from binas.core.layer import Layer
 from binas.devices.device import Device
 from binas.runtime.fleet import Board, Job
 from binas.runtime.measure import Measurement, Plan
-from binas.search.genotype import Genotype
+from binas.search.genotype import AnyGenotype, Genotype
 
 if TYPE_CHECKING:
     from binas.devices.link import Link
@@ -113,7 +113,7 @@ class DeviceWorkshop:
         return found
 
 
-def compile_network(genotype: Genotype, device: Device, path: Path) -> None:
+def compile_network(genotype: AnyGenotype, device: Device, path: Path) -> None:
     """An artifact of a whole network with random weights: they do not change how long it takes.
 
     Raises:
@@ -122,7 +122,7 @@ def compile_network(genotype: Genotype, device: Device, path: Path) -> None:
     from binas.compile.build import compile_model  # noqa: PLC0415 (tvm: 2 s)
     from binas.compile.model import BinaryModel  # noqa: PLC0415 (onnx)
     from binas.search.export import export  # noqa: PLC0415 (onnx)
-    from binas.search.networks.bars import build  # noqa: PLC0415 (torch)
+    from binas.search.networks.family import build  # noqa: PLC0415 (torch)
 
     net = build(genotype)
     net.eval()

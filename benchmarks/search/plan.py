@@ -56,7 +56,8 @@ def settings(strategy: Strategy) -> SearchSettings:
     alike = replace(
         strategy.settings(), batch=64, optimiser="adam", weight_rate=1e-2, architecture_rate=3e-2
     )
-    return scaled(alike, BUDGET_IMAGES, IMAGES // 2)
+    operations = max(len(SPACE.normal_ops), len(SPACE.reduction_ops))
+    return scaled(alike, BUDGET_IMAGES, IMAGES // 2, operations)
 
 
 def by_hand() -> Genotype:

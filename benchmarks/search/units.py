@@ -25,7 +25,7 @@ from binas.search.cost import Lut, layers_of
 from binas.search.data import Dataset
 from binas.search.genotype import Genotype
 from binas.search.menu import Menu
-from binas.search.networks.bars import Network
+from binas.search.networks.family import AnyNetwork
 from binas.search.retrain import untrained
 from binas.search.strategy import catalogue
 from binas.search.strategy.settings import Found
@@ -185,8 +185,9 @@ def _search(unit: SearchUnit, folder: Path, commit: str) -> Searched:
         )
     except SearchError as error:  # a collapse is a result, too
         found, failure = None, str(error)
+    genotype = None if found is None else found.genotype
     return Searched(
-        genotype=None if found is None else found.genotype,
+        genotype=genotype if isinstance(genotype, Genotype) else None,
         failure=failure,
         cpu_s=time.process_time() - start,
         commit=commit,
@@ -236,7 +237,7 @@ def _time(unit: TimeUnit, folder: Path) -> Timed:
     return Timed(latency_us=measured.median_ns / 1000)
 
 
-def _net(genotype: Genotype | None, channels: int, seed: int) -> Network:
+def _net(genotype: Genotype | None, channels: int, seed: int) -> AnyNetwork:
     if genotype is not None:
         return untrained(genotype, seed)
     with torch.random.fork_rng(devices=[]):
@@ -244,7 +245,7 @@ def _net(genotype: Genotype | None, channels: int, seed: int) -> Network:
         return resnet(plan.SPACE.input_shape[0], plan.SPACE.classes, channels=channels)
 
 
-def _proto(net: Network, genotype: Genotype | None) -> Any:
+def _proto(net: AnyNetwork, genotype: Genotype | None) -> Any:
     from binas.compile.model import ModelWriter  # noqa: PLC0415 (onnx)
     from binas.search.export import export  # noqa: PLC0415 (onnx)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 from binas.core import record
 from binas.core.errors import MeasureError
@@ -13,6 +14,7 @@ from binas.runtime.artifact import Manifest, load
 from binas.runtime.measure import Failure, Measurement
 from binas.runtime.table import LatencyTable
 from binas.search.cost import count, layers_of, predict_ns
+from binas.search.genotype import Genotype
 from binas.search.retrain import Trained
 from binas.search.strategy.settings import Found
 from examples.demo.journey import Request, Results
@@ -94,7 +96,7 @@ def _net(name: str, request: Request, results: Results, table: LatencyTable) -> 
         flops=counts.flops,
         binary_weight_bytes=counts.binary_weight_bytes,
         artifact_bytes=artifact.stat().st_size,
-        genotype=trained.genotype,
+        genotype=cast(Genotype, trained.genotype),  # the demo searches a space of stages
         layers=_layers(load(artifact).manifest, timed),
         doubts=timed.whole.doubts,
     )

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from binas.search.compare import Comparison, Entry
     from binas.search.cost import Lut
     from binas.search.data import Dataset
+    from binas.search.genotype import AnySpace
     from binas.search.recipe import RetrainSettings
     from binas.search.run import RunFolder
-    from binas.search.space import Space
     from binas.search.strategy.catalogue import Strategy
     from binas.search.strategy.settings import SearchSettings
 
@@ -93,8 +93,7 @@ def compare(
         raise UsageError("a budget needs a latency table", hint="give --table")
     wanted = [catalogue.find(name) for name in names] or list(catalogue.STRATEGIES)
     chosen, given = space.load(space_name), data.load(data_name)
-    half = len(given.x_train) // 2
-    seen = images or min(strategy.settings().passes for strategy in wanted) * half
+    seen = images or min(_passes(strategy, chosen) for strategy in wanted) * _half(given)
     lut = None if table is None else lut_of(chosen, table, device)
     inputs = {} if table is None else {"table": record.digest_bytes(table.read_bytes())}
     budget_ns = None if budget is None else nanoseconds(budget)
@@ -124,7 +123,7 @@ class _Job:
 
     def __init__(
         self,
-        space: Space,
+        space: AnySpace,
         data: Dataset,
         lut: Lut | None,
         budget_ns: float | None,
@@ -138,7 +137,7 @@ class _Job:
         """The published schedule, its epochs shortened to the budget of images."""
         from binas.search.strategy.settings import scaled  # noqa: PLC0415
 
-        return scaled(strategy.settings(), images, len(self.data.x_train) // 2)
+        return scaled(strategy.settings(), images, _half(self.data), _operations(self.space))
 
     def entry(
         self, strategy: Strategy, settings: SearchSettings, training: RetrainSettings, seed: int
@@ -207,6 +206,21 @@ class _Job:
         return RunFolder(
             self.output / {"search": "searches", "retrain": "networks"}[kind] / name, config
         )
+
+
+def _half(data: Dataset) -> int:
+    """Images that train weights; as many judge architectures."""
+    return len(data.x_train) // 2
+
+
+def _operations(space: AnySpace) -> int:
+    """That an edge chooses from, at most."""
+    return max(len(space.normal_ops), len(space.reduction_ops))
+
+
+def _passes(strategy: Strategy, space: AnySpace) -> int:
+    """Passes over a half that the published schedule makes."""
+    return strategy.settings().passes(_operations(space))
 
 
 def _measured(entries: list[Entry], device_name: str) -> list[Entry]:

@@ -8,18 +8,17 @@ from binas.core import cli, record
 from binas.search.commands import shared
 from binas.search.cost import Lut
 from binas.search.data import Dataset
-from binas.search.genotype import Genotype
+from binas.search.genotype import AnyGenotype, AnySpace
 from binas.search.recipe import RetrainSettings
 from binas.search.retrain import Trained, retrain, save_network
 from binas.search.run import RunFolder
-from binas.search.space import Space
 from binas.search.strategy.catalogue import Strategy
 from binas.search.strategy.settings import Found, SearchSettings
 
 
 def searched(
     strategy: Strategy,
-    space: Space,
+    space: AnySpace,
     data: Dataset,
     settings: SearchSettings,
     folder: RunFolder,
@@ -50,7 +49,7 @@ def searched(
 
 
 def retrained(
-    genotype: Genotype,
+    genotype: AnyGenotype,
     data: Dataset,
     settings: RetrainSettings,
     folder: RunFolder,

@@ -186,6 +186,7 @@ def _budget_ns(
 ) -> float | None:
     """The budget, in ns; every combination that cannot mean anything is refused."""
     from binas.search.config import nanoseconds  # noqa: PLC0415
+    from binas.search.genotype import Genotype  # noqa: PLC0415
 
     if budget is not None and ratio is not None:
         raise UsageError("both --budget and --budget-ratio", hint="give one of them")
@@ -202,4 +203,7 @@ def _budget_ns(
         return nanoseconds(budget)
     if ratio is None or baseline is None:
         return None
-    return ratio * lut.predict_ns(shared.genotype_of(baseline))
+    found = shared.genotype_of(baseline)
+    if not isinstance(found, Genotype):
+        raise UsageError(f"{baseline} is no network of the space", hint="give a run on it")
+    return ratio * lut.predict_ns(found)

@@ -15,7 +15,7 @@ from binas.core import cli
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from binas.search.genotype import Genotype
+    from binas.search.genotype import AnyGenotype
     from binas.search.run import RunFolder
 
     S = TypeVar("S", bound=DataclassInstance)
@@ -186,7 +186,7 @@ def epochs(title: str, folder: RunFolder) -> Iterator[Epochs]:
 
 
 @contextmanager
-def timing(device_name: str, count: int) -> Iterator[Callable[[Genotype], float]]:
+def timing(device_name: str, count: int) -> Iterator[Callable[[AnyGenotype], float]]:
     """Microseconds of a network on a device; equal networks are timed once.
 
     Args:
@@ -196,21 +196,25 @@ def timing(device_name: str, count: int) -> Iterator[Callable[[Genotype], float]
     from tempfile import TemporaryDirectory  # noqa: PLC0415
 
     from binas.devices import registry  # noqa: PLC0415
-    from binas.search.survey import NET_PLAN  # noqa: PLC0415
-    from binas.search.workshop import DeviceWorkshop  # noqa: PLC0415
+    from binas.runtime import artifact  # noqa: PLC0415
+    from binas.runtime.measure import Plan  # noqa: PLC0415
+    from binas.runtime.session import Session  # noqa: PLC0415
+    from binas.search.workshop import compile_network  # noqa: PLC0415
 
+    plan = Plan(repeats=15, warmup=2, min_batch_ns=5_000_000, max_ns=5_000_000_000)
     device = registry.find(device_name)
     link = registry.connect(device)
-    known: dict[Genotype, float] = {}
+    known: dict[AnyGenotype, float] = {}
     try:
         with TemporaryDirectory(prefix="binas-") as folder, cli.progress() as bars:
-            workshop, path = DeviceWorkshop(device, link, 1), Path(folder) / "timed.binas"
+            path = Path(folder) / "timed.binas"
             bar = bars.add_task(f"measure on {device_name}", total=count)
 
-            def time_us(genotype: Genotype) -> float:
+            def time_us(genotype: AnyGenotype) -> float:
                 if genotype not in known:
-                    workshop.compile_network(genotype, path)
-                    known[genotype] = workshop.time(path, NET_PLAN).median_ns / 1e3
+                    compile_network(genotype, device, path)
+                    with Session(artifact.load(path), link) as session:
+                        known[genotype] = session.time(plan).median_ns / 1e3
                 bars.advance(bar)
                 return known[genotype]
 
@@ -219,12 +223,12 @@ def timing(device_name: str, count: int) -> Iterator[Callable[[Genotype], float]
         link.close()
 
 
-def genotype_of(path: Path) -> Genotype:
+def genotype_of(path: Path) -> AnyGenotype:
     """From a genotype's file, or the folder of a search or retraining run."""
     from binas.core import record  # noqa: PLC0415
-    from binas.search.genotype import Genotype  # noqa: PLC0415
+    from binas.search import genotype  # noqa: PLC0415
     from binas.search.retrain import Trained  # noqa: PLC0415 (torch: 1 s)
 
     if (path / "trained.json").is_file():
         return record.load(Trained, path / "trained.json").genotype
-    return record.load(Genotype, path / "genotype.json" if path.is_dir() else path)
+    return genotype.load(path / "genotype.json" if path.is_dir() else path)

@@ -25,7 +25,7 @@ from binas.search.regularise import Auxiliary, DropPath
 from binas.search.retrain import retrain, untrained
 from binas.search.run import RunFolder
 from binas.search.train import calibrate, fit
-from binas.search.training import Training
+from binas.search.training import Training, _pieces
 from tests.unit.search.test_train import config
 
 EVERYTHING = RetrainSettings(
@@ -201,7 +201,7 @@ def test_the_auxiliary_head_reaches_early_weights_and_leaves_no_trace(
 ) -> None:
     net = untrained(genotype, 0)
     keys = list(net.state_dict())
-    auxiliary = Auxiliary(net.pieces, net, torch.from_numpy(images.x_train[:1]))
+    auxiliary = Auxiliary(_pieces(net), net, torch.from_numpy(images.x_train[:1]))
     net.train()
     net(torch.from_numpy(images.x_train[:8]))
     auxiliary().sum().backward()
