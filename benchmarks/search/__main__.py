@@ -26,6 +26,7 @@ from binas.core import cli, record
 from binas.core.errors import SearchError, UsageError
 from binas.devices import probe
 from binas.search import data
+from binas.search.compare import weight_free
 from binas.search.genotype import Genotype
 from binas.search.run import versions
 from binas.search.strategy import catalogue
@@ -221,13 +222,6 @@ def _row(
         failures=tuple(entry.failures),
         differences=(),
     )
-
-
-def weight_free(genotype: Genotype) -> float:
-    """Share of a network's edges in normal cells and reductions that carry no weights."""
-    cells = [*(cell for stage in genotype.normal for cell in stage), *genotype.reduction]
-    ops = [op for cell in cells for op in cell]
-    return sum(op != "b3" for op in ops) / len(ops)
 
 
 def _latency(entry: Entry, folder: Path, count: int) -> float | None:
