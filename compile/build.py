@@ -47,11 +47,13 @@ class Compiled:
         artifact: The file.
         lower_bound_bytes: No arena for this plan can be smaller.
         verified: Link of the chain of truth → what its comparison found; empty without verify.
+        emitted: Files written besides the artifact.
     """
 
     artifact: Artifact
     lower_bound_bytes: int
     verified: dict[str, VerifyReport]
+    emitted: tuple[Path, ...] = ()
 
 
 def compile_model(
@@ -60,6 +62,7 @@ def compile_model(
     output: Path,
     *,
     verify: bool = False,
+    emit: Sequence[str] = (),
     say: Say = lambda _: None,
 ) -> Compiled:
     """Compile a model for a device.
@@ -69,6 +72,7 @@ def compile_model(
         device: What it is compiled for; its CPU decides the kernels.
         output: Where the artifact goes; written beside and renamed into place.
         verify: Walk the chain of truth as far as this machine can see.
+        emit: Intermediate forms to write beside the artifact, of `compile/emit.py`.
         say: Told what happens, for people.
 
     Raises:
@@ -89,8 +93,8 @@ def compile_model(
         outputs=model.outputs,
         labels=model.labels,
     )
-    made, memory = _assemble(graph, device, facts, taps, output, say, verify=verify)
-    return Compiled(made.artifact, memory.lower_bound_bytes, made.verified)
+    made, memory = _assemble(graph, device, facts, taps, output, say, verify=verify, forms=emit)
+    return Compiled(made.artifact, memory.lower_bound_bytes, made.verified, made.emitted)
 
 
 def compile_layers(layers: Sequence[Layer], device: Device, output: Path) -> Artifact:
@@ -130,6 +134,7 @@ class _Facts:
 class _Made:
     artifact: Artifact
     verified: dict[str, VerifyReport]
+    emitted: tuple[Path, ...]
 
 
 def _assemble(
@@ -141,8 +146,9 @@ def _assemble(
     say: Say,
     *,
     verify: bool,
+    forms: Sequence[str] = (),
 ) -> tuple[_Made, MemoryPlan]:
-    from binas.compile import codegen  # noqa: PLC0415 (tvm takes a second)
+    from binas.compile import codegen, emit  # noqa: PLC0415 (tvm takes a second)
     from binas.compile.chain import check  # noqa: PLC0415
 
     if output.is_dir():
@@ -156,11 +162,13 @@ def _assemble(
     calls, weights = _bind(graph.nodes, kernels, names, isa)
     manifest = _manifest(graph, device, facts, kernels, memory, len(weights))
     say("machine code")
-    module = codegen.build({names[layer]: k.function for layer, k in kernels.items()}, isa)
+    functions = {names[layer]: kernel.function for layer, kernel in kernels.items()}
+    module = codegen.build(functions, isa)
+    plan_c = plan_source(graph, calls, memory, weights)
     say("link")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "plan.c"
-        source.write_text(plan_source(graph, calls, memory, weights))
+        source.write_text(plan_c)
         codegen.write_object(module, Path(folder) / "kernels.o")
         members = _link(isa, Path(folder), weights, taps)
         beside = artifacts.write(Path(folder) / output.name, manifest, members)
@@ -169,7 +177,8 @@ def _assemble(
             say("verify")
             verified = check(graph, taps, beside, device)
     made = artifacts.write(output, manifest, members)
-    return _Made(made, verified), memory
+    emitted = emit.write(forms, output, functions, module, plan_c)
+    return _Made(made, verified, tuple(emitted)), memory
 
 
 def _check_room() -> None:

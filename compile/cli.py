@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from binas.core import cli
-from binas.core.errors import UsageError
+from binas.core.errors import UsageError, unknown_name
 
 
 @click.command(cls=cli.Command)
@@ -31,6 +31,12 @@ from binas.core.errors import UsageError
     help="Compare every step with onnxruntime, here or under emulation, before writing.",
 )
 @click.option(
+    "--emit",
+    metavar="FORM,...",
+    default="",
+    help="Also write what the compiler made on the way, beside the artifact; forms see below.",
+)
+@click.option(
     "--require-binary",
     is_flag=True,
     help="Fail if a layer stays float that --allow-float does not name.",
@@ -48,6 +54,7 @@ def main(
     device_name: str,
     output: Path | None,
     verify: bool,
+    emit: str,
     require_binary: bool,
     allow_float: tuple[str, ...],
     as_json: bool,
@@ -59,7 +66,15 @@ def main(
       binas-compile model.onnx --device rpi4 -o model.binas --verify
       binas-run model.binas --device host --input x.npy
 
-    Tells which layers became binary, which stayed float, and why.
+    Tells which layers became binary, which stayed float, and why; and per step the kernel, what it
+    computes and moves, and its share of the estimated time. --json has every step.
+
+    \b
+    Forms of --emit:
+      tir   NAME.tir     every kernel as its generator wrote it, before TVM lowers it
+      llvm  NAME.ll      LLVM's code after TVM lowered and LLVM optimised it
+      asm   NAME.s       the machine code in the CPU's assembly language
+      c     NAME.plan.c  the plan: which kernel each step calls, on which bytes of the arena
     """
     from binas.compile import isa  # noqa: PLC0415 (heavy rooms are imported inside commands)
     from binas.compile.build import compile_model  # noqa: PLC0415
@@ -68,6 +83,7 @@ def main(
     from binas.compile.report import check_binary, compile_record, compile_text  # noqa: PLC0415
     from binas.devices import registry  # noqa: PLC0415
 
+    forms = _forms(emit)
     device = registry.find(device_name)
     isa.find(device.cpu, device.arch)
     loaded = BinaryModel.load(model)
@@ -83,9 +99,21 @@ def main(
             device,
             output,
             verify=verify,
+            emit=forms,
             say=lambda stage: bar.update(task, description=stage),
         )
     if as_json:
         cli.emit(compile_record(compiled))
     else:
         click.echo(compile_text(compiled))
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    """The forms of --emit, each once."""
+    from binas.compile.emit import FORMS  # noqa: PLC0415
+
+    forms = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    for form in forms:
+        if form not in FORMS:
+            raise unknown_name("form of --emit", form, FORMS)
+    return forms

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from binas.compile import estimate
+from binas.compile import isa as isas
 from binas.compile.build import Compiled
 from binas.core.errors import CompileError, unknown_name
+from binas.runtime.artifact import Manifest, Step
 from binas.runtime.verify import VerifyReport
 
 SCHEMA = "binas.compile/1"
+SHOWN = 5  # steps that people are told about
 
 
 def compile_record(compiled: Compiled) -> dict[str, Any]:
@@ -27,6 +31,8 @@ def compile_record(compiled: Compiled) -> dict[str, Any]:
             for layer in manifest.layers
         ],
         "steps": len(manifest.steps),
+        "kernels": [_kernel(step, share) for step, share in _shares(manifest)],
+        "emitted": [str(file) for file in compiled.emitted],
         "binary_macs": sum(step.layer.binary_macs for step in manifest.steps),
         "float_macs": sum(step.layer.macs - step.layer.binary_macs for step in manifest.steps),
         "weights_bytes": manifest.weights_bytes,
@@ -57,12 +63,47 @@ def compile_text(compiled: Compiled) -> str:
         f"  arena           {manifest.arena_bytes / 1024:.1f} KiB"
         f" (no plan can need less than {compiled.lower_bound_bytes / 1024:.1f})",
     ]
+    lines += _largest(manifest)
+    lines += [f"  written         {file}" for file in compiled.emitted]
     for name, report in compiled.verified.items():
         exact = "binary layers exact" if report.binary_layers_exact else "binary layers differ"
         flips = f", {report.flips} bits at their threshold" if report.flips else ""
         error = f"largest float error {report.max_abs_error:.2g}"
         lines.append(f"  verified        {name}: {exact}{flips}, {error}")
     return "\n".join(lines)
+
+
+def _shares(manifest: Manifest) -> list[tuple[Step, float]]:
+    """Every step with its share of the estimated time, in order."""
+    layers = [step.layer for step in manifest.steps]
+    isa = isas.find(manifest.cpu, manifest.arch)
+    return list(zip(manifest.steps, estimate.shares(layers, isa), strict=True))
+
+
+def _largest(manifest: Manifest) -> list[str]:
+    """The steps that take most, as estimated."""
+    found = sorted(_shares(manifest), key=lambda pair: -pair[1])[:SHOWN]
+    lines = ["  estimate        share   MACs  moved  kernel (counted from shapes: no measurement)"]
+    for step, share in found:
+        moved = sum(tensor.size_bytes for tensor in (*step.inputs, *step.outputs)) / 1024
+        macs = f"{step.layer.macs / 1e6:.1f}M"
+        lines.append(
+            f"    {step.name[:40]:<40} {share:6.1%} {macs:>8} {moved:6.0f}K  {step.kernel}"
+        )
+    return lines
+
+
+def _kernel(step: Step, share: float) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "layer": str(step.layer),
+        "kernel": step.kernel,
+        "macs": step.layer.macs,
+        "binary_macs": step.layer.binary_macs,
+        "read_bytes": sum(tensor.size_bytes for tensor in step.inputs),
+        "written_bytes": sum(tensor.size_bytes for tensor in step.outputs),
+        "estimated_share": share,
+    }
 
 
 def check_binary(kinds: Mapping[str, tuple[str, str]], allowed: Sequence[str]) -> None:

@@ -80,6 +80,42 @@ def test_json_is_one_object_with_the_promised_keys(model: Path, tmp_path: Path) 
     assert artifacts.load(tmp_path / "n.binas").manifest.device == "host"
 
 
+def test_every_step_has_its_kernel_and_its_share_of_the_estimate(
+    model: Path, tmp_path: Path
+) -> None:
+    result = call(model, "--device", "rpi4", "-o", tmp_path / "n.binas", "--json")
+    steps = json.loads(result.stdout)["kernels"]
+    manifest = artifacts.load(tmp_path / "n.binas").manifest
+    assert [step["name"] for step in steps] == [step.name for step in manifest.steps]
+    assert [step["macs"] for step in steps] == [step.layer.macs for step in manifest.steps]
+    assert sum(step["estimated_share"] for step in steps) == pytest.approx(1)
+    told = call(model, "--device", "rpi4", "-o", tmp_path / "n.binas").stdout
+    assert "no measurement" in told
+    assert max(steps, key=lambda step: step["estimated_share"])["kernel"] in told
+
+
+def test_what_was_made_on_the_way_is_written_beside_the_artifact(
+    model: Path, tmp_path: Path
+) -> None:
+    forms = "asm,tir,llvm,c,asm"
+    result = call(model, "-o", tmp_path / "n.binas", "--emit", forms, "--json")
+    assert result.exit_code == 0, result.output
+    names = ["n.s", "n.tir", "n.ll", "n.plan.c"]
+    assert json.loads(result.stdout)["emitted"] == [str(tmp_path / name) for name in names]
+    texts = {name: (tmp_path / name).read_text() for name in names}
+    for text in texts.values():
+        assert "binas_kernel_0" in text
+    assert "retq" in texts["n.s"] or "\tret" in texts["n.s"]
+    assert "prim_func" in texts["n.tir"]
+    assert "define" in texts["n.ll"]
+    assert "binas_the_plan" in texts["n.plan.c"]
+
+
+def test_an_unknown_form_is_refused_with_the_known_ones(model: Path, tmp_path: Path) -> None:
+    result = call(model, "-o", tmp_path / "n.binas", "--emit", "relax")
+    must_refuse(result, 2, "unknown form of --emit 'relax'")
+
+
 def test_people_are_told_what_stayed_float_and_why(model: Path, tmp_path: Path) -> None:
     result = call(model, "-o", tmp_path / "n.binas")
     assert result.exit_code == 0

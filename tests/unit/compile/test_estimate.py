@@ -1,0 +1,43 @@
+"""The estimate: shares add up, and more work is a larger share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from binas.compile import isa as isas
+from binas.compile.estimate import shares, vector_instructions
+from binas.core.layer import Layer
+
+BINARY = Layer(op="binary_conv", in_shape=(1, 8, 8, 64), out_channels=64, kernel=(3, 3))
+LAYERS = [
+    BINARY,
+    replace(BINARY, groups=64, stages=("affine", "relu")),
+    replace(BINARY, op="conv", in_bits=32, weight_bits=32),
+    Layer(op="pool_max", in_shape=(1, 8, 8, 64), out_channels=64, kernel=(2, 2), stride=(2, 2)),
+    Layer(op="elementwise", in_shape=(1, 8, 8, 64), out_channels=64, bits_out=True),
+]
+CPUS = [("x86_64", "x86-64-v3"), ("x86_64", "icelake-server"), ("aarch64", "cortex-a72")]
+
+
+@pytest.mark.parametrize(("arch", "cpu"), CPUS)
+def test_shares_are_positive_and_add_up(arch: str, cpu: str) -> None:
+    found = shares(LAYERS, isas.find(cpu, arch))
+    assert all(share > 0 for share in found)
+    assert sum(found) == pytest.approx(1)
+    assert shares([], isas.find(cpu, arch)) == []
+
+
+@pytest.mark.parametrize(("arch", "cpu"), CPUS)
+def test_bits_cost_less_than_floats_and_depthwise_less_than_dense(arch: str, cpu: str) -> None:
+    isa = isas.find(cpu, arch)
+    dense, depthwise, real, *_ = (vector_instructions(layer, isa) for layer in LAYERS)
+    assert depthwise < dense < real / 5
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_twice_the_rows_are_twice_the_work(layer: Layer) -> None:
+    isa = isas.find("x86-64-v3", "x86_64")
+    twice = replace(layer, in_shape=(2, *layer.in_shape[1:]))
+    assert vector_instructions(twice, isa) == 2 * vector_instructions(layer, isa)
