@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Writable(Protocol):
     """A network that can write itself."""
 
-    def write(self, writer: ModelWriter, x: str) -> str:
-        """Add all nodes and return the logits' name."""
+    def write(self, writer: ModelWriter, x: str) -> str | tuple[str, ...]:
+        """Add all nodes; the name of the output, or of all of them."""
         ...
 
 
@@ -48,7 +48,7 @@ def export(
         name: Of the graph; the genotype's digest when empty.
 
     Returns:
-        The model: input "input" [1, C, H, W] float32, output logits [1, classes].
+        The model: input "input" [1, C, H, W] float32; of a classifier, output logits [1, classes].
 
     Raises:
         SearchError: A weight is not finite.
@@ -65,7 +65,9 @@ def export(
     metadata = {"genotype": record.dumps(genotype)}
     if labels:
         metadata["labels"] = "\n".join(labels)
-    proto = writer.finish([net.write(writer, x)], metadata=metadata)
+    written = net.write(writer, x)
+    outputs = [written] if isinstance(written, str) else list(written)
+    proto = writer.finish(outputs, metadata=metadata)
     if path is not None:
         record.write_atomic(path, proto.SerializeToString(deterministic=True))
     return proto

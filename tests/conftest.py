@@ -8,6 +8,7 @@ packages itself.
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import signal
@@ -25,6 +26,10 @@ settings.load_profile("binas")
 # A background job inherits SIGINT ignored and hands it on; programs that are tested for Ctrl-C must
 # start as from a terminal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Side by side, each process has a core to itself; threads of both on both would take turns.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # `examples/` and `benchmarks/` are no packages that anybody installs, but they are tested.
 sys.path.append(str(Path(__file__).resolve().parents[1]))

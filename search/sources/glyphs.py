@@ -142,12 +142,12 @@ def block(recipe: Recipe, split: Literal["train", "test"], index: int) -> tuple[
     level, names = LEVELS[recipe.level], CLASSES[recipe.classes]
     random = np.random.default_rng([recipe.seed, ("train", "test").index(split), index])
     y = random.permutation((np.arange(BLOCK) + index * BLOCK) % len(names))
-    ink = _characters([names[k] for k in y], random, level.hard, centred=True)
+    ink = characters([names[k] for k in y], random, level.hard, centred=True)
     for _ in range(level.distract):
         others = random.integers(1, len(names), BLOCK)
         foreign = [names[(k + other) % len(names)] for k, other in zip(y, others, strict=True)]
         # Of the same colour: a foreign character cannot be told by it.
-        ink = np.maximum(ink, _characters(foreign, random, level.hard, centred=False))
+        ink = np.maximum(ink, characters(foreign, random, level.hard, centred=False))
     pixels = _coloured(ink, random, level)
     if recipe.size != SIZE:
         N, H, W, C = pixels.shape
@@ -155,7 +155,7 @@ def block(recipe: Recipe, split: Literal["train", "test"], index: int) -> tuple[
     return pixels.astype(np.uint8), y.astype(np.int64)
 
 
-def _characters(
+def characters(
     names: list[str], random: np.random.Generator, hard: float, *, centred: bool
 ) -> Doubles:
     """Ink of one warped character per image, [N, 32, 32], 0 to 255.

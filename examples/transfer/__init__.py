@@ -1,0 +1,1 @@
+"""Worked examples of `binas.search.transfer` on stand-in data."""
