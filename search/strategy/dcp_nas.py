@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -172,7 +173,8 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         parent_out = self.parent(x, self.mixture())
         t = gauss_newton.flat(torch.autograd.grad(-cross_entropy(parent_out, y), self.logits))
         target = parent_out.detach().softmax(-1)
-        out = self.child(x, self.mixture())
+        with taking_statistics(self.child):
+            out = self.child(x, self.mixture())
         divergence = functional.kl_div(out.log_softmax(-1), target, reduction="batchmean")
         minus_g = torch.autograd.grad(divergence, self.logits, retain_graph=True)
         gradients = self._with_latency(divergence, minus_g)
@@ -269,28 +271,40 @@ class Coupling:
                 self.corrected[i].copy_(self.columns[i])
 
 
-def image_gradients(net: Supernet, alphas: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """Rows g_n = ∂ log p_n(y_n)/∂α of a supernet, [images, parameters], in one backward pass.
-
-    Batch norm takes the statistics of this very batch, as constants, so that images do not see
-    each other and a row is exactly the gradient of its image.
-    """
+@contextmanager
+def taking_statistics(net: nn.Module) -> Iterator[None]:
+    """What runs inside in training leaves its batch's statistics in the batch norms."""
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     moments = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.momentum = 1.0  # running statistics become this batch's
-    with torch.no_grad():
-        net(x, Mixture.soft(softmax(alphas)))
+        norm.momentum = 1.0
+    yield
     for norm, moment in zip(norms, moments, strict=True):
         norm.momentum = moment
+
+
+@contextmanager
+def fixed_statistics(net: nn.Module) -> Iterator[None]:
+    """Batch norms inside are constants, so that images do not see each other."""
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
         norm.eval()
-    spread = gauss_newton.copies(alphas, len(x))
-    weights = [p.softmax(-1).movedim(0, -1)[..., None, None, None] for p in spread]
-    scores = -functional.cross_entropy(net(x, Mixture.soft(weights)), y, reduction="none")
-    found = gauss_newton.image_gradients(scores, spread)
+    yield
     for norm in norms:
         norm.train()
-    return found
+
+
+def image_gradients(net: Supernet, alphas: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """Rows g_n = ∂ log p_n(y_n)/∂α of a supernet, [images, parameters], in one backward pass.
+
+    Batch norms are as they were left: run the batch inside `taking_statistics` before.
+    """
+    spread = gauss_newton.copies(alphas, len(x))
+    weights = [p.softmax(-1).movedim(0, -1)[..., None, None, None] for p in spread]
+    with fixed_statistics(net):
+        out = net(x, Mixture.soft(weights))
+    scores = -functional.cross_entropy(out, y, reduction="none")
+    return gauss_newton.image_gradients(scores, spread)
 
 
 def reconstruction_error(net: nn.Module) -> Tensor:
