@@ -6,7 +6,7 @@ import io
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from importlib import metadata, resources
@@ -92,6 +92,7 @@ def compile_model(
         inputs=model.inputs,
         outputs=model.outputs,
         labels=model.labels,
+        sources=model.sources,
     )
     made, memory = _assemble(graph, device, facts, taps, output, say, verify=verify, forms=emit)
     return Compiled(made.artifact, memory.lower_bound_bytes, made.verified, made.emitted)
@@ -128,6 +129,7 @@ class _Facts:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     labels: tuple[str, ...]
+    sources: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,4 +291,5 @@ def _manifest(
         arena_bytes=memory.arena_bytes,
         weights_bytes=weights_bytes,
         labels=facts.labels,
+        sources=facts.sources,
     )

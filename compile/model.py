@@ -28,6 +28,7 @@ Array = NDArray[Any]
 RESERVED_PREFIXES = ("input:", "output:", "margin:")
 RESERVED_SUFFIX = "#float"
 
+SOURCE_SUFFIX = "_digest"  # of metadata that an artifact's manifest repeats
 MAX_MODEL_BYTES = 1 << 30  # protobuf itself ends at twice this
 
 
@@ -204,6 +205,15 @@ class BinaryModel:
         """Class names from the file's metadata `labels`, one per line; empty without."""
         found = [p.value for p in self.proto.metadata_props if p.key == "labels"]
         return tuple(found[0].splitlines()) if found else ()
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Digests of what the model was made from, from its metadata: `table_digest` → `table`."""
+        return {
+            prop.key.removesuffix(SOURCE_SUFFIX): prop.value
+            for prop in self.proto.metadata_props
+            if prop.key.endswith(SOURCE_SUFFIX)
+        }
 
     @staticmethod
     def load(path: Path) -> BinaryModel:

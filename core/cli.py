@@ -101,6 +101,7 @@ class LazyGroup(click.Group):
         "bench": "measure an artifact on a device",
         "compile": "turn an ONNX model into an artifact for a device",
         "devices": "list, show and check the devices binas can reach",
+        "doctor": "show what a bug report needs, and what is wrong here",
         "run": "run an artifact on an input, or verify it",
         "search": "search, retrain and export 1-bit networks",
         "table": "build and show latency tables",

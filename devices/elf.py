@@ -124,12 +124,18 @@ def _sections(data: bytes) -> list[_Section]:
 
 
 def _renumber(table: bytes, renumbered: dict[int, int]) -> bytes:
-    """A symbol table whose symbols point at the kept sections; special numbers stay."""
+    """A symbol table whose symbols point at the kept sections; special numbers stay.
+
+    A symbol of a section that is gone keeps no place in it: debug information holds the paths of
+    its sources, so such places would depend on the folder of the compilation.
+    """
     changed = bytearray(table)
     for at in range(0, len(changed), _SYMBOL_BYTES):
         (section,) = struct.unpack_from("<H", changed, at + 6)
         if section < _SHN_LORESERVE:
             struct.pack_into("<H", changed, at + 6, renumbered.get(section, 0))
+            if section not in renumbered:
+                changed[at + 8 : at + 24] = bytes(16)
     return bytes(changed)
 
 

@@ -127,6 +127,7 @@ class Manifest:
     weights_bytes: int
     labels: tuple[str, ...] = ()
     digests: dict[str, str] = field(default_factory=dict)  # of every other member, by name
+    sources: dict[str, str] = field(default_factory=dict)  # of what the model was made from
 
     def __post_init__(self) -> None:
         """Refuse a plan whose tensors do not lie in its arena, and ports of one name."""

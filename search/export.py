@@ -62,7 +62,11 @@ def export(
     kind = "bars" if isinstance(genotype, Genotype) else genotype.space.layout
     writer = ModelWriter(name or f"{kind}-{record.digest(genotype)}")
     x = writer.input("input", (1, *genotype.space.input_shape))
-    metadata = {"genotype": record.dumps(genotype)}
+    metadata = {
+        "genotype": record.dumps(genotype),
+        "genotype_digest": record.digest(genotype),
+        "space_digest": record.digest(genotype.space),
+    }
     if labels:
         metadata["labels"] = "\n".join(labels)
     written = net.write(writer, x)

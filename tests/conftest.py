@@ -38,16 +38,19 @@ LACKS_FEATURE = "this CPU lacks "
 
 # Program → the Debian package that has it; `.ci/run` installs all of these.
 PACKAGES = {
+    "bash": "bash",
     "c++": "g++",
     "cc": "gcc",
     "chromium": "chromium",
     "clang": "clang",
     "cmake": "cmake",
+    "fish": "fish",
     "llvm-mca": "llvm",
     "qemu-aarch64": "qemu-user",
     "qemu-arm": "qemu-user",
     "ssh": "openssh-client",
     "sshd": "openssh-server",
+    "zsh": "zsh",
 }
 
 

@@ -1,13 +1,11 @@
-"""What a cell becomes, the plan of a toy as C, and the help: refreshed with --snapshot-update."""
+"""What a cell becomes, and the plan of a toy as C: refreshed with --snapshot-update."""
 
 from __future__ import annotations
 
-import click.testing
 import numpy as np
 from syrupy.assertion import SnapshotAssertion
 
 from binas.compile.build import plan_layers
-from binas.compile.cli import main
 from binas.compile.memory import plan_memory
 from binas.compile.model import BinaryModel, ModelWriter
 from binas.compile.plan import plan
@@ -62,9 +60,3 @@ def test_the_plan_of_a_toy_as_c(snapshot: SnapshotAssertion) -> None:
     graph = plan(BinaryModel.of(w.finish([y]), "toy"))
     calls = [Call(node, f"kernel_{i}", 4, (64 * i,)) for i, node in enumerate(graph.nodes)]
     assert plan_source(graph, calls, plan_memory(graph), bytes(range(64))) == snapshot
-
-
-def test_the_help_of_binas_compile(snapshot: SnapshotAssertion) -> None:
-    result = click.testing.CliRunner().invoke(main, ["--help"], prog_name="binas-compile")
-    assert result.exit_code == 0
-    assert result.stdout == snapshot
