@@ -102,6 +102,7 @@ class LazyGroup(click.Group):
         "compile": "turn an ONNX model into an artifact for a device",
         "devices": "list, show and check the devices binas can reach",
         "doctor": "show what a bug report needs, and what is wrong here",
+        "report": "draw artifacts, times, tables and searches on one page",
         "run": "run an artifact on an input, or verify it",
         "search": "search, retrain and export 1-bit networks",
         "table": "build and show latency tables",

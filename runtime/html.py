@@ -6,6 +6,7 @@ has something to show builds one and calls `write`; how it looks is in `template
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -110,13 +111,38 @@ class Bars:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Heat:
+    """Numbers in rows and columns, tinted by size on a logarithmic scale.
+
+    Attributes:
+        rows: Their names.
+        columns: Their names.
+        cells: A row of numbers above 0 per row name; None where there is none.
+        title: Above it.
+        caption: What the numbers are, with their unit.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[float | None, ...], ...]
+    title: str
+    caption: str
+
+    def tint(self, value: float) -> float:
+        """0 for the smallest number, 1 for the largest."""
+        known = [math.log(cell) for row in self.cells for cell in row if cell]
+        span = max(known) - min(known)
+        return (math.log(value) - min(known)) / span if span else 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
     """Blocks side by side, or one below the other where the page is narrow."""
 
     blocks: tuple[Bars | Figure | Table, ...]
 
 
-Content = Facts | Figures | Table | Bars | Columns
+Content = Facts | Figures | Table | Bars | Heat | Columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

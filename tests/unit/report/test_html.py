@@ -111,7 +111,7 @@ def test_every_colour_follows_the_page() -> None:
     )
     assert not re.search(r"#[0-9a-fA-F]{6}", drawn)
     page = html.render(report("a"))
-    used = set(re.findall(r"var\((--[a-z0-9-]+)", page)) - {"--tone"}
+    used = set(re.findall(r"var\((--[a-z0-9-]+)", page)) - {"--tone", "--tint"}
     light, dark = page.split("@media (prefers-color-scheme: dark)")[:2]
     for variable in used:
         assert f"{variable}:" in light, f"{variable} has no colour on a light page"
