@@ -101,6 +101,10 @@ def _route(device: Device) -> CheckStep:
             from binas.devices import openssh  # noqa: PLC0415
 
             found = openssh.route(device)
+        elif kind == "rpc":
+            from binas.devices import rpc  # noqa: PLC0415
+
+            found = rpc.route(device)
         elif kind == "null":
             found = "null"
     except BinasError as error:

@@ -29,21 +29,23 @@ def main() -> None:
         link = "ssh"
         host = "pi@raspberrypi.local"
 
-    Keys: board, link (ssh, host, null), host, port, user, directory, options, wrapper, table, pin,
-    title, note.
+    Keys: board, link (ssh, rpc, host, null), host, port, user, directory, options, wrapper,
+    tracker, key, table, pin, title, note.
     """
 
 
 @main.command()
 @click.argument("name")
 @click.option("--board", required=True, help="What it is: a name of `binas-devices list`.")
-@click.option("--link", type=click.Choice(["ssh", "host", "null"]), help="How to reach it.")
+@click.option("--link", type=click.Choice(["ssh", "rpc", "host", "null"]), help="How to reach it.")
 @click.option("--host", help="USER@HOST, an address, or an alias of ~/.ssh/config.")
 @click.option("--port", type=int, help="Of its ssh server.")
 @click.option("--directory", help="Folder there that ours is made in; '~/' is the home there.")
 @click.option(
     "--ssh-option", "options", multiple=True, help="One word more for ssh; may be repeated."
 )
+@click.option("--tracker", type=int, help="Port of the TVM tracker on --host (link rpc).")
+@click.option("--key", help="What the tracker calls such boards (link rpc).")
 @click.option("--table", help="Table that a null device replays.")
 @click.option("--pin", type=int, help="Core that measurements are pinned to.")
 @click.option("--note", help="One sentence for people.")
@@ -55,6 +57,7 @@ def add(name: str, *, replace: bool, as_json: bool, options: tuple[str, ...], **
     \b
     Examples:
       binas-devices add rpi4-desk --board rpi4 --host pi@raspberrypi.local
+      binas-devices add lab --board rpi4 --link rpc --host gate.example.org --key rpi4
       binas-devices check rpi4-desk
 
     Everything else in the file stays as it is.

@@ -48,12 +48,14 @@ _USER_KEYS = {
     "directory": str,
     "options": list,
     "wrapper": list,
+    "tracker": int,
+    "key": str,
     "table": str,
     "pin": int,
     "title": str,
     "note": str,
 }
-_USER_LINKS = ("host", "ssh", "null")
+_USER_LINKS = ("host", "ssh", "rpc", "null")
 _LISTS = ("options", "wrapper")  # of LinkSettings, tuples there
 
 
@@ -128,6 +130,10 @@ def reach(device: Device, *, exclusive: bool) -> Link:
         from binas.devices.ssh import SshLink  # noqa: PLC0415
 
         return SshLink(device, exclusive=exclusive)
+    if device.link.kind == "rpc":
+        from binas.devices.rpc import RpcLink  # noqa: PLC0415 (tvm: 1 s)
+
+        return RpcLink(device)
     if device.link.kind == "null":
         from binas.devices.null import NullLink  # noqa: PLC0415
 

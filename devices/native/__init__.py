@@ -1,0 +1,1 @@
+"""C sources that run on a board behind a TVM RPC server."""

@@ -1,0 +1,67 @@
+"""`zig cc`, the one tool that compiles and links C for every device, from one pip package."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from binas.core.errors import CompileError
+from binas.devices.device import Arch
+
+SHARED: dict[Arch, str] = {  # 2.28 is Debian 10: every Raspberry Pi OS since 2019
+    "x86_64": "x86_64-linux-gnu.2.28",
+    "aarch64": "aarch64-linux-gnu.2.28",
+    "armv7": "arm-linux-gnueabihf.2.28",
+}
+
+_TIMEOUT_S = 600
+
+
+def cache_folder() -> Path:
+    """Where zig keeps its C libraries and compiled sources."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(os.environ.get("ZIG_GLOBAL_CACHE_DIR") or Path(base) / "binas" / "zig")
+
+
+def library(arch: Arch) -> list[str]:
+    """Options for a shared library; always the same, for zig builds its C library per option."""
+    return ["-target", SHARED[arch], "-shared", "-fPIC", "-O2", "-fno-sanitize=undefined", "-s"]
+
+
+def cc(arguments: Sequence[str]) -> None:
+    """Run `zig cc`.
+
+    Raises:
+        CompileError: It failed.
+    """
+    command = [sys.executable, "-m", "ziglang", "cc", *arguments]
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        "ZIG_GLOBAL_CACHE_DIR": str(cache_folder()),
+        # A local cache in the current folder would be a file nobody asked for.
+        "ZIG_LOCAL_CACHE_DIR": str(cache_folder()),
+    }
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise CompileError(
+            f"the linker did not finish in {_TIMEOUT_S} s", hint="try again; is the disk full?"
+        ) from None
+    if done.returncode != 0:
+        said = [line for line in done.stderr.splitlines() if "error" in line] or [
+            done.stderr.strip()
+        ]
+        raise CompileError(
+            f"linking failed: {said[0]}", hint="is ziglang installed? pip install 'binas[compile]'"
+        )
