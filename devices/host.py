@@ -13,10 +13,11 @@ from types import TracebackType
 from typing import Self
 
 from binas.core.errors import DeviceError, TimedOutError
+from binas.devices import probe
 from binas.devices.device import Device
 from binas.devices.keeper import Holder
 from binas.devices.link import Finished, Trust, checked_argv, checked_name
-from binas.devices.probe import Machine, this_machine
+from binas.devices.probe import Machine
 
 NOT_STARTED = 126  # as a shell reports a file that it cannot execute
 
@@ -59,9 +60,17 @@ class HostLink:
 
     @property
     def machine(self) -> Machine:
-        """This machine."""
+        """This machine, as any other would be asked."""
         if self._machine is None:
-            self._machine = this_machine()
+            done = subprocess.run(
+                ["sh", "-c", probe.SCRIPT],
+                cwd=self._directory,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+            self._machine = probe.parse(done.stdout)
         return self._machine
 
     @property

@@ -16,6 +16,7 @@ from binas.devices.device import Device
 LOST = 255  # how ssh itself reports that the connection failed
 CONNECT_S = 15  # a board on the local network answers in one
 SHORT_S = 60  # for commands of ours that do next to nothing
+_LONGEST_TMPDIR = 30
 
 
 def command(device: Device, control: Path, *, master: bool = True) -> list[str]:
@@ -47,14 +48,16 @@ def target(device: Device) -> str:
 def control_folder() -> Path:
     """A folder for the master's socket; the caller removes it.
 
-    Short, because a socket's path may have no more than about a hundred characters.
+    Short, because a socket's path may have no more than about a hundred characters, and ssh needs
+    sixty of them.
 
     Raises:
         DeviceError: No ssh on this machine.
     """
     if shutil.which("ssh") is None:
         raise DeviceError("no ssh command on this machine", hint="apt install openssh-client")
-    return Path(tempfile.mkdtemp(prefix="binas-ssh."))
+    long = len(tempfile.gettempdir()) > _LONGEST_TMPDIR
+    return Path(tempfile.mkdtemp(prefix="binas-ssh.", dir="/tmp" if long else None))  # noqa: S108
 
 
 def route(device: Device) -> str:

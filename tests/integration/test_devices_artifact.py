@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from click.testing import CliRunner
 from binas.compile.build import compile_model
 from binas.compile.model import BinaryModel, ModelWriter
 from binas.core.errors import MeasureError, UsageError, WrongAnswerError
+from binas.devices.check import check
 from binas.devices.emulator import QemuLink, has_qemu
 from binas.devices.registry import connect, find
+from binas.devices.ssh import SshLink
 from binas.runtime import artifact as artifacts
 from binas.runtime.artifact import Artifact
 from binas.runtime.cli import bench, run
@@ -97,6 +100,43 @@ def test_qemu_runs_the_very_harness_of_a_pi(pi_net: Artifact) -> None:
             session.time(PLAN)
         with pytest.raises(MeasureError, match="emulation gives no latency"):
             session.layers(PLAN)
+
+
+def test_an_emulated_board_behind_ssh_answers_and_is_never_timed(
+    pi_net: Artifact, board: Callable[..., SshLink], needs: Callable[[str], str], tmp_path: Path
+) -> None:
+    wrapper = [needs("qemu-aarch64"), "-cpu", "max"]
+    with board(board="rpi4", wrapper=wrapper) as link, Session(pi_net, link) as session:
+        assert link.trust == "emulated"
+        assert verify(session).binary_layers_exact
+        with pytest.raises(MeasureError, match="emulation gives no latency"):
+            session.time(PLAN)
+    steps = {step.name: step for step in check("loop")}
+    assert all(step.ok for step in steps.values())
+    assert "emulated: aarch64 under " in steps["architecture"].found
+    assert steps["execute"].found == "an uploaded aarch64 program said 'binas'"
+
+
+def test_a_real_board_behind_ssh_is_measured_by_its_own_clock(
+    host_net: Artifact, board: Callable[..., SshLink]
+) -> None:
+    with board() as link, Session(host_net, link) as session:
+        assert link.trust == "real" and verify(session).binary_layers_exact
+        assert session.time(PLAN).median_ns > 0
+
+
+def test_nothing_is_measured_through_a_made_up_sensor(
+    host_net: Artifact, scripted_board: Callable[..., SshLink], tmp_path: Path
+) -> None:
+    (tmp_path / "vcgencmd").write_text("#!/bin/sh\necho throttled=0x0\n")
+    (tmp_path / "vcgencmd").chmod(0o755)
+    with (
+        scripted_board(prelude=f"PATH={tmp_path}:$PATH\nexport PATH\n") as link,
+        Session(host_net, link) as session,
+        pytest.raises(MeasureError, match="emulation gives no latency") as caught,
+    ):
+        session.time(PLAN)
+    assert "binas-devices check loop says what is emulated" in caught.value.hint
 
 
 def test_more_work_is_more_instructions(pi_net: Artifact) -> None:
