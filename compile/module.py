@@ -1,8 +1,8 @@
 """Scheduled kernels as a library for TVM's own runtime, to be called over RPC or timed by TVM.
 
 An artifact needs no runtime; this is for comparing with TVM's tools, on the very functions that go
-into an artifact. A kernel takes its buffers in the order of its artifact's call, then the half-open
-range of units (rows of the output, mostly) that it is to compute.
+into an artifact. A kernel takes its buffers, each flat, in the order of its artifact's call, then
+the half-open range of units (rows of the output, mostly) that it is to compute.
 """
 
 from __future__ import annotations
