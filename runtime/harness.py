@@ -10,6 +10,8 @@ from binas.core.errors import MeasureError, UsageError
 from binas.devices.link import Finished
 from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result, measured
 
+CLOCK_ERROR = 1.01  # quartz is a hundred times better
+
 
 def options(plan: Plan, threads: int, core: int | None, quiet_ns: float | None) -> list[str]:
     """The options of `bench time` and `bench layers`.
@@ -75,6 +77,30 @@ def measurement(
         raise MeasureError(
             f"bench measured nothing usable: {error}", hint="repeat with a longer --min-time"
         ) from None
+
+
+def must_keep_time(found: Mapping[str, Any], passed_ns: float) -> None:
+    """Check an answer's clock against ours: a call cannot have measured more time than it took.
+
+    Args:
+        found: The harness's answer.
+        passed_ns: What passed here between asking and the answer.
+
+    Raises:
+        MeasureError: The device's clock jumped, or runs fast.
+    """
+    measured_ns = 0.0
+    for entry in found.get("steps", [found]):
+        try:
+            measured_ns += sum(entry["samples_ns"]) * entry["runs_per_batch"]
+        except (KeyError, TypeError):  # `measurement` says what is wrong with it
+            continue
+    if measured_ns > passed_ns * CLOCK_ERROR:
+        raise MeasureError(
+            f"the device's clock says that {measured_ns / 1e9:.2f} s were measured in a call of "
+            f"{passed_ns / 1e9:.2f} s: it jumped, or runs fast",
+            hint="measure again; binas-devices check looks at the clock, too",
+        )
 
 
 def layers(

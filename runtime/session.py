@@ -7,6 +7,7 @@ uploads it once, speaks its protocol and turns what comes back into values.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,10 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from binas.core.errors import DeviceError, MeasureError, TimedOutError, TransportError, UsageError
-from binas.devices.device import Device
 from binas.devices.link import Finished, Link
 from binas.devices.null import NullLink
 from binas.runtime import harness, replay
-from binas.runtime.artifact import Artifact
+from binas.runtime.artifact import Artifact, must_fit
 from binas.runtime.layout import checked_inputs, from_layout, layout_bytes, split_ports, tap_bytes
 from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result
 from binas.runtime.observe import Observer, facts_of
@@ -160,8 +160,7 @@ class Session:
         before = self._look()
         timeout_s = START_S + 2 * plan.max_ns / 1e9
         options = harness.options(plan, self._threads, self._core, quiet_ns)
-        done = self._bench(["time", *options], timeout_s)
-        answer = harness.answer(done)
+        answer = self._timed(["time", *options], timeout_s)
         steady = harness.measurement(answer, plan, self._facts(before), doubts)
         return Timing(
             load_ns=float(answer.get("load_ns", 0)),
@@ -201,7 +200,7 @@ class Session:
         arguments += [] if only is None else ["--only", ",".join(map(str, only))]
         timeout_s = START_S + 2 * len(steps) * plan.max_ns / 1e9
         try:
-            answer = harness.answer(self._bench(arguments, timeout_s))
+            answer = self._timed(arguments, timeout_s)
         except TimedOutError as error:
             return [Failure(kind="timeout", message=str(error))] * len(steps)
         except TransportError:
@@ -244,6 +243,14 @@ class Session:
             )
         return raw
 
+    def _timed(self, arguments: Sequence[str], timeout_s: float) -> dict[str, Any]:
+        """What the harness measured, if no more time passed there than here."""
+        begin = time.monotonic_ns()
+        answer = harness.answer(self._bench(arguments, timeout_s))
+        if self._link.trust == "real":
+            harness.must_keep_time(answer, time.monotonic_ns() - begin)
+        return answer
+
     def _bench(self, arguments: Sequence[str], timeout_s: float) -> Finished:
         done = self._link.run(["bench", *arguments], timeout_s)
         if done.returncode != 0:
@@ -280,26 +287,3 @@ class Session:
 
     def _facts(self, before: Any) -> Facts:
         return facts_of(before, self._look(), threads=self._threads, core=self._core)
-
-
-def must_fit(artifact: Artifact, device: Device) -> None:
-    """Check that an artifact can run on a device, before anything is sent.
-
-    Raises:
-        UsageError: Another architecture, or the CPU lacks what the code needs.
-    """
-    manifest = artifact.manifest
-    hint = f"compile it for this device: binas-compile MODEL.onnx --device {device.name}"
-    if manifest.arch != device.arch:
-        raise UsageError(
-            f"{artifact.path.name} is for {manifest.arch} (compiled for {manifest.device}), "
-            f"{device.name} is {device.arch}",
-            hint=hint,
-        )
-    lacking = device.lacks(manifest.features)
-    if lacking:
-        raise UsageError(
-            f"{artifact.path.name} is for {manifest.cpu}, {device.name} ({device.cpu}) lacks "
-            f"{', '.join(lacking)}",
-            hint=hint,
-        )

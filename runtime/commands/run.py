@@ -68,9 +68,8 @@ def run(
     """
     from binas.devices.registry import find  # noqa: PLC0415
     from binas.runtime import answers  # noqa: PLC0415
-    from binas.runtime.artifact import load  # noqa: PLC0415
+    from binas.runtime.artifact import load, must_fit  # noqa: PLC0415
     from binas.runtime.reference import reference_taps  # noqa: PLC0415
-    from binas.runtime.session import must_fit  # noqa: PLC0415
 
     if not inputs and not verify:
         raise UsageError("nothing to do", hint="give --input x.npy, or --verify")

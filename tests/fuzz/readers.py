@@ -13,9 +13,9 @@ from binas.core.errors import MeasureError
 from binas.devices import registry
 from binas.runtime import answers, benched, timeline
 from binas.runtime import artifact as artifacts
+from binas.runtime.artifact import must_fit
 from binas.runtime.layout import layout_bytes, tap_bytes
 from binas.runtime.measure import Measurement
-from binas.runtime.session import must_fit
 from binas.runtime.table import LatencyTable, compare, merge
 from binas.runtime.verify import must_agree, verify
 

@@ -16,6 +16,7 @@ from binas.devices.host import HostLink
 from binas.devices.null import NullLink, invented_ns
 from binas.devices.probe import host_device
 from binas.devices.registry import connect, find
+from binas.runtime import harness
 from binas.runtime.artifact import Artifact
 from binas.runtime.measure import Failure, Measurement, Plan
 from binas.runtime.replay import INVENTED, invented
@@ -237,3 +238,24 @@ def test_nothing_stays_on_the_device(net: Artifact, x: np.ndarray) -> None:
         folder = link._directory
         assert folder.exists()
     assert not folder.exists()
+
+
+def test_a_clock_that_jumps_gives_no_measurement() -> None:
+    answer = {"samples_ns": [1e6, 1e6, 5e9], "runs_per_batch": 4, "preemptions": [0, 0, 0]}
+    harness.must_keep_time(answer, 21e9)
+    with pytest.raises(MeasureError, match=r"20\.01 s were measured in a call of 0\.50 s"):
+        harness.must_keep_time(answer, 0.5e9)
+    with pytest.raises(MeasureError, match="it jumped"):
+        harness.must_keep_time({"steps": [answer, answer]}, 21e9)
+
+
+def test_a_harness_whose_clock_runs_fast_is_found_out(
+    make_net: Callable[..., Artifact], link: HostLink, tmp_path: Path
+) -> None:
+    answer = '{"samples_ns": [9e9, 9e9], "runs_per_batch": 1, "preemptions": [0, 0]}'
+    bench = tmp_path / "fast"
+    bench.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    with Session(make_net(bench=bench), link) as session:
+        with pytest.raises(MeasureError, match="clock says that 18"):
+            session.time(PLAN)
+        assert all(isinstance(result, Failure) for result in session.layers(PLAN))
