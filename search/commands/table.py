@@ -89,7 +89,7 @@ def table_build(
             output.with_suffix(".build"),
             workshop=DeviceWorkshop.of(devices[0], links, survey.TABLE_PLAN, jobs),
             fit_nets=fit_nets,
-            facts={"model": devices[0].title, "boards": ", ".join(device_names)},
+            facts={"model": links[0].device.title, "boards": ", ".join(device_names)},
             progress=progress,
             say=cli.say,
         )
