@@ -39,8 +39,12 @@ PEAKS = (  # in the order of `work` in native/peak.c
     Loop("clock", "GHz", ()),
 )
 
-# The register peak of what each of our engines counts with.
-CEILING_OF = {"binas": "full_adder", "binas-avx512bw": "adder_tree", "binas-avx2": "nibbles"}
+# The register peak of what each of our engines counts with: the first that the CPU can run.
+CEILINGS_OF = {
+    "binas": ("full_adder", "adder_tree", "nibbles"),
+    "binas-avx512bw": ("adder_tree",),
+    "binas-avx2": ("nibbles",),
+}
 
 
 @dataclass(slots=True)

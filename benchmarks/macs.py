@@ -43,7 +43,7 @@ class Conv:
     @property
     def depthwise(self) -> bool:
         """Whether every filter reads one channel of its own."""
-        return self.groups == self.channels == self.filters
+        return 1 < self.groups == self.channels == self.filters
 
     @property
     def contracted_bits(self) -> int:

@@ -10,7 +10,7 @@ from operator import eq
 from statistics import mean, median
 from typing import Literal
 
-from benchmarks.ceiling import CEILING_OF
+from benchmarks.ceiling import CEILINGS_OF
 from benchmarks.schema import Report, Row
 from benchmarks.works import BINARY_PEER, RAGGED, SEVEN, layers
 
@@ -118,7 +118,9 @@ def share(engine: str = "binas") -> Figure:
     """Executed rate over the register peak measured in turns with it."""
 
     def figure(report: Report, work: str) -> float | None:
-        return _of_peak(report.find(work, engine), CEILING_OF[engine])
+        row = report.find(work, engine)
+        names = (name for name in CEILINGS_OF[engine] if row and name in row.peaks)
+        return _of_peak(row, next(names, ""))
 
     return figure
 

@@ -30,7 +30,8 @@ CHANNELS = (1, 31, 33, 64, 65, 96, 127, 128, 129, 256, 512)
 
 
 def _cases() -> Iterator[tuple[str, Node]]:
-    yield from CASES.items()
+    # What depthwise padding holds is a matter of tables, which all instruction sets share.
+    yield from ((name, node) for name, node in CASES.items() if not _tabled(name))
     for C in CHANNELS:
         yield f"binary {C} to bits", conv(C, 48, image=(4, 11), floats=False, packed=True)
         yield f"binary {C} to floats", conv(C, 20, image=(3, 6))
@@ -48,6 +49,10 @@ def _cases() -> Iterator[tuple[str, Node]]:
         yield f"binary of {C} channels to floats", conv(C, 4, image=(2, 3), pad_value=1)
     grouped: dict[str, Any] = {"groups": 3, "packed": True}
     yield "binary in groups of three words", conv(288, 96, stages=(affine(96),), **grouped)
+
+
+def _tabled(name: str) -> bool:
+    return name.startswith("depthwise") and "padded with" in name and "with 0" not in name
 
 
 ARM_CASES = dict(_cases())

@@ -53,6 +53,12 @@ def test_each_group_fills_its_own_words() -> None:
     assert executed(conv, binary=True) == 64 * 10
 
 
+def test_a_depthwise_layer_fills_words_across_its_groups() -> None:
+    conv = Conv(channels=40, filters=40, size=1, kernel=1, groups=40)
+    assert executed(conv, binary=True) == 64
+    assert executed(conv, binary=False) == 40
+
+
 def test_the_network_counts_the_convolutions_it_has() -> None:
     class Counter:
         """A builder that only counts binary convolutions."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.targets import Target, inverse, judge, raggedness, share, speedup, targets
@@ -63,6 +65,12 @@ def test_a_share_is_of_the_ceiling_of_the_same_run() -> None:
     made = report(row("g/one", "binas", 200_000.0, gmacs=0.1))
     assert share()(made, "g/one") == pytest.approx(0.5)
     assert share("binas-avx2")(made, "g/one") is None
+
+
+def test_a_cpu_without_avx_512_is_held_to_its_own_ceiling() -> None:
+    plain = replace(row("g/one", "binas", 200_000.0, gmacs=0.1), peaks={"nibbles": 800.0})
+    assert share()(report(plain), "g/one") == pytest.approx(0.625)
+    assert share("binas-avx512bw")(report(plain), "g/one") is None
 
 
 def test_ragged_channels_are_held_to_whole_words() -> None:
