@@ -269,7 +269,7 @@ def test_the_second_order_gradient_is_that_through_one_step_of_the_weights() -> 
     task.architecture_step((torch.zeros(0), torch.zeros(0)), (torch.zeros(0), torch.zeros(0)))
     ahead = w - 2 * rate * (w - alpha)
     assert float(task.found[0]) == pytest.approx(2 * (ahead - 1) * 2 * rate, rel=1e-3)
-    assert float(task.line.weight) == pytest.approx(w)
+    assert float(task.line.weight.detach()) == pytest.approx(w)
 
 
 def dcp(ground: CellGround, images: Dataset, **changes: Any) -> dcp_nas.Search:
