@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from binas.core import record
 from binas.core.errors import UsageError
-from binas.search.cells import CellGenotype, CellSpace
+from binas.search import space as space_of_stages
+from binas.search.cells import CellGenotype, CellOp, CellSpace
 from binas.search.space import OpName, Space
 
 CellOps = tuple[OpName, ...]  # one operation per edge of the cell, in the order of Space.edges
@@ -68,6 +69,22 @@ class Genotype:
 
 AnyGenotype = Genotype | CellGenotype  # told apart by their schema tags
 AnySpace = Space | CellSpace
+
+
+# Spaces of cells that ship beside those of stages, spaces/NAME.toml.
+CELL_SPACES = ("darts-cifar10", "broad-cifar10")
+
+
+def load_space(name: str) -> AnySpace:
+    """A space of either kind, built in or from a TOML file; one of cells names its `layout`.
+
+    Raises:
+        UsageError: No such space, not TOML, unknown keys, or a space that holds no network.
+    """
+    text = space_of_stages.read(name, (*space_of_stages.BUILT_IN, *CELL_SPACES))
+    if "layout" in record.read_toml(text, where=name, hint="see spaces/digits.toml"):
+        return space_of_stages.parsed(CellSpace, get_args(CellOp), text, where=name)
+    return space_of_stages.parse(text, where=name)
 
 
 def load(path: Path) -> AnyGenotype:

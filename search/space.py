@@ -9,13 +9,16 @@ Source: BARS, 2020, arXiv:2011.10804; what differs is said in `networks/bars.py`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from binas.core import record
 from binas.core.errors import UsageError, unknown_name
+
+R = TypeVar("R", bound=record.Record)
 
 OpName = Literal[
     "none",  # no edge
@@ -135,23 +138,35 @@ def load(name: str) -> Space:
     Raises:
         UsageError: No such space, not TOML, unknown keys, or a space that holds no network.
     """
-    if name in BUILT_IN:
-        text = (files("binas.search.spaces") / f"{name}.toml").read_text()
-        return parse(text, where=f"built-in space {name}")
+    return parse(read(name, BUILT_IN), where=name)
+
+
+def read(name: str, built_in: Sequence[str]) -> str:
+    """The TOML text of a space, shipped or in a file.
+
+    Raises:
+        UsageError: Neither.
+    """
+    if name in built_in:
+        return (files("binas.search.spaces") / f"{name}.toml").read_text()
     path = Path(name)
     if path.suffix != ".toml" and not path.exists():
-        raise unknown_name("search space", name, BUILT_IN)
+        raise unknown_name("search space", name, built_in)
     try:
-        text = record.read_bytes(path).decode()
+        return record.read_bytes(path).decode()
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not text", hint="give a TOML file of a space") from None
-    return parse(text, where=str(path))
 
 
 def parse(text: str, *, where: str) -> Space:
     """A space from TOML text; keys are the fields of `Space`."""
+    return parsed(Space, get_args(OpName), text, where=where)
+
+
+def parsed(cls: type[R], ops: Sequence[str], text: str, *, where: str) -> R:
+    """A space of either kind from TOML text; what is misspelt is named with what is near it."""
     data = record.read_toml(text, where=where, hint="see spaces/digits.toml")
-    known = [field.name for field in fields(Space)]
+    known = list(cls.__dataclass_fields__)
     for key in data:
         if key not in known:
             fault = unknown_name("key", key, known)
@@ -159,10 +174,10 @@ def parse(text: str, *, where: str) -> Space:
     for key in ("normal_ops", "reduction_ops"):
         named = data.get(key)
         for op in named if isinstance(named, list) else []:
-            if op not in get_args(OpName):
-                fault = unknown_name("operation", str(op), get_args(OpName))
+            if op not in ops:
+                fault = unknown_name("operation", str(op), ops)
                 raise UsageError(f"{where}: {key}: {fault}", hint=fault.hint)
-    return record.loads(Space, _json({"schema": Space.SCHEMA, **data}), where=where)
+    return record.loads(cls, _json({"schema": cls.SCHEMA, **data}), where=where)
 
 
 def _json(data: dict[str, Any]) -> str:

@@ -77,7 +77,7 @@ def compare(
     """
     from binas.core import record  # noqa: PLC0415
     from binas.runtime import html  # noqa: PLC0415
-    from binas.search import compare_page, data, recipe, space  # noqa: PLC0415
+    from binas.search import compare_page, data, genotype, recipe  # noqa: PLC0415
     from binas.search.commands.run import lut_of  # noqa: PLC0415
     from binas.search.compare import Comparison  # noqa: PLC0415
     from binas.search.config import nanoseconds  # noqa: PLC0415
@@ -92,7 +92,7 @@ def compare(
     if budget is not None and table is None:
         raise UsageError("a budget needs a latency table", hint="give --table")
     wanted = [catalogue.find(name) for name in names] or list(catalogue.STRATEGIES)
-    chosen, given = space.load(space_name), data.load(data_name)
+    chosen, given = genotype.load_space(space_name), data.load(data_name)
     seen = images or min(_passes(strategy, chosen) for strategy in wanted) * _half(given)
     lut = None if table is None else lut_of(chosen, table, device)
     inputs = {} if table is None else {"table": record.digest_bytes(table.read_bytes())}

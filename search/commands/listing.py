@@ -16,11 +16,11 @@ def list_(as_json: bool) -> None:
     Example:
       binas-search list
     """
-    from binas.search import data, space  # noqa: PLC0415
+    from binas.search import data, genotype, space  # noqa: PLC0415
     from binas.search.strategy import catalogue  # noqa: PLC0415
 
     found = {
-        "spaces": list(space.BUILT_IN),
+        "spaces": [*space.BUILT_IN, *genotype.CELL_SPACES],
         "data": list(data.BUILT_IN),
         "strategies": [strategy.name for strategy in catalogue.STRATEGIES],
     }

@@ -13,7 +13,7 @@ from binas.search.commands import shared
 
 if TYPE_CHECKING:
     from binas.search.cost import Lut
-    from binas.search.space import Space
+    from binas.search.genotype import AnySpace
 
 
 @click.command(cls=cli.Command)
@@ -101,7 +101,7 @@ def run(
     from dataclasses import asdict  # noqa: PLC0415
 
     from binas.core import record  # noqa: PLC0415
-    from binas.search import data, space  # noqa: PLC0415
+    from binas.search import data, genotype  # noqa: PLC0415
     from binas.search.commands import jobs  # noqa: PLC0415
     from binas.search.run import Config, RunFolder, versions  # noqa: PLC0415
     from binas.search.strategy import catalogue  # noqa: PLC0415
@@ -113,7 +113,7 @@ def run(
     if show_config:
         shared.show(settings, origins, as_json=as_json)
         return
-    chosen, images = space.load(space_name), data.load(data_name)
+    chosen, images = genotype.load_space(space_name), data.load(data_name)
     lut = None if table is None else lut_of(chosen, table, device)
     budget_ns = _budget_ns(budget, budget_ratio, baseline, lut)
     must_be_possible(chosen, images, lut, budget_ns)
@@ -150,15 +150,21 @@ def run(
         click.echo(f"predicted latency {found.predicted_ns / 1e3:.1f} us{asked_for}")
 
 
-def lut_of(space: Space, table: Path, device: str | None) -> Lut:
+def lut_of(space: AnySpace, table: Path, device: str | None) -> Lut:
     """A table's prices for a space; a table of other kernels or another device is refused."""
     from binas.compile.build import kernel_version  # noqa: PLC0415 (onnx)
     from binas.core import record  # noqa: PLC0415
     from binas.devices import registry  # noqa: PLC0415
     from binas.runtime.table import LatencyTable  # noqa: PLC0415
     from binas.search.cost import Lut  # noqa: PLC0415
+    from binas.search.space import Space  # noqa: PLC0415
     from binas.search.survey import menu_of  # noqa: PLC0415
 
+    if not isinstance(space, Space):
+        raise UsageError(
+            "latency tables are of spaces of stages, this one is of cells",
+            hint="leave out --table, or give a space without a layout",
+        )
     prices = record.load(LatencyTable, table)
     if device is not None:
         asked = registry.find(device)

@@ -79,8 +79,8 @@ def test_two_processes_give_the_gradients_of_one_with_the_joint_batch(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     for child in [start(tmp_path, 0, 2, port), start(tmp_path, 1, 2, port)]:
-        assert child.wait(timeout=120) == 0
-    assert start(tmp_path, 0, 1, port).wait(timeout=120) == 0
+        assert child.wait(timeout=200) == 0
+    assert start(tmp_path, 0, 1, port).wait(timeout=200) == 0
     one = load_file(tmp_path / "1-0.safetensors")
     for rank in (0, 1):
         two = load_file(tmp_path / f"2-{rank}.safetensors")

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from binas.core.errors import UsageError
+from binas.search import genotype
 from binas.search import space as spaces
+from binas.search.cells import CellSpace
 from binas.search.space import BUILT_IN, MAX_CELL_CHOICES, Space
 
 
@@ -141,3 +143,31 @@ def test_a_file_gives_the_space_it_describes(tmp_path: Path) -> None:
     assert spaces.load(str(path)) == Space(
         input_shape=(1, 8, 8), classes=3, channels=8, stages=2, widths=(0.5, 1.0)
     )
+
+
+@pytest.mark.parametrize("name", [*BUILT_IN, *genotype.CELL_SPACES])
+def test_every_shipped_space_is_found_by_name(name: str) -> None:
+    found = genotype.load_space(name)
+    assert isinstance(found, CellSpace) == (name in genotype.CELL_SPACES)
+
+
+def test_a_file_with_a_layout_is_a_space_of_cells(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('layout = "darts"\ncells = 3\nnormal_ops = ["none", "skip", "sep3"]\n')
+    found = genotype.load_space(str(path))
+    assert isinstance(found, CellSpace)
+    assert found.normal_ops == ("none", "skip", "sep3")
+    path.write_text("classes = 3\ninput_shape = [1, 8, 8]\nstages = 2\n")
+    assert isinstance(genotype.load_space(str(path)), Space)
+    for text, says in (
+        ('layout = "darts"\ncell = 3\n', "unknown key 'cell'"),
+        ('layout = "darts"\nnormal_ops = ["b3"]\n', "unknown operation 'b3'"),
+        ('layout = "wide"\n', "layout"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UsageError) as caught:
+            genotype.load_space(str(path))
+        assert says in str(caught.value)
+    with pytest.raises(UsageError, match="unknown search space 'dart'") as caught:
+        genotype.load_space("dart")
+    assert "darts-cifar10" in caught.value.hint
