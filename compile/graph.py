@@ -143,13 +143,9 @@ class Node:
 
     @property
     def can_write_bits(self) -> bool:
-        """Whether every block of output channels starts a word: groups and concat parts may not."""
+        """Whether every block of output channels starts a word, which groups may not."""
         if sliced(self.layer):
             return True
-        if self.op == "concat":
-            # Channels that no part fills are a part of their own.
-            parts = self.parts if sum(self.parts) < self.out_channels else self.parts[:-1]
-            return all(part % bits.WORD_BITS == 0 for part in parts)
         return self.groups == 1 or (self.out_channels // self.groups) % bits.WORD_BITS == 0
 
     @property

@@ -16,6 +16,7 @@ from binas.compile.isa import Isa
 from binas.compile.kernels import channels, epilogue
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Kernel, Parameter, frame
+from binas.core import bits
 from binas.core.layer import Layer
 
 
@@ -40,6 +41,9 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
     N, H, W, K = layer.out_shape
     parts = layer.parts or (K,)
     widths = parts if len(parts) > 1 else (layer.in_shape[3],)
+    firsts = [sum(parts[:i]) for i in range(1, len(parts) + (sum(parts) < K))]
+    if layer.bits_out and any(first % bits.WORD_BITS for first in firsts):
+        return _joined(layer, isa, symbol, widths)
     with frame(symbol, layer, parameters(layer, isa)) as made:
         finish = epilogue.Epilogue(made, isa)
         with made.units(0, N * H) as unit, v.loop(0, W) as column:
@@ -56,6 +60,45 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
                     zeros = [v.splat(0.0, isa.lanes, "float32")] * block.vectors
                     finish.emit(pixel, k0, zeros, block.channels)
     return Kernel(made.function, N * H, f"{layer.op} {isa.cpu} 1x{min(K, 32)}")
+
+
+def _joined(layer: Layer, isa: Isa, symbol: str, widths: tuple[int, ...]) -> Kernel:
+    """A concat whose parts begin inside words: bits are shifted to their places in registers."""
+    N, H, W, K = layer.out_shape
+    with frame(symbol, layer, parameters(layer, isa)) as made:
+        finish = epilogue.Epilogue(made, isa)
+        sources = [*zip(made.operands, layer.parts, widths, strict=True)]
+        sources += [(None, K - sum(layer.parts), 0)]  # zeros up to K
+        with made.units(0, N * H) as unit, v.loop(0, W) as column:
+            pixel, k0 = unit * W + column, 0
+            words = [v.Register("int32", 1, v.const(0)) for _ in range(bits.words(K))]
+            for operand, part, width in sources:
+                for start in range(0, part, bits.WORD_BITS):
+                    count = min(bits.WORD_BITS, part - start)
+                    block = channels.Block(start, 1, count, -(-count // isa.lanes))
+                    values = (
+                        [v.splat(0.0, isa.lanes, "float32")] * block.vectors
+                        if operand is None
+                        else _loads(operand, pixel * width + start, block, isa)
+                    )
+                    word = v.Register(
+                        "int32", 1, finish.word(finish.masks(pixel, k0, values, count), count)
+                    )
+                    _place(words, word.get(), k0, count)
+                    k0 += count
+            for i, word in enumerate(words):
+                finish.store_unit(pixel, 0, i, word.get())
+    return Kernel(made.function, N * H, f"{layer.op} joined {isa.cpu} 1x32")
+
+
+def _place(words: list[v.Register], word: Any, k0: int, count: int) -> None:
+    """Or the `count` low bits of a word into the bits from `k0` on."""
+    at, shift = divmod(k0, bits.WORD_BITS)
+    words[at].set(words[at].get() | (word << v.const(shift)))
+    over = shift + count - bits.WORD_BITS
+    if over > 0:
+        moved = (word >> v.const(bits.WORD_BITS - shift)) & v.const((1 << over) - 1)
+        words[at + 1].set(words[at + 1].get() | moved)
 
 
 def parameters(layer: Layer, isa: Isa) -> list[Parameter]:

@@ -98,13 +98,22 @@ class Epilogue:
         self._frame, self._isa, self._layer = frame, isa, frame.layer
 
     def emit(self, pixel: Any, k0: Any, vectors: list[Any], channels: int) -> None:
-        """Finish one pixel.
+        """Finish one pixel's channels.
 
         Args:
             pixel: Index of the output pixel, (n * P + p) * Q + q.
             k0: First output channel; a multiple of 32 where bits are written.
             vectors: Accumulator values as float32 vectors, channels k0 upwards.
             channels: How many of the vectors' lanes are real channels.
+        """
+        masks = self.masks(pixel, k0, vectors, channels)
+        if masks:
+            self.store_bits(pixel, k0, masks, channels)
+
+    def masks(self, pixel: Any, k0: Any, vectors: list[Any], channels: int) -> list[Any]:
+        """The same, but bits are left to the caller, as one comparison result per vector.
+
+        `k0` may be any channel; the result is empty where no bits are written.
         """
         V, K = self._isa.lanes, self._layer.out_channels
         masks: list[Any] = []
@@ -118,8 +127,7 @@ class Epilogue:
                 store_lanes(self._frame.float_out, pixel * K + k0 + j * V, y, real)
             if self._frame.bits_out is not None:
                 masks.append(self._mask(y.get(), k0 + j * V))
-        if masks:
-            self.store_bits(pixel, k0, masks, channels)
+        return masks
 
     def _stage(self, i: int, stage: str, y: Any, k: Any, element: Any, added: Any) -> Any:
         V, parameters = self._isa.lanes, self._frame.parameters
@@ -146,11 +154,13 @@ class Epilogue:
         """Pack comparison results (bool x lanes, channels k0 upwards) and store their bits."""
         V, unit = self._isa.lanes, self._frame.bits_unit
         for i in range(-(-channels // unit)):
-            word = _word(masks[i * unit // V : (i + 1) * unit // V], self._isa)
-            real = min(unit, channels - i * unit)
-            if real < unit:
-                word = word & v.const((1 << real) - 1)
-            self.store_unit(pixel, k0, i, word)
+            part = masks[i * unit // V : (i + 1) * unit // V]
+            self.store_unit(pixel, k0, i, self.word(part, min(unit, channels - i * unit)))
+
+    def word(self, masks: list[Any], channels: int) -> Any:
+        """Comparison results of up to 32 channels as the low bits of an int32."""
+        found = _word(masks, self._isa)
+        return found if channels == bits.WORD_BITS else found & v.const((1 << channels) - 1)
 
     def store_unit(self, pixel: Any, k0: Any, i: int, value: Any) -> None:
         """Store unit `i` (a word, or half of one) of the bits from channel k0 on."""

@@ -209,6 +209,15 @@ def _cases() -> Iterator[tuple[str, Node]]:
             bits_affine=affine(100),
         ),
     )
+    joined: dict[str, Any] = {"inputs": ("x", "z", "u", "w"), "parts": (40, 1, 31, 33)}
+    yield (
+        "concat of parts inside words, packed",
+        moved("concat", 129, 105, **joined, stages=(affine(129), Relu()), bits_out="b"),
+    )
+    yield (
+        "concat of parts inside words, both outputs",
+        moved("concat", 105, 105, **joined, float_out="y", bits_out="b", bits_affine=affine(105)),
+    )
     yield (
         "concat of odd parts",
         moved("concat", 40, 40, inputs=("x", "z", "u"), parts=(16, 23, 1), float_out="y"),

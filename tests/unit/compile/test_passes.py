@@ -168,26 +168,28 @@ def test_a_group_that_starts_inside_a_word_packs_in_a_step_of_its_own() -> None:
         assert (step.bits_out is None) is alone
 
 
-def test_a_concat_packs_only_where_its_parts_fill_words() -> None:
-    for channels, alone in ((32, False), (24, True)):
+def test_a_concat_packs_itself_wherever_its_parts_begin() -> None:
+    for channels in (32, 24, 1):
         n = Net()
         z = n.input("z", (1, channels, 4, 4))
         x = n.node("Concat", [z, n.x], axis=1)
         w = np.ones((4, 1, 1, 32 + channels))
         q = n.binary_quantize(x)
         graph = n.plan(n.binary_conv2d(q, w, scale=np.ones(4), bias=np.zeros(4)))
-        assert (graph.nodes[0].op, graph.nodes[0].bits_out is None) == ("concat", alone)
+        assert [node.op for node in graph.nodes] == ["concat", "binary_conv"]
+        assert graph.nodes[0].bits_out is not None
 
 
-def test_zero_channels_behind_a_part_of_a_word_are_packed_afterwards() -> None:
-    for channels, alone in ((32, False), (24, True)):
+def test_zero_channels_behind_a_part_of_a_word_are_packed_with_it() -> None:
+    for channels in (32, 24):
         n = Net()
         z = n.input("z", (1, channels, 4, 4))
         x = n.node("Pad", [z, n.constant(np.array([0, 0, 0, 0, 0, 16, 0, 0]))])
         w = np.ones((4, 1, 1, 16 + channels))
         q = n.binary_quantize(x)
         graph = n.plan(n.binary_conv2d(q, w, scale=np.ones(4), bias=np.zeros(4)))
-        assert (graph.nodes[0].op, graph.nodes[0].bits_out is None) == ("concat", alone)
+        assert [node.op for node in graph.nodes] == ["concat", "binary_conv"]
+        assert graph.nodes[0].bits_out is not None
 
 
 def test_a_norm_never_crosses_a_pool() -> None:
