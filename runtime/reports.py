@@ -142,7 +142,11 @@ def predicted(artifact: Artifact, table: LatencyTable, total_us: float | None) -
         text=f"The sum of the table's layers and the fixed cost of a run.{lacks}",
         blocks=(
             html.Bars(bars=tuple(bars), caption="The whole network."),
-            html.share_bars(rows, title="By the table", caption="Entries of the table."),
+            *(
+                [html.share_bars(rows, title="By the table", caption="Entries of the table.")]
+                if rows
+                else []
+            ),
         ),
     )
 
@@ -179,7 +183,7 @@ def table(found: LatencyTable) -> html.Section:
         blocks.append(html.Table(head=("layer", "failure", "message"), rows=failures[:LARGEST]))
     return html.Section(
         title=f"Latency table of {found.device} ({found.cpu})",
-        text=f"{found.threads} thread(s), kernels {found.kernel_version}.",
+        text=f"{found.threads} thread{'s' * (found.threads > 1)}, kernels {found.kernel_version}.",
         blocks=tuple(blocks),
     )
 
