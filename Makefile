@@ -3,6 +3,7 @@
 #   make demo                      the whole way on handwritten digits, into runs/demo/
 #   make demo DATA=NAME            the same on another data set the package knows
 #   make test TEST_ARGS='-k bits'  pytest, with arguments, in TEST_JOBS processes (2)
+#   make docs                      the documentation as web pages, into site/
 #   make fuzz FUZZ_SECONDS=60      break files for longer; the seed is today's date
 #   make PIP_ARGS='...' .venv/.installed   arguments for pip, such as another index (see README)
 
@@ -21,7 +22,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fuzz check format bench clean distclean
+.PHONY: help install demo test docs fuzz check format bench clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,6 +49,10 @@ test: $(STAMP)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest tests/fuzz --timeout 0 --fuzz-seconds $(FUZZ_SECONDS) --fuzz-seed $(FUZZ_SEED)
+
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(PIP_ARGS) --group docs
+	$(BIN)/mkdocs build --quiet
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

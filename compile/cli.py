@@ -66,6 +66,7 @@ def main(
       binas-compile model.onnx --device rpi4 -o model.binas --verify
       binas-run model.binas --device host --input x.npy
 
+    MODEL may be example:digits, a small trained network that the package holds.
     Tells which layers became binary, which stayed float, and why; and per step the kernel, what it
     computes and moves, and its share of the estimated time. --json has every step.
 
@@ -86,9 +87,11 @@ def main(
     forms = _forms(emit)
     device = registry.find(device_name)
     isa.find(device.cpu, device.arch)
-    loaded = BinaryModel.load(model)
-    output = output or model.with_suffix(".binas")
-    if output.exists() and output.samefile(model):
+    source = _example(model)
+    loaded = BinaryModel.load(source)
+    # An example lies in the installed package; its artifact belongs where the user is.
+    output = output or (Path(source.name) if source != model else model).with_suffix(".binas")
+    if output.exists() and output.samefile(source):
         raise UsageError(f"{output} would overwrite the model", hint="give another -o NAME.binas")
     if require_binary:
         check_binary(plan(loaded).kinds, allow_float)
@@ -117,3 +120,17 @@ def _forms(text: str) -> tuple[str, ...]:
         if form not in FORMS:
             raise unknown_name("form of --emit", form, FORMS)
     return forms
+
+
+def _example(model: Path) -> Path:
+    """The file of a model that the package holds, for `example:NAME`; any other path as it is."""
+    kind, _, name = str(model).partition("example:")
+    if kind or not name or model.exists():
+        return model
+    from importlib.resources import files  # noqa: PLC0415
+
+    known = {Path(str(f)).stem: Path(str(f)) for f in files("binas.compile.examples").iterdir()}
+    models = [stem for stem, file in known.items() if file.suffix == ".onnx"]
+    if name not in models:
+        raise unknown_name("example", name, models)
+    return known[name]
