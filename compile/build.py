@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from importlib import metadata, resources
@@ -29,7 +29,15 @@ from binas.core.errors import UsageError
 from binas.core.layer import Layer
 from binas.devices.device import CPUS, Device
 from binas.runtime import artifact as artifacts
-from binas.runtime.artifact import Artifact, LayerKind, Manifest, Port, Step, Tensor
+from binas.runtime.artifact import (
+    Artifact,
+    LayerKind,
+    Manifest,
+    Normalisation,
+    Port,
+    Step,
+    Tensor,
+)
 from binas.runtime.verify import VerifyReport
 
 __all__ = ["Compiled", "compile_layers", "compile_model", "kernel_version", "plan_layers"]
@@ -48,12 +56,14 @@ class Compiled:
         lower_bound_bytes: No arena for this plan can be smaller.
         verified: Link of the chain of truth → what its comparison found; empty without verify.
         emitted: Files written besides the artifact.
+        notes: Layer → what is said of a layer of another tool that became binary.
     """
 
     artifact: Artifact
     lower_bound_bytes: int
     verified: dict[str, VerifyReport]
     emitted: tuple[Path, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def compile_model(
@@ -93,9 +103,12 @@ def compile_model(
         outputs=model.outputs,
         labels=model.labels,
         sources=model.sources,
+        normalisation=model.normalisation,
     )
     made, memory = _assemble(graph, device, facts, taps, output, say, verify=verify, forms=emit)
-    return Compiled(made.artifact, memory.lower_bound_bytes, made.verified, made.emitted)
+    return Compiled(
+        made.artifact, memory.lower_bound_bytes, made.verified, made.emitted, model.notes
+    )
 
 
 def compile_layers(layers: Sequence[Layer], device: Device, output: Path) -> Artifact:
@@ -130,6 +143,7 @@ class _Facts:
     outputs: tuple[Port, ...]
     labels: tuple[str, ...]
     sources: dict[str, str] = field(default_factory=dict)
+    normalisation: Normalisation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +179,12 @@ def _assemble(
     manifest = _manifest(graph, device, facts, kernels, memory, len(weights))
     say("machine code")
     functions = {names[layer]: kernel.function for layer, kernel in kernels.items()}
-    module = codegen.build(functions, isa)
     plan_c = plan_source(graph, calls, memory, weights)
-    say("link")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "plan.c"
         source.write_text(plan_c)
-        codegen.write_object(module, Path(folder) / "kernels.o")
+        codegen.compile_object(functions, isa, Path(folder) / "kernels.o")
+        say("link")
         members = _link(isa, Path(folder), weights, taps)
         beside = artifacts.write(Path(folder) / output.name, manifest, members)
         verified = {}
@@ -179,6 +192,8 @@ def _assemble(
             say("verify")
             verified = check(graph, taps, beside, device)
     made = artifacts.write(output, manifest, members)
+    # Only for people to look at: what runs has come from the child process.
+    module = codegen.build(functions, isa) if {"llvm", "asm"}.intersection(forms) else None
     emitted = emit.write(forms, output, functions, module, plan_c)
     return _Made(made, verified, tuple(emitted)), memory
 
@@ -282,8 +297,14 @@ def _manifest(
         features=CPUS[device.arch][device.cpu],
         kernel_version=kernel_version(),
         versions={name: metadata.version(name) for name in packages},
-        inputs=facts.inputs,
-        outputs=facts.outputs,
+        inputs=tuple(
+            replace(port, channels_last=graph.values[port.name].channels_last)
+            for port in facts.inputs
+        ),
+        outputs=tuple(
+            replace(port, channels_last=at in graph.outputs_last)
+            for at, port in enumerate(facts.outputs)
+        ),
         steps=steps,
         layers=tuple(
             LayerKind(name=name, kind=kind, reason=why) for name, (kind, why) in graph.kinds.items()
@@ -292,4 +313,5 @@ def _manifest(
         weights_bytes=weights_bytes,
         labels=facts.labels,
         sources=facts.sources,
+        normalisation=facts.normalisation,
     )

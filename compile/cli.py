@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from binas.core import cli
+from binas.core import cli, record
 from binas.core.errors import UsageError, unknown_name
+from binas.runtime.artifact import Normalisation
 
 
 @click.command(cls=cli.Command)
@@ -47,6 +48,17 @@ from binas.core.errors import UsageError, unknown_name
     metavar="LAYER",
     help="With --require-binary: this layer may stay float.",
 )
+@click.option(
+    "--labels",
+    "labels_file",
+    type=click.Path(path_type=Path),
+    help="Names of the classes, one per line; for models that do not bring their own.",
+)
+@click.option(
+    "--mean", metavar="R,G,B", help="What is taken from pixels of 0 to 255; one number or three."
+)
+@click.option("--std", metavar="R,G,B", help="What they are divided by then.")
+@click.option("--bgr", is_flag=True, help="The network wants blue first; so do --mean and --std.")
 @cli.json_option
 @cli.version_option
 def main(
@@ -57,6 +69,10 @@ def main(
     emit: str,
     require_binary: bool,
     allow_float: tuple[str, ...],
+    labels_file: Path | None,
+    mean: str | None,
+    std: str | None,
+    bgr: bool,
     as_json: bool,
 ) -> None:
     """Compile MODEL (ONNX) into an artifact that runs on a device with nothing installed there.
@@ -64,9 +80,11 @@ def main(
     \b
     Example:
       binas-compile model.onnx --device rpi4 -o model.binas --verify
-      binas-run model.binas --device host --input x.npy
+      binas-compile model.onnx --mean 123.7,116.3,103.5 --std 58.4,57.1,57.4 --labels names.txt
+      binas-run model.binas --device host --input photo.jpg
 
-    MODEL may be example:digits, a small trained network that the package holds.
+    MODEL may be example:digits, a small trained network that the package holds, or a model of
+    another tool: QONNX, Larq through tf2onnx, any spelling of a sign before a layer.
     Tells which layers became binary, which stayed float, and why; and per step the kernel, what it
     computes and moves, and its share of the estimated time. --json has every step.
 
@@ -89,6 +107,10 @@ def main(
     isa.find(device.cpu, device.arch)
     source = _example(model)
     loaded = BinaryModel.load(source)
+    if labels_file is not None:
+        loaded = loaded.described(labels=_labels(labels_file))
+    if mean is not None or std is not None:
+        loaded = loaded.described(normalisation=_normalisation(mean, std, bgr=bgr))
     # An example lies in the installed package; its artifact belongs where the user is.
     output = output or (Path(source.name) if source != model else model).with_suffix(".binas")
     if output.exists() and output.samefile(source):
@@ -134,3 +156,23 @@ def _example(model: Path) -> Path:
     if name not in models:
         raise unknown_name("example", name, models)
     return known[name]
+
+
+def _labels(path: Path) -> list[str]:
+    try:
+        return record.read_bytes(path).decode().splitlines()
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no text", hint="give a name per line, as UTF-8") from None
+
+
+def _normalisation(mean: str | None, std: str | None, *, bgr: bool) -> Normalisation:
+    """The numbers of --mean and --std, as many of the one as of the other."""
+    found = []
+    for name, text, otherwise in (("--mean", mean, 0.0), ("--std", std, 1.0)):
+        try:
+            found.append([float(number) for number in text.split(",")] if text else [otherwise])
+        except ValueError:
+            raise UsageError(f"{name} {text!r}", hint=f"write {name} 127.5 or R,G,B") from None
+    size = max(len(numbers) for numbers in found)
+    means, stds = (tuple(n * size if len(n) == 1 else n) for n in found)
+    return Normalisation(mean=means, std=stds, order="BGR" if bgr else "RGB")

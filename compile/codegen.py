@@ -9,9 +9,13 @@ This uses TVM internals (0.27.0.post1 exactly); `tests/integration/test_codegen.
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import tvm
 from tvm import s_tir, tirx
@@ -51,6 +55,67 @@ def build(functions: Mapping[str, Any], isa: Isa) -> Any:
     except (RuntimeError, ValueError, TypeError) as error:
         last = str(error).strip().splitlines()[-1]
         raise CompileError(f"code generation for {isa.cpu} failed: {last}") from error
+
+
+def compile_object(functions: Mapping[str, Any], isa: Isa, path: Path) -> None:
+    """Compile PrimFuncs and write their machine code, in a child process.
+
+    LLVM ends the whole process where it cannot go on: on a full disk, a file that may not grow, an
+    instruction it cannot select. Here it ends the child, and what it said becomes the error.
+
+    Raises:
+        CompileError: TVM or LLVM refused, or the child was ended.
+    """
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _in_child(functions, isa, path, writer)
+    os.close(writer)
+    try:
+        with os.fdopen(reader, "rb") as pipe:
+            said = pipe.read().decode(errors="replace").strip()
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code == _REFUSED:
+        raise CompileError(said or "code generation failed")
+    if code != 0:
+        last = next((line for line in reversed(said.splitlines()) if line.strip()), "no message")
+        raise CompileError(
+            f"code generation for {isa.cpu} was ended ({_ending(code)}): {last}",
+            hint="is there room in the temporary folder, and does `ulimit -a` allow large files?",
+        )
+
+
+_REFUSED = 3  # exit code of a child that has an error of ours to tell
+
+
+def _in_child(functions: Mapping[str, Any], isa: Isa, path: Path, writer: int) -> NoReturn:
+    """The child's life; it leaves without the parent's clean-up."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for stream in (1, 2):  # what LLVM says to people goes to the parent
+            os.dup2(writer, stream)
+        write_object(build(functions, isa), path)
+        code = 0
+    except CompileError as error:
+        os.write(writer, str(error).encode())
+        code = _REFUSED
+    except BaseException:  # a bug: its traceback goes to the parent
+        os.write(writer, traceback.format_exc().encode())
+    finally:
+        os._exit(code)
+
+
+def _ending(code: int) -> str:
+    return f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
 
 
 def write_object(module: Any, path: Path) -> None:

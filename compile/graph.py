@@ -66,11 +66,19 @@ Stage = Affine | Relu | PRelu | Add | Sign
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A tensor between nodes: N, H, W, C and how it is stored."""
+    """A tensor between nodes: N, H, W, C and how it is stored.
+
+    Attributes:
+        name: The ONNX name of the value.
+        shape: N, H, W, C.
+        dtype: How it is stored.
+        channels_last: Whether the axes of the ONNX value are N, H, W, C, too.
+    """
 
     name: str
     shape: Shape
     dtype: Literal["float32", "bits"]
+    channels_last: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -174,6 +182,7 @@ class Graph:
         nodes: Steps in an order in which they can run.
         values: Every value by name.
         kinds: Per weighted ONNX node, what became of it and why, in file order.
+        outputs_last: Positions of the outputs whose axes the caller gets as N, H, W, C.
     """
 
     inputs: list[str]
@@ -183,6 +192,7 @@ class Graph:
     kinds: dict[str, tuple[Literal["binary", "weight-binary", "float"], str]] = field(
         default_factory=dict
     )
+    outputs_last: set[int] = field(default_factory=set)
 
     def consumers(self) -> dict[str, list[Node]]:
         """Nodes that read each value; a node that reads it twice stands twice."""

@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 
 from binas.compile.graph import Add, Graph, Node, Shape, Sign, Stage, Value
 from binas.compile.model import BinaryModel
+from binas.compile.nodes import attribute, label
 from binas.core.errors import CompileError, UnsupportedOpError
 
 Array = NDArray[Any]
@@ -30,7 +31,9 @@ class Build:
         constants: Values of initialisers and Constant nodes.
         alias: ONNX name → the value that holds it.
         flattened: ONNX name of a flattened image → the image.
+        padded: ONNX name of a zero-padded image → the image's own name; top, left, bottom, right.
         quantized: Output of a BinaryQuantize → its input.
+        channels_last: ONNX names whose axes are N, H, W, C, or that were flattened from those.
         infos: What shape inference found, by value.
     """
 
@@ -39,7 +42,9 @@ class Build:
     constants: dict[str, Array] = field(default_factory=dict)
     alias: dict[str, str] = field(default_factory=dict)
     flattened: dict[str, str] = field(default_factory=dict)
+    padded: dict[str, tuple[str, tuple[int, int, int, int]]] = field(default_factory=dict)
     quantized: dict[str, str] = field(default_factory=dict)
+    channels_last: set[str] = field(default_factory=set)
     infos: dict[str, onnx.ValueInfoProto] = field(default_factory=dict)
 
     def begin(self) -> None:
@@ -52,11 +57,19 @@ class Build:
                 continue
             if value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
                 raise UnsupportedOpError(f"input {value.name!r} is not float32")
+            if self._read_as_channels_last(value.name):
+                self.channels_last.add(value.name)
             self.graph.inputs.append(value.name)
-            self.value(value.name, nhwc(static_shape(value)))
+            self.value(value.name, self.image(value.name))
+
+    def like(self, name: str, node: onnx.NodeProto) -> None:
+        """The axes of a node's output lie as those of an input."""
+        if name in self.channels_last:
+            self.channels_last.add(node.output[0])
 
     def elementwise(self, node: onnx.NodeProto, x: str, stages: tuple[Stage, ...]) -> None:
         """Add a step that is nothing but an epilogue."""
+        self.like(node.input[0], node)
         self.node(node, "elementwise", (x,), self.shape(x)[3], stages=stages)
 
     def node(
@@ -81,7 +94,7 @@ class Build:
             float_out=node.output[0],
             **fields,
         )
-        expected = nhwc(static_shape(self.info(node.output[0])))
+        expected = self.image(node.output[0])
         if made.layer.out_shape != expected:
             raise UnsupportedOpError(
                 f"{label(node)}: {node.op_type} to shape {expected} (batch, rows, columns, "
@@ -92,19 +105,49 @@ class Build:
 
     def value(self, name: str, shape: Shape, dtype: Any = "float32") -> None:
         """Declare a value."""
-        self.graph.values[name] = Value(name, shape, dtype)
+        self.graph.values[name] = Value(name, shape, dtype, name in self.channels_last)
 
     def shape(self, value: str) -> Shape:
         """N, H, W, C of a value."""
         return self.graph.values[value].shape
 
+    def image(self, name: str) -> Shape:
+        """N, H, W, C of an ONNX value as its axes lie."""
+        shape = static_shape(self.info(name))
+        if name in self.channels_last and len(shape) == 4:
+            N, H, W, C = shape
+            return N, H, W, C
+        return nhwc(shape)
+
+    def resolve(self, name: str, node: onnx.NodeProto) -> str:
+        """What an ONNX name is another name for, where the reader needs channels first.
+
+        Raises:
+            UnsupportedOpError: The axes lie otherwise.
+        """
+        if name in self.channels_last:
+            raise UnsupportedOpError(
+                f"{label(node)}: {node.op_type} of an image whose channels are its last axis",
+                hint="export the model with channels first (NCHW)",
+            )
+        return self.alias.get(name, name)
+
     def read(self, name: str, node: onnx.NodeProto) -> str:
-        """The float value behind an ONNX name; the sign of a quantized one is made on demand."""
+        """The float value behind an ONNX name whose axes are N, C, H, W."""
+        return self.read_any(self.resolve(name, node), node)
+
+    def read_any(self, name: str, node: onnx.NodeProto) -> str:
+        """The float value behind an ONNX name, however its axes lie.
+
+        The sign of a quantized value is made on demand.
+        """
         name = self.alias.get(name, name)
         if name in self.quantized:
             twin = f"{name}#float"
             if twin not in self.graph.values:
                 x = self.quantized[name]
+                if x in self.channels_last:
+                    self.channels_last.add(twin)
                 self.value(twin, self.shape(x))
                 self.graph.nodes.append(
                     Node(
@@ -119,6 +162,11 @@ class Build:
                     )
                 )
             return twin
+        if name in self.padded:
+            raise UnsupportedOpError(
+                f"{label(node)}: {node.op_type} of a padded image",
+                hint="only a convolution can read a padded image",
+            )
         if name in self.flattened:
             raise UnsupportedOpError(
                 f"{label(node)}: {node.op_type} of a flattened image",
@@ -132,8 +180,13 @@ class Build:
         """Add a step that is x + c, a number for every element, such as the grid of a detector."""
         N, H, W, C = self.shape(x)
         rank = len(static_shape(self.info(node.output[0])))
+        last = node.output[0] in self.channels_last
         try:
-            whole = np.broadcast_to(c, (N, C, H, W) if rank == 4 else (N, C)).reshape(N, C, H, W)
+            if last:
+                whole = np.broadcast_to(c, (N, H, W, C))
+            else:
+                whole = np.broadcast_to(c, (N, C, H, W) if rank == 4 else (N, C))
+                whole = whole.reshape(N, C, H, W).transpose(0, 2, 3, 1)
         except ValueError:
             raise UnsupportedOpError(
                 f"{label(node)}: constant of shape {c.shape}, expected one that fits "
@@ -148,7 +201,7 @@ class Build:
                 inputs=(),
                 in_shape=(N, H, W, C),
                 out_channels=C,
-                weights=whole.transpose(0, 2, 3, 1).astype(np.float32),
+                weights=whole.astype(np.float32),
                 stages=(Add(x), *stages),
                 float_out=node.output[0],
             )
@@ -158,15 +211,18 @@ class Build:
         """Whether a constant has one number for each channel of `x`, or one for all."""
         rank = len(static_shape(self.info(node.output[0])))
         shape = (1,) * (rank - c.ndim) + c.shape
-        return c.size == 1 or (c.size == self.shape(x)[3] == shape[1])
+        channels = rank - 1 if node.output[0] in self.channels_last else 1
+        return c.size == 1 or (c.size == self.shape(x)[3] == shape[channels])
 
     def output(self, output: onnx.ValueInfoProto) -> str:
         """The value behind an output of the model."""
         name = self.alias.get(output.name, output.name)
+        if output.name in self.channels_last:
+            self.graph.outputs_last.add(len(self.graph.outputs))
         if name in self.flattened:
             return self.flattened[name]  # a port is C, H, W: flattened already
         node = helper.make_node("Identity", [name], ["out"], name="output")
-        return self.read(name, node)
+        return self.read_any(name, node)
 
     def constant_of(self, name: str, node: onnx.NodeProto) -> Array:
         """A constant operand of a node."""
@@ -185,25 +241,37 @@ class Build:
             return np.full(C, values.item())
         rank = len(static_shape(self.info(node.output[0])))
         shape = (1,) * (rank - values.ndim) + values.shape
-        if values.size != C or shape[1] != C:
+        channels = rank - 1 if node.output[0] in self.channels_last else 1
+        if values.size != C or len(shape) <= channels or shape[channels] != C:
             raise UnsupportedOpError(
                 f"{label(node)}: constant of shape {c.shape}, expected one number per {C} channels"
             )
         return values.reshape(C)
+
+    def _read_as_channels_last(self, name: str) -> bool:
+        """Whether an input goes, if not at once then element by element, into NHWC → NCHW."""
+        nodes, names = self.model.proto.graph.node, {name}
+        if len(static_shape(self.info(name))) != 4:
+            return False
+        for node in nodes:
+            if not names.intersection(node.input):
+                continue
+            if node.op_type == "Transpose":
+                return list(attribute(node, "perm", [])) == [0, 3, 1, 2]
+            if node.op_type not in ("Add", "Sub", "Mul", "Div", "Identity", "Cast"):
+                return False
+            names.update(node.output)
+        return False
+
+    def reason(self, node: onnx.NodeProto, otherwise: str) -> str:
+        """Why a layer stays float: what recognition found out, or else."""
+        return self.model.reasons.get(node.name, otherwise)
 
     def info(self, name: str) -> onnx.ValueInfoProto:
         """What shape inference found for a value."""
         if name in self.infos:
             return self.infos[name]
         raise CompileError(f"the shape of {name!r} is not known", hint="export with static shapes")
-
-
-def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """An attribute of a node."""
-    for attribute in node.attribute:
-        if attribute.name == name:
-            return helper.get_attribute_value(attribute)
-    return default
 
 
 def static_shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
@@ -226,8 +294,3 @@ def nhwc(shape: tuple[int, ...]) -> Shape:
     if len(shape) == 2:
         return shape[0], 1, 1, shape[1]
     raise UnsupportedOpError(f"a value of shape {shape}, expected [N, C, H, W] or [N, C]")
-
-
-def label(node: onnx.NodeProto) -> str:
-    """How messages name a node."""
-    return f"node {node.name or node.output[0]!r}"

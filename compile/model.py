@@ -6,8 +6,8 @@ static shapes, NCHW. `ModelWriter` makes such files; `BinaryModel.load` checks t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from binas.compile import functions
+from binas.compile.external import load_external
+from binas.compile.recognise import foreign
+from binas.compile.recognise.rewrite import recognise
 from binas.core import bits, record
 from binas.core.errors import CompileError, UsageError
-from binas.runtime.artifact import Port
+from binas.runtime.artifact import Normalisation, Port
 
 Array = NDArray[Any]
 
@@ -183,11 +186,17 @@ class BinaryModel:
         name: File stem or graph name, for people.
         proto: The model, shapes inferred, bodies of `ai.binas` attached.
         digest: Of the serialised file.
+        original: What the file says before recognition, as onnxruntime runs it.
+        reasons: Layer → why it, or its activations, stay float, where recognition found out.
+        notes: Layer → what is said of a layer that became binary.
     """
 
     name: str
     proto: onnx.ModelProto
     digest: str
+    original: onnx.ModelProto
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -215,6 +224,39 @@ class BinaryModel:
             if prop.key.endswith(SOURCE_SUFFIX)
         }
 
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """How pixels become numbers, from the file's metadata `normalisation`; None without.
+
+        Raises:
+            CompileError: It does not fit the input.
+        """
+        found = [p.value for p in self.proto.metadata_props if p.key == "normalisation"]
+        if not found:
+            return None
+        known = record.loads(Normalisation, found[0], where=f"{self.name}: normalisation")
+        numbers = (*known.mean, *known.std)
+        if len(known.mean) != len(known.std) or not np.isfinite(numbers).all() or 0 in known.std:
+            raise CompileError(
+                f"{self.name}: normalisation by mean {list(known.mean)} and std {list(known.std)}",
+                hint="give as many of each as the image has channels, no std of 0",
+            )
+        return known
+
+    def described(
+        self, *, labels: Sequence[str] = (), normalisation: Normalisation | None = None
+    ) -> BinaryModel:
+        """The model with labels or a normalisation of the caller's in place of its own."""
+        props = {p.key: p.value for p in self.proto.metadata_props}
+        if labels:
+            props["labels"] = "\n".join(labels)
+        if normalisation is not None:
+            props["normalisation"] = record.dumps(normalisation)
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        helper.set_model_props(proto, props)
+        return replace(self, proto=proto)
+
     @staticmethod
     def load(path: Path) -> BinaryModel:
         """Read and check a file.
@@ -223,8 +265,12 @@ class BinaryModel:
             UsageError: The file is missing or not ONNX.
             CompileError: It breaks the contract.
         """
-        data = record.read_bytes(path, MAX_MODEL_BYTES)
-        return BinaryModel.parse(data, name=path.stem, where=str(path))
+        return BinaryModel.parse(
+            record.read_bytes(path, MAX_MODEL_BYTES),
+            name=path.stem,
+            where=str(path),
+            folder=path.parent,
+        )
 
     @staticmethod
     def of(proto: onnx.ModelProto, name: str) -> BinaryModel:
@@ -232,8 +278,8 @@ class BinaryModel:
         return BinaryModel.parse(proto.SerializeToString(deterministic=True), name, where=name)
 
     @staticmethod
-    def parse(data: bytes, name: str, *, where: str) -> BinaryModel:
-        """Check a serialised model."""
+    def parse(data: bytes, name: str, *, where: str, folder: Path | None = None) -> BinaryModel:
+        """Check a serialised model; `folder` is where weights may lie beside it."""
         proto = onnx.ModelProto()
         try:
             proto.ParseFromString(data)
@@ -242,23 +288,35 @@ class BinaryModel:
         if not proto.graph.node:
             raise UsageError(f"{where} holds no graph", hint="give a .onnx model")
         _check_versions(proto, where)
-        _check_external_data(proto, where)
-        del proto.functions[:]  # the bodies we compile are ours, not the file's
-        proto.functions.extend(functions.functions())
-        try:
-            onnx.checker.check_model(proto, full_check=False)
-            proto = onnx.shape_inference.infer_shapes(
-                proto, check_type=True, strict_mode=True, data_prop=True
-            )
-        except Exception as error:  # the checker's and the inferer's errors share no base class
-            first = (
-                str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            )
-            raise CompileError(
-                f"{where} is not a valid model: {first}", hint="check it with onnx.checker"
-            ) from None
+        beside = load_external(proto, folder, where, MAX_MODEL_BYTES)
+        proto = foreign.inline(proto, where)  # the bodies of `ai.binas` are ours, not the file's
+        proto = _checked(proto, where)
+        _check_tensors(proto, where)
+        _name_nodes(proto)
+        original = onnx.ModelProto()
+        original.CopyFrom(proto)
+        found = recognise(proto)
+        proto = _checked(proto, where)
+        _name_nodes(proto)
         _check_names(proto, where)
-        return BinaryModel(name, proto, record.digest_bytes(data))
+        digest = record.digest_bytes(data + beside)
+        return BinaryModel(name, proto, digest, original, found.reasons, found.notes)
+
+
+def _checked(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """The model with our bodies attached, checked, shapes inferred."""
+    del proto.functions[:]
+    proto.functions.extend(functions.functions(functions.opset_of(proto)))
+    try:
+        onnx.checker.check_model(proto, full_check=False)
+        return onnx.shape_inference.infer_shapes(
+            proto, check_type=True, strict_mode=True, data_prop=True
+        )
+    except Exception as error:  # the checker's and the inferer's errors share no base class
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CompileError(
+            f"{where} is not a valid model: {first}", hint="check it with onnx.checker"
+        ) from None
 
 
 def _port(value: onnx.ValueInfoProto) -> Port:
@@ -274,7 +332,7 @@ def _check_versions(proto: onnx.ModelProto, where: str) -> None:
             f"{where} uses {functions.DOMAIN} version {ours}, this binas knows {functions.VERSION}",
             hint="export the model again with this version of binas",
         )
-    standard = found.get("", found.get("ai.onnx", 0))
+    standard = functions.opset_of(proto)
     if not 13 <= standard <= 26:  # 26 is the last that onnxruntime 1.32 runs
         raise CompileError(
             f"{where} uses ONNX opset {standard}, expected 13 to 26",
@@ -282,17 +340,22 @@ def _check_versions(proto: onnx.ModelProto, where: str) -> None:
         )
 
 
-def _check_external_data(proto: onnx.ModelProto, where: str) -> None:
-    for tensor in proto.graph.initializer:
-        if tensor.data_location == TensorProto.EXTERNAL:
+def _check_tensors(proto: onnx.ModelProto, where: str) -> None:
+    """Every constant must have the bytes that its shape and type say; the checker does not look."""
+    attributes = (a for node in proto.graph.node for a in node.attribute)
+    constants = [a.t for a in attributes if a.type == onnx.AttributeProto.TENSOR]
+    for tensor in (*proto.graph.initializer, *constants):
+        try:
+            numpy_helper.to_array(tensor)
+        except Exception as error:  # of numpy, of onnx, of protobuf
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise CompileError(
-                f"{where}: weight {tensor.name!r} lies in another file",
-                hint="save the model with its weights inside (onnx.save without external data)",
-            )
+                f"{where}: constant {tensor.name!r} is damaged: {first}", hint="export it again"
+            ) from None
 
 
-def _check_names(proto: onnx.ModelProto, where: str) -> None:
-    """Give every node a name of its own, as reports need; refuse values named like our own."""
+def _name_nodes(proto: onnx.ModelProto) -> None:
+    """Give every node a name of its own, as reports need."""
     taken = {node.name for node in proto.graph.node}
     seen: set[str] = set()
     for node in proto.graph.node:
@@ -302,6 +365,10 @@ def _check_names(proto: onnx.ModelProto, where: str) -> None:
             node.name = next(name for name in tries if name not in taken)
             taken.add(node.name)
         seen.add(node.name)
+
+
+def _check_names(proto: onnx.ModelProto, where: str) -> None:
+    """Refuse values named like our own."""
     values = (*proto.graph.input, *proto.graph.output, *proto.graph.value_info)
     for value in values:
         if value.name.startswith(RESERVED_PREFIXES) or value.name.endswith(RESERVED_SUFFIX):

@@ -7,9 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from binas.compile.graph import Affine, Graph, PRelu
-from binas.compile.importer import Build, label
+from binas.compile.importer import Build
 from binas.compile.model import BinaryModel
+from binas.compile.nodes import label
 from binas.compile.operators.table import OPERATORS
+from binas.compile.passes.drop_unread import drop_unread
 from binas.compile.passes.fold_affine import fold_affine
 from binas.compile.passes.fuse_epilogue import fuse_epilogue
 from binas.compile.passes.fuse_pack import fuse_pack
@@ -24,7 +26,8 @@ MAX_VALUES_BYTES = 2 << 30
 _LARGEST = float(np.finfo(np.float32).max)
 
 PASSES: tuple[Pass, ...] = (
-    pack_once,  # first: one batch norm read by two packs would look like two readers
+    drop_unread,
+    pack_once,  # before fusion: one batch norm read by two packs would look like two readers
     fuse_epilogue,
     fold_affine,
     pack_once,
@@ -52,7 +55,8 @@ def import_model(model: BinaryModel) -> Graph:
                 hint=f"known operators: {', '.join(known)}",
             )
         operator(build, node)
-    build.graph.outputs = [build.output(output) for output in model.proto.graph.output]
+    for output in model.proto.graph.output:
+        build.graph.outputs.append(build.output(output))
     build.graph.check()
     _check_sizes(build.graph)
     return build.graph

@@ -46,8 +46,16 @@ def plan_source(graph: Graph, calls: Sequence[Call], memory: MemoryPlan, weights
         entry = f"{name}, step{index}, {call.units}, {reads}, {writes}, reads{index}, writes{index}"
         lines.append(f"    {{{entry}}},")
     lines.append("};")
-    for what, names in (("inputs", graph.inputs), ("outputs", graph.outputs)):
-        ports = [_port(graph.values[name], memory.offsets[name]) for name in names]
+    last = [graph.values[name].channels_last for name in graph.inputs]
+    places = [at in graph.outputs_last for at in range(len(graph.outputs))]
+    for what, names, lasts in (
+        ("inputs", graph.inputs, last),
+        ("outputs", graph.outputs, places),
+    ):
+        ports = [
+            _port(graph.values[name], memory.offsets[name], channels_last=channels_last)
+            for name, channels_last in zip(names, lasts, strict=True)
+        ]
         lines.append(f"static const binas_port {what}[] = {{{', '.join(ports) or '{0}'}}};")
     sizes = f"{memory.arena_bytes}u, {len(weights)}u, {checksum(weights)}ull"
     counts = f"{len(calls)}u, {len(graph.inputs)}u, {len(graph.outputs)}u"
@@ -111,6 +119,8 @@ def _step(
     ]
 
 
-def _port(value: Value, offset: int) -> str:
+def _port(value: Value, offset: int, *, channels_last: bool) -> str:
+    """Offset, batch, channels, rows, columns; what is N, H, W, C outside, too, is one channel."""
     N, H, W, C = value.shape
-    return f"{{{offset}u, {N}u, {C}u, {H}u, {W}u}}"
+    sizes = (N, 1, H, W * C) if channels_last else (N, C, H, W)
+    return f"{{{offset}u, {', '.join(f'{size}u' for size in sizes)}}}"

@@ -30,6 +30,7 @@ def compile_record(compiled: Compiled) -> dict[str, Any]:
             {"name": layer.name, "kind": layer.kind, "reason": layer.reason}
             for layer in manifest.layers
         ],
+        "notes": dict(compiled.notes),
         "steps": len(manifest.steps),
         "kernels": [_kernel(step, share) for step, share in _shares(manifest)],
         "emitted": [str(file) for file in compiled.emitted],
@@ -58,6 +59,7 @@ def compile_text(compiled: Compiled) -> str:
             for layer in manifest.layers
             if layer.kind != "binary"
         ),
+        *(f"  note            {name}: {note}" for name, note in compiled.notes.items()),
         f"  steps           {len(manifest.steps)} after fusion",
         f"  weights         {manifest.weights_bytes / 1024:.1f} KiB",
         f"  arena           {manifest.arena_bytes / 1024:.1f} KiB"

@@ -18,7 +18,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from binas.compile.graph import Graph
+from binas.compile.graph import Graph, Value
 from binas.compile.kernels import family
 from binas.compile.model import BinaryModel
 from binas.compile.plan import plan
@@ -94,10 +94,10 @@ def taps(model: BinaryModel, graph: Graph, inputs: Arrays) -> Arrays:
     for port in model.outputs:
         found[f"output:{port.name}"] = raw[port.name]
     for name, value in graph.values.items():
-        reference = _nhwc(raw[name.removesuffix("#float")], value.shape)
+        reference = _nhwc(raw[name.removesuffix("#float")], value)
         if value.dtype == "bits":
             found[name] = bits.pack(reference)
-            margin = np.abs(_nhwc(raw[quantized[name]], value.shape))
+            margin = np.abs(_nhwc(raw[quantized[name]], value))
             found[f"margin:{name}"] = np.where(margin < NEAR, margin, np.float32(1))
         else:
             found[name] = reference
@@ -136,8 +136,11 @@ def _run(model: BinaryModel, names: list[str], inputs: Arrays) -> Arrays:
     return dict(zip(names, results, strict=True))
 
 
-def _nhwc(array: NDArray[Any], shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
-    """[N, C, H, W] or [N, C] → the value's [N, H, W, C]."""
-    N, H, W, C = shape
-    image = array.reshape(N, C, H, W).transpose(0, 2, 3, 1)
+def _nhwc(array: NDArray[Any], value: Value) -> NDArray[np.float32]:
+    """[N, C, H, W], [N, C] or, where its axes say so, [N, H, W, C] → the value's [N, H, W, C]."""
+    N, H, W, C = value.shape
+    if value.channels_last:
+        image = array.reshape(value.shape)
+    else:
+        image = array.reshape(N, C, H, W).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(image, dtype=np.float32)

@@ -19,6 +19,7 @@ Op = Literal[
     "conv",  # real activations; weights real, or ±1 where weight_bits is 1
     "pool_max",
     "pool_avg",  # divisor counts real taps, or all taps where pads_count
+    "softmax",  # over the channels
     "elementwise",  # nothing but its stages
     "constant",  # an array of the weights, as if it were an input
     "concat",  # the leading `parts` channels of each input side by side, zeros up to out_channels

@@ -16,6 +16,7 @@ from binas.core.errors import DamagedError, DeviceError, UsageError
 from binas.devices.device import Device
 from binas.devices.emulator import has_qemu
 from binas.devices.registry import connect
+from binas.runtime import images
 from binas.runtime.artifact import Artifact, Manifest
 from binas.runtime.emulated import EmulatedSession
 from binas.runtime.session import Runner, Session
@@ -49,13 +50,16 @@ def runner(artifact: Artifact, device: Device, *, emulate: bool) -> Iterator[Run
 
 
 def read_inputs(manifest: Manifest, given: Sequence[str]) -> dict[str, np.ndarray]:
-    """The arrays of `[NAME=]FILE.npy` arguments; a single input needs no name.
+    """The arrays of `[NAME=]FILE` arguments, .npy or images; a single input needs no name.
+
+    Images of one input are a batch, in the order given.
 
     Raises:
         UsageError: A file that cannot be read, or a name that is missing or given twice.
     """
     names = [port.name for port in manifest.inputs]
     found: dict[str, np.ndarray] = {}
+    photos: dict[str, list[Path]] = {}
     for argument in given:
         name, equals, path = argument.partition("=")
         if not equals or name not in names:  # a file's name may hold "=", too
@@ -69,9 +73,15 @@ def read_inputs(manifest: Manifest, given: Sequence[str]) -> dict[str, np.ndarra
                     hint=f"write --input NAME={argument}; names: {', '.join(names)}",
                 )
             name, path = names[0], argument
-        if name in found:
+        if images.is_image(path) and name not in found:
+            photos.setdefault(name, []).append(Path(path))
+            continue
+        if name in found or name in photos:
             raise UsageError(f"input {name!r} is given twice", hint="give each --input once")
         found[name] = _read_array(Path(path))
+    ports = {port.name: port for port in manifest.inputs}
+    for name, paths in photos.items():
+        found[name] = images.read_images(paths, ports[name], manifest.normalisation)
     return found
 
 
@@ -100,9 +110,10 @@ def write(path: Path, outputs: Mapping[str, np.ndarray]) -> None:
     record.write_atomic(path, buffer.getvalue())
 
 
-def summary(name: str, value: np.ndarray, artifact: Artifact) -> dict[str, Any]:
+def summary(name: str, value: np.ndarray, artifact: Artifact, *, top: int = TOP) -> dict[str, Any]:
     """An output in a few words: shape, range, and the largest entries where it looks like classes.
 
+    Entries of a batch say which image they are of.
     Values that are not finite are None: JSON has no word for them.
     """
     labels = artifact.manifest.labels
@@ -114,15 +125,16 @@ def summary(name: str, value: np.ndarray, artifact: Artifact) -> dict[str, Any]:
         "mean": _finite(value.mean()),
         "top": [],
     }
-    if value.ndim == 2 and value.shape[0] == 1:
-        order = np.argsort(-value[0], kind="stable")[:TOP]
+    if value.ndim == 2:
         known["top"] = [
             {
+                **({"image": row} if value.shape[0] > 1 else {}),
                 "index": int(i),
                 "label": labels[i] if i < len(labels) else str(i),
-                "value": _finite(value[0, i]),
+                "value": _finite(value[row, i]),
             }
-            for i in order
+            for row in range(value.shape[0])
+            for i in np.argsort(-value[row], kind="stable")[:top]
         ]
     return known
 

@@ -61,10 +61,17 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """An input or output of the model as its ONNX file declares it: float32, row-major."""
+    """An input or output of the model as its ONNX file declares it: float32, row-major.
+
+    Attributes:
+        name: Its ONNX name.
+        shape: As declared.
+        channels_last: Whether a shape of four is N, H, W, C and not N, C, H, W.
+    """
 
     name: str
     shape: tuple[int, ...]
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         """Refuse sizes that no memory has."""
@@ -74,6 +81,17 @@ class Port:
     def size_bytes(self) -> int:
         """Bytes of the float32 array."""
         return 4 * math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalisation:
+    """How pixels become numbers: x = (pixel - mean) / std per channel, pixels 0 to 255."""
+
+    SCHEMA: ClassVar[str] = "binas.normalisation/1"
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    order: Literal["RGB", "BGR"] = "RGB"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +145,7 @@ class Manifest:
     arena_bytes: int
     weights_bytes: int
     labels: tuple[str, ...] = ()
+    normalisation: Normalisation | None = None
     digests: dict[str, str] = field(default_factory=dict)  # of every other member, by name
     sources: dict[str, str] = field(default_factory=dict)  # of what the model was made from
 

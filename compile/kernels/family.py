@@ -15,6 +15,7 @@ from binas.compile.kernels import (
     epilogue,
     float_conv,
     pool,
+    softmax,
 )
 from binas.compile.kernels.frame import Kernel
 from binas.core.layer import Layer, Op
@@ -24,6 +25,7 @@ _FAMILIES: dict[Op, Any] = {
     "conv": float_conv,
     "pool_max": pool,
     "pool_avg": pool,
+    "softmax": softmax,
     "elementwise": elementwise,
     "constant": elementwise,
     "concat": elementwise,

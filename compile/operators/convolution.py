@@ -9,8 +9,8 @@ import onnx
 from numpy.typing import NDArray
 
 from binas.compile.graph import Affine, Stage
-from binas.compile.importer import Build, attribute, label
-from binas.compile.operators import pool
+from binas.compile.importer import Build
+from binas.compile.nodes import attribute, label, pads
 from binas.core import bits
 from binas.core.errors import CompileError, UnsupportedOpError
 
@@ -22,13 +22,15 @@ def conv(build: Build, node: onnx.NodeProto) -> None:
     w = build.constant_of(node.input[1], node)
     if w.ndim != 4:
         raise UnsupportedOpError(f"{label(node)}: {w.ndim - 2}-dimensional convolution")
-    x = build.read(node.input[0], node)
+    name = build.resolve(node.input[0], node)
+    image, around = build.padded.get(name, (name, (0, 0, 0, 0)))
+    x = build.read_any(image, node)
     stages: tuple[Stage, ...] = ()
     if len(node.input) > 2 and node.input[2]:
         bias = build.constant_of(node.input[2], node).astype(np.float64)
         stages = (Affine(np.ones_like(bias), bias),)
-    build.graph.kinds[node.name] = ("float", "its weights are real")
-    _convolution(build, node, x, w.transpose(0, 2, 3, 1), 32, stages)
+    build.graph.kinds[node.name] = ("float", build.reason(node, "its weights are real"))
+    _convolution(build, node, x, w.transpose(0, 2, 3, 1), 32, stages, around)
 
 
 def binary_conv2d(build: Build, node: onnx.NodeProto) -> None:
@@ -42,9 +44,10 @@ def binary_conv2d(build: Build, node: onnx.NodeProto) -> None:
         )
     w = bits.unpack_bytes(packed, channels)
     stages = (Affine(scale.astype(np.float64), bias.astype(np.float64)),)
-    name = build.alias.get(node.input[0], node.input[0])
+    name = build.resolve(node.input[0], node)
     if name not in build.quantized:
-        build.graph.kinds[node.name] = ("weight-binary", "its activations are not quantized")
+        reason = build.reason(node, "its activations are not quantized")
+        build.graph.kinds[node.name] = ("weight-binary", reason)
         _convolution(build, node, build.read(name, node), w, 1, stages)
     else:
         build.graph.kinds[node.name] = ("binary", "both operands are one bit")
@@ -58,12 +61,16 @@ def _convolution(
     w: Array,
     weight_bits: int,
     stages: tuple[Stage, ...],
+    around: tuple[int, int, int, int] = (0, 0, 0, 0),
 ) -> None:
     binary = build.graph.values[x].dtype == "bits"
     pad_value = attribute(node, "pad_value", 0.0)
     if pad_value not in (0, 1, -1):
         raise UnsupportedOpError(f"{label(node)}: pad_value is {pad_value}, expected 0, +1 or -1")
-    padding = pool.pads(node, w.shape[1:3], build.shape(x))
+    _, H, W, _ = build.shape(x)
+    image = (H + around[0] + around[2], W + around[1] + around[3])
+    own = pads(node, w.shape[1:3], image)
+    padding = tuple(a + b for a, b in zip(own, around, strict=True))
     if pad_value and not binary and any(padding):
         raise UnsupportedOpError(
             f"{label(node)}: pads a float convolution with {pad_value}",
@@ -111,12 +118,14 @@ def matmul(build: Build, node: onnx.NodeProto) -> None:
 def _dense(build: Build, node: onnx.NodeProto, w: Array, stages: tuple[Stage, ...]) -> None:
     name = build.alias.get(node.input[0], node.input[0])
     x = build.flattened.get(name) or build.read(name, node)
+    last = node.input[0] in build.channels_last or name in build.channels_last
     _, H, W, C = build.shape(x)
     if w.ndim != 2 or w.shape[1] != C * H * W or (H * W > 1 and name not in build.flattened):
         raise UnsupportedOpError(f"{label(node)}: weights {w.shape} on an image {(C, H, W)}")
-    # A dense layer on an image is a convolution as large as the image; ONNX flattens C, H, W.
-    w = w.reshape(w.shape[0], C, H, W).transpose(0, 2, 3, 1)
-    build.graph.kinds[node.name] = ("float", "its weights are real")
+    # A dense layer on an image is a convolution as large as the image, flattened as its axes lie.
+    K = w.shape[0]
+    w = w.reshape(K, H, W, C) if last else w.reshape(K, C, H, W).transpose(0, 2, 3, 1)
+    build.graph.kinds[node.name] = ("float", build.reason(node, "its weights are real"))
     build.node(
         node,
         "conv",

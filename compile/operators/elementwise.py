@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from binas.compile.graph import Add, Affine, Node, PRelu, Relu
-from binas.compile.importer import Build, attribute, label
+from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Stage, folded
+from binas.compile.importer import Build, static_shape
+from binas.compile.nodes import attribute, label
 from binas.core.errors import UnsupportedOpError
 
 Array = NDArray[Any]
@@ -20,9 +21,11 @@ def add(build: Build, node: onnx.NodeProto) -> None:
     if any(name in build.constants for name in node.input):
         scale_or_shift(build, node)
         return
-    x, y = (build.read(name, node) for name in node.input)
+    x, y = (build.read_any(name, node) for name in node.input)
     if build.shape(x) != build.shape(y):
         raise UnsupportedOpError(f"{label(node)}: adds {build.shape(x)} and {build.shape(y)}")
+    if len(build.channels_last.intersection(node.input)) == 1 and node.input[0] != node.input[1]:
+        raise UnsupportedOpError(f"{label(node)}: adds images whose axes lie differently")
     build.elementwise(node, x, (Add(y),))
 
 
@@ -31,7 +34,9 @@ def scale_or_shift(build: Build, node: onnx.NodeProto) -> None:
     constants = [name in build.constants for name in node.input]
     if constants.count(True) != 1 or (node.op_type == "Div" and constants[0]):
         raise UnsupportedOpError(f"{label(node)}: {node.op_type} of two computed values")
-    x = build.read(node.input[constants.index(False)], node)
+    like = node.input[constants.index(False)]
+    x = build.read_any(like, node)
+    build.like(like, node)
     constant = build.constants[node.input[constants.index(True)]]
     if node.op_type in ("Add", "Sub") and not build.is_per_channel(constant, x, node):
         if node.op_type == "Sub" and constants[0]:  # c - x = -(x - c)
@@ -57,8 +62,9 @@ def batch_normalization(build: Build, node: onnx.NodeProto) -> None:
         raise UnsupportedOpError(f"{label(node)}: training_mode", hint="export in eval mode")
     x = build.read(node.input[0], node)
     names = node.input[1:5]
-    gamma, beta, mean, variance = (build.constant_of(n, node).astype(np.float64) for n in names)
     with np.errstate(divide="ignore", invalid="ignore"):  # the plan refuses what is not finite
+        arrays = [build.constant_of(name, node).astype(np.float64) for name in names]
+        gamma, beta, mean, variance = arrays
         scale = gamma / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
         bias = beta - mean * scale
     build.elementwise(node, x, (Affine(scale, bias),))
@@ -66,26 +72,64 @@ def batch_normalization(build: Build, node: onnx.NodeProto) -> None:
 
 def relu(build: Build, node: onnx.NodeProto) -> None:
     """Relu."""
-    build.elementwise(node, build.read(node.input[0], node), (Relu(),))
+    build.elementwise(node, build.read_any(node.input[0], node), (Relu(),))
+
+
+def negative(build: Build, node: onnx.NodeProto) -> None:
+    """Neg."""
+    x = build.read_any(node.input[0], node)
+    one = np.ones(build.shape(x)[3])
+    build.elementwise(node, x, (Affine(-one, np.zeros_like(one)),))
+
+
+def clip(build: Build, node: onnx.NodeProto) -> None:
+    """Clip to constants, such as ReLU6: max(x, low) = relu(x - low) + low, and min likewise."""
+    x = build.read_any(node.input[0], node)
+    bounds = [build.constant_of(name, node) if name else None for name in node.input[1:3]]
+    low, high = (*bounds, None, None)[:2]
+    one = np.ones(build.shape(x)[3])
+    stages: list[Stage] = []
+    if low is not None and np.isfinite(low):
+        shift = one * float(low.item())
+        stages += [Affine(one, -shift), Relu(), Affine(one, shift)]
+    if high is not None and np.isfinite(high):
+        shift = one * float(high.item())
+        stages += [Affine(-one, shift), Relu(), Affine(-one, shift)]
+    if low is not None and high is not None and low > high:
+        raise UnsupportedOpError(f"{label(node)}: clips to at least {low} and at most {high}")
+    build.elementwise(node, x, tuple(folded(tuple(stages))))
 
 
 def prelu(build: Build, node: onnx.NodeProto) -> None:
     """PRelu with a slope per channel."""
-    x = build.read(node.input[0], node)
+    x = build.read_any(node.input[0], node)
+    build.like(node.input[0], node)
     slope = build.per_channel(build.constant_of(node.input[1], node), x, node)
     build.elementwise(node, x, (PRelu(slope),))
 
 
 def leaky_relu(build: Build, node: onnx.NodeProto) -> None:
     """LeakyRelu."""
-    x = build.read(node.input[0], node)
+    x = build.read_any(node.input[0], node)
     slope = np.full(build.shape(x)[3], attribute(node, "alpha", 0.01))
     build.elementwise(node, x, (PRelu(slope),))
 
 
+def softmax(build: Build, node: onnx.NodeProto) -> None:
+    """Softmax over the channels."""
+    rank = len(static_shape(build.info(node.input[0])))
+    channels = rank - 1 if node.input[0] in build.channels_last else 1
+    if attribute(node, "axis", -1) % rank != channels:
+        raise UnsupportedOpError(f"{label(node)}: Softmax over another axis than channels")
+    x = build.read_any(node.input[0], node)
+    build.like(node.input[0], node)
+    build.node(node, "softmax", (x,), build.shape(x)[3])
+
+
 def binary_quantize(build: Build, node: onnx.NodeProto) -> None:
     """BinaryQuantize: the packed sign."""
-    x = build.read(node.input[0], node)
+    x = build.read_any(node.input[0], node)
+    build.like(node.input[0], node)
     build.quantized[node.output[0]] = x
     shape = build.shape(x)
     build.value(node.output[0], shape, "bits")
@@ -105,12 +149,13 @@ def binary_quantize(build: Build, node: onnx.NodeProto) -> None:
 def identity(build: Build, node: onnx.NodeProto) -> None:
     """Identity: another name for bits, floats, a flattened image or a constant."""
     name = build.alias.get(node.input[0], node.input[0])
+    build.like(node.input[0], node)
     if name in build.constants:
         build.constants[node.output[0]] = build.constants[name]
-    elif name in build.quantized or name in build.flattened:
+    elif name in build.quantized or name in build.flattened or name in build.padded:
         build.alias[node.output[0]] = name
     else:
-        build.alias[node.output[0]] = build.read(name, node)
+        build.alias[node.output[0]] = build.read_any(name, node)
 
 
 def dropout(build: Build, node: onnx.NodeProto) -> None:

@@ -1,4 +1,4 @@
-"""Pools over rows and columns, and the reading of ONNX paddings."""
+"""Pools over rows and columns."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
-from binas.compile.graph import Shape
-from binas.compile.importer import Build, attribute, label, static_shape
+from binas.compile.importer import Build, static_shape
+from binas.compile.nodes import attribute, label, pads
 from binas.core.errors import UnsupportedOpError
 
 Array = NDArray[Any]
@@ -32,7 +32,7 @@ def _pool(build: Build, node: onnx.NodeProto, op: Any) -> None:
     if len(kernel) != 2:
         raise UnsupportedOpError(f"{label(node)}: {len(kernel)}-dimensional pool")
     dilation = tuple(attribute(node, "dilations", [1, 1]))
-    padding = pads(node, kernel, build.shape(x))
+    padding = pads(node, kernel, build.shape(x)[1:3])
     stride = tuple(attribute(node, "strides", [1, 1]))
     sizes = build.shape(x)[1:3]
     for axis, facts in enumerate(zip(sizes, kernel, stride, dilation, strict=True)):
@@ -63,7 +63,10 @@ def _has_empty_window(
 
 def global_average_pool(build: Build, node: onnx.NodeProto) -> None:
     """GlobalAveragePool: an average as large as the image."""
-    x = build.read(node.input[0], node)
+    _average(build, node, build.read(node.input[0], node))
+
+
+def _average(build: Build, node: onnx.NodeProto, x: str) -> None:
     _, H, W, C = build.shape(x)
     build.node(node, "pool_avg", (x,), C, kernel=(H, W))
 
@@ -74,25 +77,9 @@ def reduce_mean(build: Build, node: onnx.NodeProto) -> None:
     if axes is None and len(node.input) > 1:
         axes = build.constant_of(node.input[1], node).tolist()
     rank = len(static_shape(build.info(node.input[0])))
-    if rank != 4 or sorted(axis % rank for axis in axes or []) != [2, 3]:
+    last = node.input[0] in build.channels_last
+    if rank != 4 or sorted(axis % rank for axis in axes or []) != ([1, 2] if last else [2, 3]):
         raise UnsupportedOpError(f"{label(node)}: mean over axes {axes}, expected rows, columns")
-    global_average_pool(build, node)
-
-
-def pads(node: onnx.NodeProto, kernel: Any, shape: Shape) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right of a node, auto_pad worked out."""
-    auto = attribute(node, "auto_pad", b"NOTSET").decode()
-    if auto in ("NOTSET", ""):
-        top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
-        return top, left, bottom, right
-    if auto == "VALID":
-        return 0, 0, 0, 0
-    strides = attribute(node, "strides", [1, 1])
-    dilations = attribute(node, "dilations", [1, 1])
-    before, after = [], []
-    for size, k, s, d in zip(shape[1:3], kernel, strides, dilations, strict=True):
-        total = max((-(-size // s) - 1) * s + d * (k - 1) + 1 - size, 0)
-        small, large = total // 2, total - total // 2
-        before.append(small if auto == "SAME_UPPER" else large)
-        after.append(large if auto == "SAME_UPPER" else small)
-    return before[0], before[1], after[0], after[1]
+    if attribute(node, "keepdims", 1):
+        build.like(node.input[0], node)
+    _average(build, node, build.read_any(node.input[0], node))

@@ -9,7 +9,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from binas.compile.importer import Build, attribute, label, static_shape
+from binas.compile.importer import Build, static_shape
+from binas.compile.nodes import attribute, label
 from binas.core.errors import UnsupportedOpError
 
 Array = NDArray[Any]
@@ -18,46 +19,101 @@ Array = NDArray[Any]
 def concat(build: Build, node: onnx.NodeProto) -> None:
     """Concat along the channels."""
     rank = len(static_shape(build.info(node.input[0])))
-    if attribute(node, "axis", 0) % rank != 1:
+    last = [name in build.channels_last for name in node.input]
+    if attribute(node, "axis", 0) % rank != (rank - 1 if all(last) else 1) or any(last) != all(
+        last
+    ):
         raise UnsupportedOpError(f"{label(node)}: concat along another axis than channels")
-    values = tuple(build.read(name, node) for name in node.input)
+    build.like(node.input[0], node)
+    values = tuple(build.read_any(name, node) for name in node.input)
     parts = tuple(build.shape(value)[3] for value in values)
     build.node(node, "concat", values, sum(parts), in_channels=sum(parts), parts=parts)
 
 
-def leading_channels(build: Build, node: onnx.NodeProto) -> None:
-    """Slice of leading channels."""
+def slice_channels(build: Build, node: onnx.NodeProto) -> None:
+    """Slice of leading channels, or of whole parts of a concat."""
     x = build.read(node.input[0], node)
     given = [build.constant_of(name, node).tolist() for name in node.input[1:] if name]
     starts, ends = given[0], given[1]
     axes = given[2] if len(given) > 2 else list(range(len(starts)))
     steps = given[3] if len(given) > 3 else [1] * len(starts)
     rank = len(static_shape(build.info(node.input[0])))
-    if [axis % rank for axis in axes] != [1] or starts != [0] or steps != [1]:
-        raise UnsupportedOpError(f"{label(node)}: only leading channels can be sliced")
+    if [axis % rank for axis in axes] != [1] or steps != [1]:
+        raise UnsupportedOpError(f"{label(node)}: only neighbouring channels can be sliced")
     C = build.shape(x)[3]
-    channels = min(ends[0], C) if ends[0] >= 0 else max(C + ends[0], 0)
-    build.node(node, "concat", (x,), channels, parts=(channels,))
+    first, end = (min(at, C) if at >= 0 else max(C + at, 0) for at in (starts[0], ends[0]))
+    if first == 0:
+        build.node(node, "concat", (x,), end, parts=(end,))
+        return
+    parts = _parts(build, x, first, end)
+    if not parts:
+        raise UnsupportedOpError(
+            f"{label(node)}: channels {first} to {end} are neither the leading ones nor whole "
+            f"parts of a concat",
+            hint="slice where the channels were put together",
+        )
+    if len(parts) == 1:
+        build.alias[node.output[0]] = parts[0]
+        return
+    widths = tuple(build.shape(part)[3] for part in parts)
+    build.node(node, "concat", parts, sum(widths), in_channels=sum(widths), parts=widths)
+
+
+def _parts(build: Build, x: str, first: int, end: int) -> tuple[str, ...]:
+    """The operands of the concat that makes `x`, from channel `first` to `end`; else none."""
+    maker = next((n for n in build.graph.nodes if n.float_out == x and n.op == "concat"), None)
+    if maker is None or len(maker.parts) < 2:
+        return ()
+    edges = [0, *np.cumsum(maker.parts).tolist()]
+    if first not in edges or end not in edges:
+        return ()
+    return maker.inputs[edges.index(first) : edges.index(end)]
 
 
 def pad(build: Build, node: onnx.NodeProto) -> None:
-    """Pad with zero channels behind."""
-    x = build.read(node.input[0], node)
+    """Pad with zeros: channels behind, or the image around, for a convolution that reads it."""
     rank = len(static_shape(build.info(node.input[0])))
     optional = [build.constant_of(name, node) if name else None for name in node.input[1:]]
     pads, value, axes = (*optional, None, None)[:3]
     assert pads is not None  # noqa: S101 (ONNX has it)
     places = range(rank) if axes is None else [axis % rank for axis in axes.tolist()]
     before, after = np.split(pads, 2)
-    added = {a: (b, e) for a, b, e in zip(places, before, after, strict=True) if b or e}
+    added = {a: (int(b), int(e)) for a, b, e in zip(places, before, after, strict=True) if b or e}
     zeros = attribute(node, "mode", b"constant") == b"constant" and (value is None or not value)
-    if not zeros or any(axis != 1 or b or e < 0 for axis, (b, e) in added.items()):
+    last = node.input[0] in build.channels_last
+    channels, rows, columns = (3, 1, 2) if last else (1, 2, 3)
+    if zeros and set(added) <= {rows, columns} and all(min(p) >= 0 for p in added.values()):
+        top, bottom = added.get(rows, (0, 0))
+        left, right = added.get(columns, (0, 0))
+        build.like(node.input[0], node)
+        name = build.alias.get(node.input[0], node.input[0])
+        build.padded[node.output[0]] = (name, (top, left, bottom, right))
+        return
+    if not zeros or any(axis != channels or b or e < 0 for axis, (b, e) in added.items()):
         raise UnsupportedOpError(
-            f"{label(node)}: Pad other than zeros after the channels",
+            f"{label(node)}: Pad other than zeros around the image or after the channels",
             hint="give the padding to the convolution or pool instead",
         )
+    x = build.read_any(node.input[0], node)
+    build.like(node.input[0], node)
     C = build.shape(x)[3]
-    build.node(node, "concat", (x,), C + int(added.get(1, (0, 0))[1]), parts=(C,))
+    build.node(node, "concat", (x,), C + added.get(channels, (0, 0))[1], parts=(C,))
+
+
+def transpose(build: Build, node: onnx.NodeProto) -> None:
+    """Transpose between N, C, H, W and N, H, W, C: another name for the same image."""
+    order = list(attribute(node, "perm", []))
+    name = build.alias.get(node.input[0], node.input[0])
+    last = node.input[0] in build.channels_last
+    if order == [0, 2, 3, 1] and not last:
+        build.channels_last.add(node.output[0])
+    elif order != sorted(order) and (order != [0, 3, 1, 2] or not last):
+        raise UnsupportedOpError(f"{label(node)}: Transpose to {order}")
+    elif order == sorted(order):
+        build.like(node.input[0], node)
+    if name not in build.quantized and name not in build.padded:
+        name = build.read_any(name, node)
+    build.alias[node.output[0]] = name
 
 
 def flatten(build: Build, node: onnx.NodeProto) -> None:
@@ -68,22 +124,29 @@ def flatten(build: Build, node: onnx.NodeProto) -> None:
 
 
 def reshape(build: Build, node: onnx.NodeProto) -> None:
-    """Reshape to a vector, or of a vector to one pixel."""
+    """Reshape, Squeeze, Unsqueeze: an image to a vector, or a vector to one pixel."""
     target = static_shape(build.info(node.output[0]))
-    x = build.read(node.input[0], node)
+    x = build.read_any(node.input[0], node)
     N, H, W, C = build.shape(x)
     if len(target) == 2 and target == (N, H * W * C):
         _to_vector(build, node)
     elif H * W == 1 and target == (N, C, 1, 1):
         build.alias[node.output[0]] = x
+    elif H * W == 1 and target == (N, 1, 1, C):
+        build.alias[node.output[0]] = x
+        build.channels_last.add(node.output[0])
     else:
-        raise UnsupportedOpError(f"{label(node)}: Reshape of {(N, C, H, W)} to {target}")
+        raise UnsupportedOpError(f"{label(node)}: {node.op_type} of {(N, C, H, W)} to {target}")
 
 
 def _to_vector(build: Build, node: onnx.NodeProto) -> None:
-    x = build.read(node.input[0], node)
+    x = build.read_any(node.input[0], node)
     _, H, W, _ = build.shape(x)
-    (build.alias if H * W == 1 else build.flattened)[node.output[0]] = x
+    if H * W == 1:
+        build.alias[node.output[0]] = x
+    else:
+        build.like(node.input[0], node)
+        build.flattened[node.output[0]] = x
 
 
 def constant(build: Build, node: onnx.NodeProto) -> None:

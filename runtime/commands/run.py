@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     "--input",
     "inputs",
     multiple=True,
-    metavar="[NAME=]X.npy",
-    help="A float32 array; NAME= where the model has several inputs.",
+    metavar="[NAME=]FILE",
+    help="A float32 array (.npy) or a photo; NAME= where the model has several inputs. For "
+    "a batch of photos give it once for each.",
 )
 @click.option(
     "-o",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Where the output goes: .npy, or .npz where the model has several.",
 )
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes shown.")
 @click.option("--verify", is_flag=True, help="Compare every step with the artifact's reference.")
 @click.option(
     "--model",
@@ -51,6 +53,7 @@ def run(
     device_name: str,
     inputs: tuple[str, ...],
     output: Path | None,
+    top: int,
     verify: bool,
     model: Path | None,
     emulate: bool,
@@ -60,6 +63,7 @@ def run(
 
     \b
         binas-run net.binas --device host --input x.npy -o y.npy
+        binas-run net.binas --device rpi4 --input photo.jpg --top 3
         binas-run net.binas --device rpi4 --emulate --verify
         binas-run net.binas --device host --verify --model net.onnx --input x.npy
 
@@ -97,7 +101,9 @@ def run(
             record["verify"] = _verified(session, taps, as_json)
         if given is not None:
             found = session.run(given)
-            record["outputs"] = [answers.summary(n, v, artifact) for n, v in found.items()]
+            record["outputs"] = [
+                answers.summary(name, value, artifact, top=top) for name, value in found.items()
+            ]
             if output is not None:
                 answers.write(output, found)
     if as_json:
@@ -137,4 +143,5 @@ def _show_outputs(outputs: list[dict[str, Any]], written: Path | None) -> None:
         shape = "x".join(str(size) for size in output["shape"])
         click.echo(f"{output['name']}  {shape}  from {output['min']} to {output['max']}")
         for entry in output["top"]:
-            click.echo(f"  {entry['label']:>12}  {entry['value']}")
+            image = f"  image {entry['image']}" if "image" in entry else ""
+            click.echo(f"{image}  {entry['label']:>12}  {entry['value']}")

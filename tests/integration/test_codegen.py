@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -180,3 +181,43 @@ def test_what_tvm_refuses_is_a_compile_error_of_one_sentence() -> None:
         codegen.build({"broken": ir.get()}, isas.find("x86-64-v2", "x86_64"))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("code generation for x86-64-v2 failed: ")
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+from binas.compile import codegen, isa
+from binas.compile.kernels import family
+from binas.core.layer import Layer
+layer = Layer(op="elementwise", in_shape=(1, 2, 2, 8), out_channels=8, stages=("relu",))
+target = isa.find("x86-64-v2", "x86_64")
+kernel = family.generate(layer, target, "k")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+try:
+    codegen.compile_object({"k": kernel.function}, target, Path(sys.argv[1]))
+except codegen.CompileError as error:
+    print("refused:", error)
+"""
+
+
+def test_a_back_end_that_ends_its_process_ends_a_child_and_is_an_error(tmp_path: Path) -> None:
+    """LLVM ends the process where a file may not grow; the compiler lives on and says so."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path / "kernels.o")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("refused: code generation for x86-64-v2 was ended (")
+    assert "File too large" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_signal_of_the_back_end_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codegen, "build", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(CompileError, match="signal SIGKILL"):
+        codegen.compile_object({}, isas.find("x86-64-v2", "x86_64"), tmp_path / "k.o")

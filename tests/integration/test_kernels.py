@@ -175,6 +175,9 @@ def _cases() -> Iterator[tuple[str, Node]]:
         yield f"max pool of {C}", pool("pool_max", C)
         yield f"average of the inner taps of {C}", pool("pool_avg", C)
     yield "average that counts padded taps", pool("pool_avg", 31, pads_count=True)
+    for C in (1, 10, 33, 129):
+        softmax: dict[str, Any] = {"in_shape": (2, 3, 2, C), "kernel": (1, 1), "stride": (1, 1)}
+        yield f"softmax of {C}", pool("softmax", C, padding=(0,) * 4, **softmax)
     yield "max pool of nothing but -inf in a corner", pool("pool_max", 32, stages=())
     yield "max pool, dilated", pool("pool_max", 5, dilation=(2, 2), padding=(0,) * 4)
     whole: dict[str, Any] = {"kernel": (7, 6), "padding": (0,) * 4, "stages": (), "bits_out": None}
@@ -439,6 +442,7 @@ def test_the_cases_cover_every_family() -> None:
         "conv",
         "pool_max",
         "pool_avg",
+        "softmax",
         "elementwise",
         "concat",
     }

@@ -272,27 +272,27 @@ UNSUPPORTED: dict[str, tuple[Form, str]] = {
     ),
     "trailing channels": (
         lambda w: shapes(w, "Slice", w.whole(2), w.whole(6), w.whole(1)),
-        "only leading channels",
+        "neither the leading ones nor whole parts",
     ),
     "every other channel": (
         lambda w: shapes(w, "Slice", w.whole(0), w.whole(6), w.whole(1), w.whole(2)),
-        "only leading channels",
+        "only neighbouring channels can be sliced",
     ),
     "channels padded in front": (
         lambda w: shapes(w, "Pad", w.whole(0, 2, 0, 0, 0, 0, 0, 0)),
-        "Pad other than zeros after the channels",
+        "Pad other than zeros around the image or after the channels",
     ),
     "channels cut by a negative pad": (
         lambda w: shapes(w, "Pad", w.whole(0, 0, 0, 0, 0, -2, 0, 0)),
-        "Pad other than zeros after the channels",
+        "Pad other than zeros around the image or after the channels",
     ),
     "channels reflected": (
         lambda w: shapes(w, "Pad", w.whole(0, 0, 0, 0, 0, 2, 0, 0), mode="reflect"),
-        "Pad other than zeros after the channels",
+        "Pad other than zeros around the image or after the channels",
     ),
     "channels padded with ones": (
         lambda w: shapes(w, "Pad", w.whole(0, 0, 0, 0, 0, 2, 0, 0), w.constant(np.array(1.0))),
-        "Pad other than zeros after the channels",
+        "Pad other than zeros around the image or after the channels",
     ),
     "relu of a flattened image": (
         lambda w: unnamed(w, "Relu", w.node("Flatten", [image(w)])),

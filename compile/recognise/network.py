@@ -1,0 +1,168 @@
+"""An ONNX graph as recognition looks at it and edits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+Array = NDArray[Any]
+
+
+class Network:
+    """Who makes and who reads each value, what is constant, and every static shape.
+
+    Args:
+        proto: A checked model with inferred shapes; edited in place by `finish`.
+    """
+
+    def __init__(self, proto: onnx.ModelProto) -> None:
+        """Index the graph."""
+        graph = proto.graph
+        self.proto = proto
+        self.inputs = tuple(v.name for v in graph.input)
+        self.outputs = tuple(v.name for v in graph.output)
+        self.tensors = {tensor.name: tensor for tensor in graph.initializer}
+        self.producers = {name: node for node in graph.node for name in node.output if name}
+        self.positions = {
+            name: at for at, node in enumerate(graph.node) for name in node.output if name
+        }
+        self.readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node)
+        self._infos = {v.name: v for v in (*graph.value_info, *graph.output, *graph.input)}
+        self._arrays: dict[str, Array] = {}
+        self._before: dict[int, list[onnx.NodeProto]] = {}
+        self._replaced: dict[int, list[onnx.NodeProto]] = {}
+        self._taken = {*self._infos, *self.tensors, *self.producers}
+
+    def constant(self, name: str) -> Array | None:
+        """The value of an initialiser or a Constant node; None for anything else."""
+        if name not in self._arrays:
+            found = None
+            if name in self.tensors:
+                found = numpy_helper.to_array(self.tensors[name])
+            elif name in self.producers and self.producers[name].op_type == "Constant":
+                found = _value(self.producers[name])
+            if found is None:
+                return None
+            self._arrays[name] = found
+        return self._arrays[name]
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """The static shape of a value; None where it is not known."""
+        if name in self.tensors:
+            return tuple(self.tensors[name].dims)
+        info = self._infos.get(name)
+        if info is None or not info.type.tensor_type.HasField("shape"):
+            return None
+        dims = info.type.tensor_type.shape.dim
+        sizes = tuple(dim.dim_value for dim in dims)
+        return sizes if all(size > 0 for size in sizes) else None
+
+    def is_float(self, name: str) -> bool:
+        """Whether a value is known to be float32."""
+        info = self._infos.get(name)
+        return info is not None and info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+
+    def fresh(self, stem: str) -> str:
+        """A value name that nobody has."""
+        name = stem
+        count = 1
+        while name in self._taken:
+            count += 1
+            name = f"{stem}_{count}"
+        self._taken.add(name)
+        return name
+
+    def new_constant(self, array: Array, stem: str) -> str:
+        """Add an initialiser."""
+        name = self.fresh(stem)
+        tensor = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        self.proto.graph.initializer.append(tensor)
+        self.tensors[name] = tensor
+        return name
+
+    def new_node(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        shape: Sequence[int],
+        *,
+        stem: str,
+        domain: str = "",
+        **attributes: Any,
+    ) -> tuple[onnx.NodeProto, str]:
+        """A node (not placed yet) and the name of its float output of this shape."""
+        output = self.fresh(stem)
+        node = helper.make_node(
+            op, list(inputs), [output], name=output, domain=domain, **attributes
+        )
+        self._infos[output] = helper.make_tensor_value_info(
+            output, onnx.TensorProto.FLOAT, list(shape)
+        )
+        self.producers[output] = node
+        return node, output
+
+    def replace(self, node: onnx.NodeProto, by: Iterable[onnx.NodeProto]) -> None:
+        """Let other nodes stand where `node` stood; one of them writes its output."""
+        self._replaced[self.positions[node.output[0]]] = list(by)
+
+    def untouched_backwards(self) -> Iterator[onnx.NodeProto]:
+        """Original nodes that an output still depends on, last first.
+
+        A node that is replaced when its turn has come leaves what only it has read unvisited.
+        """
+        needed = set(self.outputs)
+        for at in range(len(self.proto.graph.node) - 1, -1, -1):
+            original = self.proto.graph.node[at]
+            if at not in self._replaced and needed.intersection(original.output):
+                yield original
+            for node in reversed(self._replaced.get(at, [original])):
+                if needed.intersection(node.output):
+                    needed.update(node.input)
+
+    def finish(self) -> None:
+        """Write the edits into the proto and drop what nobody reads any more."""
+        nodes: list[onnx.NodeProto] = []
+        for at, node in enumerate(self.proto.graph.node):
+            nodes.extend(self._replaced.get(at, [node]))
+        needed, kept = set(self.outputs), []
+        for node in reversed(nodes):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                kept.append(node)
+        kept.reverse()
+        del self.proto.graph.node[:]
+        self.proto.graph.node.extend(kept)
+        tensors = [t for t in self.proto.graph.initializer if t.name in needed]
+        inputs = [
+            v for v in self.proto.graph.input if v.name in needed or v.name not in self.tensors
+        ]
+        written = {name for node in kept for name in node.output}
+        infos = [v for v in self.proto.graph.value_info if v.name in written]
+        for field, values in (("initializer", tensors), ("input", inputs), ("value_info", infos)):
+            self.proto.graph.ClearField(field)
+            getattr(self.proto.graph, field).extend(values)
+
+
+def has_subgraphs(proto: onnx.ModelProto) -> bool:
+    """Whether some node carries a graph of its own (If, Loop, Scan)."""
+    kinds = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+    return any(a.type in kinds for node in proto.graph.node for a in node.attribute)
+
+
+def _value(node: onnx.NodeProto) -> Array | None:
+    if len(node.attribute) != 1:
+        return None
+    value = helper.get_attribute_value(node.attribute[0])
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    if node.attribute[0].name.startswith("value_float"):
+        return np.asarray(value, dtype=np.float32)
+    return np.asarray(value) if node.attribute[0].name.startswith("value_int") else None

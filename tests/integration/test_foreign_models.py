@@ -1,0 +1,93 @@
+"""Models that other tools have made, through the command to an answer that those tools agree with.
+
+`tests/models/` holds the files and the scripts that made them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click.testing
+import numpy as np
+import pytest
+from PIL import Image
+
+from binas.compile.cli import main as compile_command
+from binas.compile.model import BinaryModel, ModelWriter
+from binas.compile.plan import plan
+from binas.runtime.cli import run as run_command
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+
+LAYERS = {
+    "brevitas": ["float", "binary", "binary", "binary", "binary"],
+    "larq_quicknet": ["float"] * 3 + ["binary"] * 2 + ["float"] * 2 + ["binary"] * 2 + ["float"],
+    "larq_xnor": ["float", "binary", "binary", "binary", "float"],
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_binary_layer_of_another_tools_model_is_recognised(name: str) -> None:
+    graph = plan(BinaryModel.load(MODELS / f"{name}.onnx"))
+    assert [kind for kind, _ in graph.kinds.values()] == LAYERS[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [("brevitas", "host"), ("brevitas", "rpi4"), ("larq_quicknet", "host"), ("larq_xnor", "rpi4")],
+)
+def test_it_compiles_and_answers_as_the_tool_that_made_it(
+    name: str, device: str, tmp_path: Path
+) -> None:
+    """On this machine, and as aarch64 on an emulated CPU."""
+    artifact, x, y = tmp_path / "m.binas", tmp_path / "x.npy", tmp_path / "y.npy"
+    made = click.testing.CliRunner().invoke(
+        compile_command,
+        [str(MODELS / f"{name}.onnx"), "--device", device, "-o", str(artifact), "--json"],
+    )
+    assert made.exit_code == 0, made.output
+    assert json.loads(made.stdout)["binary_layers"] == LAYERS[name].count("binary")
+    with np.load(MODELS / f"{name}.npz") as expected:
+        np.save(x, expected["x"])
+        arguments = [str(artifact), "--device", device, "--input", str(x), "-o", str(y)]
+        emulate = ["--emulate"] if device != "host" else []
+        ran = click.testing.CliRunner().invoke(run_command, arguments + emulate)
+        assert ran.exit_code == 0, ran.output
+        np.testing.assert_allclose(np.load(y), expected["y"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_photo_goes_in_and_names_come_out(tmp_path: Path) -> None:
+    """Normalisation and labels travel in the artifact; a batch takes a photo for each image."""
+    w = ModelWriter("colours")
+    x = w.input("image", (2, 3, 8, 8))
+    mean = w.node("Flatten", [w.node("GlobalAveragePool", [x])])
+    y = w.node("Softmax", [w.node("Gemm", [mean, w.constant(np.eye(3) * 3)])], axis=-1)
+    model, names = tmp_path / "m.onnx", tmp_path / "names.txt"
+    model.write_bytes(w.finish([y]).SerializeToString())
+    names.write_text("red\ngreen\nblue\n")
+    photos = [tmp_path / f"{name}.png" for name in ("blue", "red")]
+    for path in photos:
+        Image.new("RGB", (20, 16), path.stem).save(path)
+    artifact = tmp_path / "m.binas"
+    arguments = ["--labels", str(names), "--mean", "127.5", "--std", "64"]
+    made = click.testing.CliRunner().invoke(
+        compile_command, [str(model), "-o", str(artifact), *arguments]
+    )
+    assert made.exit_code == 0, made.output
+    inputs = [argument for path in photos for argument in ("--input", str(path))]
+    ran = click.testing.CliRunner().invoke(
+        run_command, [str(artifact), "--device", "host", *inputs, "--top", "1", "--json"]
+    )
+    assert ran.exit_code == 0, ran.output
+    (output,) = json.loads(ran.stdout)["outputs"]
+    assert [(entry["image"], entry["label"]) for entry in output["top"]] == [
+        (0, "blue"),
+        (1, "red"),
+    ]
+    shown = click.testing.CliRunner().invoke(
+        run_command, [str(artifact), "--device", "host", *inputs, "--top", "2"]
+    )
+    assert "image 0          blue" in shown.stdout
