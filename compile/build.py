@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +12,6 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from binas.compile import isa as isas
@@ -164,7 +162,7 @@ def _assemble(
     verify: bool,
     forms: Sequence[str] = (),
 ) -> tuple[_Made, MemoryPlan]:
-    from binas.compile import codegen, emit  # noqa: PLC0415 (tvm takes a second)
+    from binas.compile import codegen, emit, link  # noqa: PLC0415 (tvm takes a second)
     from binas.compile.chain import check  # noqa: PLC0415
 
     if output.is_dir():
@@ -185,7 +183,7 @@ def _assemble(
         source.write_text(plan_c)
         codegen.compile_object(functions, isa, Path(folder) / "kernels.o")
         say("link")
-        members = _link(isa, Path(folder), weights, taps)
+        members = link.members(isa.arch, Path(folder), weights, taps)
         beside = artifacts.write(Path(folder) / output.name, manifest, members)
         verified = {}
         if verify:
@@ -234,28 +232,6 @@ def _bind(
         layer = node.layer
         calls.append(Call(node, names[layer], kernels[layer].units, tuple(offsets)))
     return calls, bytes(section) or bytes(64)
-
-
-def _link(
-    isa: Isa, folder: Path, weights: bytes, taps: dict[str, NDArray[Any]]
-) -> dict[str, bytes]:
-    from binas.compile import link  # noqa: PLC0415
-
-    common = [*link.native_sources("model.c", "threads.c"), folder / "plan.c", folder / "kernels.o"]
-    link.link_library(isa.arch, common, folder / "libmodel.so")
-    link.link_program(
-        isa.arch, [*link.native_sources("bench.c", "sampling.c"), *common], folder / "bench"
-    )
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **taps)  # type: ignore[arg-type]
-    (header,) = link.native_sources("model.h")
-    return {
-        "libmodel.so": (folder / "libmodel.so").read_bytes(),
-        "bench": (folder / "bench").read_bytes(),
-        "weights.bin": weights,
-        "taps.npz": buffer.getvalue(),
-        "model.h": header.read_bytes(),
-    }
 
 
 def _manifest(

@@ -6,17 +6,30 @@ C libraries once (about half a minute each) at installation, not in somebody's f
 
 from __future__ import annotations
 
+import io
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from binas.devices import elf
 from binas.devices.device import Arch
 from binas.devices.zig import SHARED, cache_folder, cc
 
-__all__ = ["cache_folder", "link_library", "link_program", "native_sources", "prepare", "zig"]
+__all__ = [
+    "cache_folder",
+    "link_library",
+    "link_program",
+    "members",
+    "native_sources",
+    "prepare",
+    "zig",
+]
 
 _STATIC = {
     "x86_64": "x86_64-linux-musl",
@@ -31,6 +44,26 @@ _EXPORTS += (
     "  binas_create; binas_run; binas_run_sized; binas_profile; binas_step; binas_destroy;\n"
 )
 _EXPORTS += "  local: *; };\n"
+
+
+def members(
+    arch: Arch, folder: Path, weights: bytes, taps: Mapping[str, NDArray[Any]]
+) -> dict[str, bytes]:
+    """The members of an artifact but its manifest, from plan.c and kernels.o in a folder."""
+    common = [*native_sources("model.c", "threads.c"), folder / "plan.c", folder / "kernels.o"]
+    link_library(arch, common, folder / "libmodel.so")
+    link_program(arch, [*native_sources("bench.c", "sampling.c"), *common], folder / "bench")
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = dict(taps)
+    np.savez_compressed(buffer, **arrays)
+    (header,) = native_sources("model.h")
+    return {
+        "libmodel.so": (folder / "libmodel.so").read_bytes(),
+        "bench": (folder / "bench").read_bytes(),
+        "weights.bin": weights,
+        "taps.npz": buffer.getvalue(),
+        "model.h": header.read_bytes(),
+    }
 
 
 def link_program(arch: Arch, sources: Sequence[Path], output: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from binas.compile import functions
+from binas.compile import checks, functions
 from binas.compile.external import load_external
 from binas.compile.recognise import foreign
 from binas.compile.recognise.rewrite import recognise
@@ -27,9 +26,6 @@ from binas.runtime.artifact import Normalisation, Port
 
 Array = NDArray[Any]
 
-# Of tap names (`runtime/artifact.py`), and of the float twin of a quantized value (`importer.py`).
-RESERVED_PREFIXES = ("input:", "output:", "margin:")
-RESERVED_SUFFIX = "#float"
 
 SOURCE_SUFFIX = "_digest"  # of metadata that an artifact's manifest repeats
 MAX_MODEL_BYTES = 1 << 30  # protobuf itself ends at twice this
@@ -226,11 +222,7 @@ class BinaryModel:
 
     @property
     def normalisation(self) -> Normalisation | None:
-        """How pixels become numbers, from the file's metadata `normalisation`; None without.
-
-        Raises:
-            CompileError: It does not fit the input.
-        """
+        """How pixels become numbers, from the file's metadata `normalisation`; None without."""
         found = [p.value for p in self.proto.metadata_props if p.key == "normalisation"]
         if not found:
             return None
@@ -287,93 +279,22 @@ class BinaryModel:
             raise UsageError(f"{where} is not an ONNX file", hint="give a .onnx model") from None
         if not proto.graph.node:
             raise UsageError(f"{where} holds no graph", hint="give a .onnx model")
-        _check_versions(proto, where)
+        checks.check_versions(proto, where)
         beside = load_external(proto, folder, where, MAX_MODEL_BYTES)
         proto = foreign.inline(proto, where)  # the bodies of `ai.binas` are ours, not the file's
-        proto = _checked(proto, where)
-        _check_tensors(proto, where)
-        _name_nodes(proto)
+        proto = checks.checked(proto, where)
+        checks.check_tensors(proto, where)
+        checks.name_nodes(proto)
         original = onnx.ModelProto()
         original.CopyFrom(proto)
         found = recognise(proto)
-        proto = _checked(proto, where)
-        _name_nodes(proto)
-        _check_names(proto, where)
+        proto = checks.checked(proto, where)
+        checks.name_nodes(proto)
+        checks.check_names(proto, where)
         digest = record.digest_bytes(data + beside)
         return BinaryModel(name, proto, digest, original, found.reasons, found.notes)
-
-
-def _checked(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """The model with our bodies attached, checked, shapes inferred."""
-    del proto.functions[:]
-    proto.functions.extend(functions.functions(functions.opset_of(proto)))
-    try:
-        onnx.checker.check_model(proto, full_check=False)
-        return onnx.shape_inference.infer_shapes(
-            proto, check_type=True, strict_mode=True, data_prop=True
-        )
-    except Exception as error:  # the checker's and the inferer's errors share no base class
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CompileError(
-            f"{where} is not a valid model: {first}", hint="check it with onnx.checker"
-        ) from None
 
 
 def _port(value: onnx.ValueInfoProto) -> Port:
     dims = value.type.tensor_type.shape.dim
     return Port(name=value.name, shape=tuple(dim.dim_value for dim in dims))
-
-
-def _check_versions(proto: onnx.ModelProto, where: str) -> None:
-    found = {opset.domain: opset.version for opset in proto.opset_import}
-    ours = found.get(functions.DOMAIN)
-    if ours is not None and ours != functions.VERSION:
-        raise CompileError(
-            f"{where} uses {functions.DOMAIN} version {ours}, this binas knows {functions.VERSION}",
-            hint="export the model again with this version of binas",
-        )
-    standard = functions.opset_of(proto)
-    if not 13 <= standard <= 26:  # 26 is the last that onnxruntime 1.32 runs
-        raise CompileError(
-            f"{where} uses ONNX opset {standard}, expected 13 to 26",
-            hint="convert it with onnx.version_converter",
-        )
-
-
-def _check_tensors(proto: onnx.ModelProto, where: str) -> None:
-    """Every constant must have the bytes that its shape and type say; the checker does not look."""
-    attributes = (a for node in proto.graph.node for a in node.attribute)
-    constants = [a.t for a in attributes if a.type == onnx.AttributeProto.TENSOR]
-    for tensor in (*proto.graph.initializer, *constants):
-        try:
-            numpy_helper.to_array(tensor)
-        except Exception as error:  # of numpy, of onnx, of protobuf
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise CompileError(
-                f"{where}: constant {tensor.name!r} is damaged: {first}", hint="export it again"
-            ) from None
-
-
-def _name_nodes(proto: onnx.ModelProto) -> None:
-    """Give every node a name of its own, as reports need."""
-    taken = {node.name for node in proto.graph.node}
-    seen: set[str] = set()
-    for node in proto.graph.node:
-        stem = node.name or (node.output[0] if node.output else node.op_type)
-        tries = (f"{stem}#{i}" if i > 1 else stem for i in count(1))
-        if not node.name or node.name in seen:
-            node.name = next(name for name in tries if name not in taken)
-            taken.add(node.name)
-        seen.add(node.name)
-
-
-def _check_names(proto: onnx.ModelProto, where: str) -> None:
-    """Refuse values named like our own."""
-    values = (*proto.graph.input, *proto.graph.output, *proto.graph.value_info)
-    for value in values:
-        if value.name.startswith(RESERVED_PREFIXES) or value.name.endswith(RESERVED_SUFFIX):
-            raise CompileError(
-                f"{where}: value {value.name!r} has a name that artifacts use themselves",
-                hint=f"rename it: no {', '.join(RESERVED_PREFIXES)} in front, no {RESERVED_SUFFIX} "
-                "behind",
-            )
