@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 import struct
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -131,6 +132,7 @@ class UnicornModel:
         self._machine.ctl_set_cpu_model(registers.UC_CPU_ARM64_MAX)
         self._next = _DATA
         self._executed = 0
+        self._blocks: Counter[tuple[int, int]] = Counter()
         self._load(program)
         self._registers_on()
         # Before the first run: blocks that are translated without a hook never get one.
@@ -167,6 +169,11 @@ class UnicornModel:
         """Instructions of the last call."""
         return self._executed
 
+    @property
+    def blocks(self) -> Mapping[tuple[int, int], int]:
+        """(Address, bytes) of every block of the last call → how often it was executed."""
+        return self._blocks
+
     def _create(self, weights: bytes) -> None:
         context_bytes = self._call("binas_context_bytes")
         arena_bytes = self._call("binas_arena_bytes")
@@ -193,6 +200,7 @@ class UnicornModel:
         self._machine.reg_write(registers.UC_ARM64_REG_SP, _STACK + _STACK_BYTES - _PAGE)
         self._machine.reg_write(registers.UC_ARM64_REG_LR, _RETURN)
         self._executed = 0
+        self._blocks.clear()
         try:
             self._machine.emu_start(self._symbols[name], _RETURN)
         except self._unicorn.UcError as error:
@@ -201,6 +209,7 @@ class UnicornModel:
         return int(self._machine.reg_read(registers.UC_ARM64_REG_X0))
 
     def _count(self, machine: Any, address: int, size: int, data: Any) -> None:
+        self._blocks[address, size] += 1
         self._executed += size >> 2  # every instruction of aarch64 has four bytes
 
     def _load(self, program: elf.Executable) -> None:

@@ -187,6 +187,11 @@ class Artifact:
             raise _damaged(self.path, f"{member} is not what its manifest describes")
         return data
 
+    def inputs(self) -> dict[str, np.ndarray]:
+        """The fixed input that the taps belong to: input port → array."""
+        taps = self.taps()
+        return {port.name: taps[f"input:{port.name}"] for port in self.manifest.inputs}
+
     def taps(self) -> dict[str, np.ndarray]:
         """Tensor name → reference value, for the fixed input (`input:NAME` per model input).
 
@@ -199,6 +204,29 @@ class Artifact:
         except UsageError as error:
             raise _damaged(self.path, f"taps.npz: {error}") from None
         return found
+
+
+def must_fit(artifact: Artifact, device: Device) -> None:
+    """Check that an artifact can run on a device, before anything is sent.
+
+    Raises:
+        UsageError: Another architecture, or the CPU lacks what the code needs.
+    """
+    manifest = artifact.manifest
+    hint = f"compile it for this device: binas-compile MODEL.onnx --device {device.name}"
+    if manifest.arch != device.arch:
+        raise UsageError(
+            f"{artifact.path.name} is for {manifest.arch} (compiled for {manifest.device}), "
+            f"{device.name} is {device.arch}",
+            hint=hint,
+        )
+    lacking = device.lacks(manifest.features)
+    if lacking:
+        raise UsageError(
+            f"{artifact.path.name} is for {manifest.cpu}, {device.name} ({device.cpu}) lacks "
+            f"{', '.join(lacking)}",
+            hint=hint,
+        )
 
 
 def write(path: Path, manifest: Manifest, members: dict[str, bytes]) -> Artifact:

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from binas.devices.device import Device
 from binas.runtime import timeline
 from binas.runtime.artifact import Artifact
-from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result
+from binas.runtime.fit import Fit
+from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result, Sustained, percentile
 from binas.runtime.session import Timing
-from binas.runtime.table import Fit, LatencyTable
+from binas.runtime.table import Difference, LatencyTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extra:
+    """What a bench says besides; None where it was not asked for or cannot be told.
+
+    Attributes:
+        round_trip_ns: One inference as the host sees it.
+        sustained: The latency of a device that has been busy for long.
+    """
+
+    round_trip_ns: float | None = None
+    sustained: Sustained | None = None
 
 
 def bench_record(
-    artifact: Artifact, device: Device, plan: Plan, timing: Timing, results: Sequence[Result]
+    artifact: Artifact,
+    device: Device,
+    plan: Plan,
+    timing: Timing,
+    results: Sequence[Result],
+    extra: Extra,
 ) -> dict[str, Any]:
     """One JSON object of a bench, all samples included."""
     manifest = artifact.manifest
@@ -32,6 +51,8 @@ def bench_record(
         "plan": asdict(plan),
         "load_ns": timing.load_ns,
         "first_ns": timing.first_ns,
+        "round_trip_ns": extra.round_trip_ns,
+        "sustained": None if extra.sustained is None else asdict(extra.sustained),
         "steady": plain_result(timing.steady),
         "layers": [
             {"step": s.name, "layer": asdict(s.layer), "kernel": s.kernel, **plain_result(r)}
@@ -52,7 +73,7 @@ def plain_result(result: Result) -> dict[str, Any]:
     return {**quantiles, **asdict(result)}
 
 
-def bench_text(artifact: Artifact, timing: Timing, results: Sequence[Result]) -> str:
+def bench_text(artifact: Artifact, timing: Timing, results: Sequence[Result], extra: Extra) -> str:
     """A bench for people: the network, then its layers where they were measured."""
     steady = timing.steady
     kept, taken = len(steady.kept_ns), len(steady.samples_ns)
@@ -63,8 +84,15 @@ def bench_text(artifact: Artifact, timing: Timing, results: Sequence[Result]) ->
         f"  steady  {steady.median_ns / 1e3:>10.2f} µs   p10 {steady.p10_ns / 1e3:.2f}   "
         f"p90 {steady.p90_ns / 1e3:.2f}   {kept} of {taken} batches, "
         f"{steady.runs_per_batch} runs each",
-        f"  {facts_text(steady.facts)}",
     ]
+    if (lasting := extra.sustained) is not None:
+        lines.append(
+            f"  after {lasting.seconds:>4.0f} s  {lasting.last_ns / 1e3:>7.2f} µs   "
+            f"{lasting.slowdown:+.1%} to the first tenth"
+        )
+    if extra.round_trip_ns is not None:
+        lines.append(f"  round trip {extra.round_trip_ns / 1e6:>7.1f} ms")
+    lines.append(f"  {facts_text(steady.facts)}")
     if results:
         rows = timeline.rows(artifact.manifest.steps, results, steady)
         lines += ["", timeline.text(rows, steady)]
@@ -136,6 +164,41 @@ def table_text(table: LatencyTable, limit: int) -> str:
     if doubts:
         lines += ["", "doubts (numbers left out):", *doubts]
     return "\n".join([*lines, "", *_agreement_text(table), _fit_text(table)])
+
+
+def comparison_record(differences: Sequence[Difference]) -> dict[str, Any]:
+    """One JSON object of a comparison of two tables."""
+    both = [d.ratio for d in differences if d.ratio is not None]
+    return {
+        "schema": "binas.table-compare/1",
+        "layers": len(differences),
+        "in_both": len(both),
+        "median_abs_difference": _median_off(both),
+        "entries": [{**asdict(d), "text": str(d.layer), "ratio": d.ratio} for d in differences],
+    }
+
+
+def comparison_text(differences: Sequence[Difference], limit: int) -> str:
+    """A comparison for people: layers that differ most first, then those in one table alone."""
+    both = [(d.ratio, d) for d in differences if d.ratio is not None]
+    both.sort(key=lambda pair: -abs(pair[0] - 1))
+    off = _median_off([ratio for ratio, _ in both])
+    lines = [
+        f"{len(both)} layers in both, {off:.1%} apart (median)"
+        if both
+        else "no layer was measured in both",
+        "",
+        f"{'first µs':>10} {'second µs':>10} {'ratio':>7}  layer",
+    ]
+    for ratio, one in both[:limit]:
+        times = f"{(one.first_ns or 0) / 1e3:>10.2f} {(one.second_ns or 0) / 1e3:>10.2f}"
+        lines.append(f"{times} {ratio:>7.3f}  {one.layer}")
+    alone = len(differences) - len(both)
+    return "\n".join([*lines, *([f"{alone} layers in one table alone"] if alone else [])])
+
+
+def _median_off(ratios: Sequence[float]) -> float:
+    return percentile([abs(ratio - 1) for ratio in ratios], 0.5) if ratios else 0.0
 
 
 def _agreement_text(table: LatencyTable) -> list[str]:

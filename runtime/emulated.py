@@ -63,6 +63,11 @@ class EmulatedSession:
             )
         return found
 
+    @property
+    def blocks(self) -> Mapping[tuple[int, int], int]:
+        """(Address, bytes) of every block of the last run → how often it was executed."""
+        return self._model.blocks
+
     def count_instructions(self) -> InstructionCounts:
         """Instructions of each step: on the values of the taps, on zeros where there are none.
 

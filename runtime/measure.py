@@ -40,6 +40,17 @@ class Plan:
     max_ns: int = 60_000_000_000
     max_spread: float = 0.05
 
+    @staticmethod
+    def lasting(duration_ns: int) -> Plan:
+        """A plan that keeps the device busy for so long, a sample per tenth of a second."""
+        batch_ns = min(100_000_000, max(1, duration_ns // 20))
+        return Plan(
+            repeats=min(MAX_REPEATS, max(MIN_REPEATS, duration_ns // batch_ns)),
+            warmup=0,
+            min_batch_ns=batch_ns,
+            max_ns=max(batch_ns, duration_ns),
+        )
+
     def __post_init__(self) -> None:
         """Refuse a plan whose result could be neither trusted nor doubted."""
         if not MIN_REPEATS <= self.repeats <= MAX_REPEATS:
@@ -151,6 +162,37 @@ class Measurement:
     def p90_ns(self) -> float:
         """A tenth of the kept samples lie above."""
         return percentile(self.kept_ns, 0.9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sustained:
+    """What becomes of a latency when a device has been busy for long; nothing is left out.
+
+    Attributes:
+        seconds: How long it was busy, about.
+        first_ns: Median of the first tenth of the samples.
+        last_ns: Median of the last tenth.
+    """
+
+    seconds: float
+    first_ns: float
+    last_ns: float
+
+    @staticmethod
+    def of(measurement: Measurement) -> Sustained:
+        """Of a measurement with long batches; disturbed ones count, for heat disturbs."""
+        samples = measurement.samples_ns
+        tenth = max(1, len(samples) // 10)
+        return Sustained(
+            seconds=sum(samples) * measurement.runs_per_batch / 1e9,
+            first_ns=percentile(samples[:tenth], 0.5),
+            last_ns=percentile(samples[-tenth:], 0.5),
+        )
+
+    @property
+    def slowdown(self) -> float:
+        """Relative; 0.1 is a tenth slower at the end."""
+        return self.last_ns / self.first_ns - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

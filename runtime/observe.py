@@ -6,6 +6,8 @@ Nothing here can fail a measurement: what a machine does not say is None.
 from __future__ import annotations
 
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from binas.core.errors import DeviceError
@@ -15,6 +17,7 @@ from binas.runtime.measure import Facts
 
 SCRIPT = "observe"  # the name of the probing script on the device
 SCRIPT_S = 60.0
+COOL_STEP_S, COOL_STEP_C = 5.0, 0.5  # cool enough where it loses less than this in that time
 
 
 class Observer:
@@ -44,6 +47,31 @@ class Observer:
             # A link that broke shows in the measurement itself, with a better message.
             return probe.Machine()
         return probe.parse(done.stdout)
+
+
+def cool_down(
+    look: Callable[[], probe.Machine], limit_s: float, wait: Callable[[float], None] = time.sleep
+) -> float:
+    """Wait until the device no longer gets colder.
+
+    Args:
+        look: Asks the device.
+        limit_s: Longest wait; all of it where the device has no thermometer.
+        wait: Lets time pass.
+
+    Returns:
+        Seconds waited.
+    """
+    waited, before = 0.0, look().temperature_c
+    while waited < limit_s:
+        pause = min(COOL_STEP_S, limit_s - waited)
+        wait(pause)
+        waited += pause
+        now = look().temperature_c
+        if before is not None and now is not None and before - now < COOL_STEP_C:
+            break
+        before = now
+    return waited
 
 
 def facts_of(

@@ -23,7 +23,7 @@ from binas.runtime import harness, replay
 from binas.runtime.artifact import Artifact, must_fit
 from binas.runtime.layout import checked_inputs, from_layout, layout_bytes, split_ports, tap_bytes
 from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result
-from binas.runtime.observe import Observer, facts_of
+from binas.runtime.observe import Observer, cool_down, facts_of
 
 RUN_S = 600.0  # one inference; an emulated one is a hundred times slower than a real one
 START_S = 30.0  # to start the harness and load the weights, besides the measuring itself
@@ -119,6 +119,21 @@ class Session:
         blob = b"".join(x.tobytes() for x in checked_inputs(manifest, inputs))
         raw = self._exchange("run", blob, sum(port.size_bytes for port in manifest.outputs))
         return split_ports(manifest.outputs, raw)
+
+    def cool_down(self, limit_s: float) -> None:
+        """Wait until the device gets no colder, at most so long; 0: not at all."""
+        if limit_s > 0 and self._link.trust == "real":
+            cool_down(self._look, limit_s)
+
+    def round_trip_ns(self, inputs: Mapping[str, np.ndarray]) -> float:
+        """One inference as the host sees it: input sent, program started and run, output fetched.
+
+        Raises:
+            As `run`.
+        """
+        began = time.perf_counter_ns()
+        self.run(inputs)
+        return float(time.perf_counter_ns() - began)
 
     def steps(self, taps: Mapping[str, np.ndarray]) -> Arrays:
         """Every step alone, each on the given values of its inputs.

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from binas.core.errors import MeasureError, UsageError
 from binas.core.layer import Layer
+from binas.runtime.fit import Fit, Pair, fit_of
 from binas.runtime.measure import Failure, Measurement, Result
 from binas.runtime.passes import Agreement
 
@@ -38,47 +39,6 @@ class Network:
     name: str
     layers: tuple[Layer, ...]
     measured_ns: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """A whole network: what the table says, and what was measured."""
-
-    name: str
-    predicted_ns: float
-    measured_ns: float
-
-    @property
-    def relative_error(self) -> float:
-        """Positive where the table says too much."""
-        return self.predicted_ns / self.measured_ns - 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """How well the sum of a table's layers predicts whole networks.
-
-    Attributes:
-        spearman: Rank correlation of predicted and measured.
-        median_abs_relative_error: Share, not percent.
-        worst: Largest absolute relative error.
-        pairs: The networks themselves, each predicted with the cost of a step that the others gave.
-    """
-
-    spearman: float
-    median_abs_relative_error: float
-    worst: float
-    pairs: tuple[Pair, ...]
-
-    @property
-    def nets(self) -> int:
-        """How many networks."""
-        return len(self.pairs)
-
-    @property
-    def mean_abs_relative_error(self) -> float:
-        """Share, not percent."""
-        return sum(abs(pair.relative_error) for pair in self.pairs) / len(self.pairs)
 
 
 class _Indexed:
@@ -225,28 +185,6 @@ def fitted(table: LatencyTable, networks: Sequence[Network]) -> LatencyTable:
     return replace(bare, step_ns=sum(gaps) / sum(steps), fit=fit_of(pairs))
 
 
-def fit_of(pairs: Iterable[Pair]) -> Fit:
-    """How well predictions match.
-
-    Raises:
-        UsageError: Fewer than two networks.
-    """
-    pairs = tuple(pairs)
-    if len(pairs) < 2:
-        raise UsageError(f"a fit over {len(pairs)} networks says nothing, expected 2 or more")
-    errors = sorted(abs(pair.relative_error) for pair in pairs)
-    middle = len(errors) // 2
-    median = errors[middle] if len(errors) % 2 else (errors[middle - 1] + errors[middle]) / 2
-    return Fit(
-        spearman=_spearman(
-            [pair.predicted_ns for pair in pairs], [pair.measured_ns for pair in pairs]
-        ),
-        median_abs_relative_error=median,
-        worst=errors[-1],
-        pairs=pairs,
-    )
-
-
 def must_match(first: LatencyTable, second: LatencyTable) -> None:
     """Check that two tables say something about the same thing.
 
@@ -317,19 +255,3 @@ def _time(table: LatencyTable, layer: Layer) -> float | None:
 
 def _badness(result: Result) -> int:
     return 1_000_000 if isinstance(result, Failure) else len(result.doubts)
-
-
-def _spearman(first: list[float], second: list[float]) -> float:
-    """Pearson's correlation of the ranks; equal values share their mean rank."""
-    x, y = _ranks(first), _ranks(second)
-    mean = (len(x) - 1) / 2
-    covariance = sum((a - mean) * (b - mean) for a, b in zip(x, y, strict=True))
-    spread = (sum((a - mean) ** 2 for a in x) * sum((b - mean) ** 2 for b in y)) ** 0.5
-    return covariance / spread if spread else 0.0
-
-
-def _ranks(values: list[float]) -> list[float]:
-    return [
-        sum(other < value for other in values) + (sum(other == value for other in values) - 1) / 2
-        for value in values
-    ]

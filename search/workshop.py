@@ -21,7 +21,7 @@ from binas.search.genotype import AnyGenotype, Genotype
 if TYPE_CHECKING:
     from binas.devices.link import Link
 
-What = tuple[Layer, ...] | Genotype  # independent steps, or a whole network with random weights
+What = tuple[Layer, ...] | AnyGenotype  # independent steps, or a whole network with random weights
 Counted = Callable[[int, int], None]  # done, in all
 
 
@@ -88,7 +88,7 @@ class DeviceWorkshop:
         found: dict[Path, CompileError | None] = {}
         if workers <= 1:
             for path, what in orders.items():
-                found[path] = _compile(what, self.device, path)
+                found[path] = compile_one(what, self.device, path)
                 progress(len(found), len(orders))
             return found
         # Spawned, not forked: the compiler holds threads. Ctrl-C is this process's to answer; the
@@ -101,7 +101,7 @@ class DeviceWorkshop:
         ) as pool:
             try:
                 waiting = {
-                    pool.submit(_compile, what, self.device, path): path
+                    pool.submit(compile_one, what, self.device, path): path
                     for path, what in orders.items()
                 }
                 for future in as_completed(waiting):
@@ -124,20 +124,25 @@ def compile_network(genotype: AnyGenotype, device: Device, path: Path) -> None:
     from binas.search.export import export  # noqa: PLC0415 (onnx)
     from binas.search.networks.family import build  # noqa: PLC0415 (torch)
 
+    if not isinstance(genotype, Genotype):
+        raise CompileError(
+            "networks of cells cannot be exported, so they cannot be measured",
+            hint="measure networks of stages, such as those of --space digits",
+        )
     net = build(genotype)
     net.eval()
     compile_model(BinaryModel.of(export(net, genotype), path.stem), device, path)
 
 
-def _compile(what: What, device: Device, path: Path) -> CompileError | None:
+def compile_one(what: What, device: Device, path: Path) -> CompileError | None:
+    """An artifact at a path; an error is returned, so that it can cross processes."""
     from binas.compile.build import compile_layers  # noqa: PLC0415 (tvm: 2 s)
 
     try:
-        if isinstance(what, Genotype):
-            compile_network(what, device, path)
-        else:
+        if isinstance(what, tuple):
             compile_layers(what, device, path)
+        else:
+            compile_network(what, device, path)
     except CompileError as error:
-        # Of the base class: it must cross processes.
         return CompileError(str(error), hint=error.hint)
     return None

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 @click.option(
     "--min-time",
     type=shared.Duration(),
-    default="5ms",
+    default="200us",
     show_default=True,
-    help="Length of a batch.",
+    help="Length of a batch: short enough to fit between two disturbances.",
 )
 @click.option(
     "--max-time",
@@ -42,6 +42,17 @@ if TYPE_CHECKING:
     default="60s",
     show_default=True,
     help="No batch is begun after this, per network or layer.",
+)
+@click.option(
+    "--sustained",
+    type=shared.Duration(),
+    help="Also keep the device busy for so long, and say what becomes of the latency.",
+)
+@click.option(
+    "--cool-down",
+    type=shared.Duration(),
+    default="0s",
+    help="Before each measurement, wait until the device gets no colder, at most so long.",
 )
 @click.option("--seed", type=int, default=0, help="Order of the layers.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Layers as CSV, in ns.")
@@ -64,6 +75,8 @@ def bench(
     warmup: int,
     min_time: int,
     max_time: int,
+    sustained: int | None,
+    cool_down: int,
     seed: int,
     csv_file: Path | None,
     timeline_file: Path | None,
@@ -77,14 +90,15 @@ def bench(
         binas-bench net.binas --device host --layers
 
     The quoted time is the median of `steady`: batches of runs after warm-up, on the device's own
-    clock; batches that were preempted are kept in --json and left out of the median. `load` is from
-    the file to a ready network, `first` is the first run, and `layer` is a step by itself. What
-    speaks against a number is printed as a doubt on stderr. Emulation gives no time at all.
+    clock; disturbed batches are kept in --json and left out of the median. `load` is from the file
+    to a ready network, `first` is the first run, `round trip` one inference as this machine sees
+    it, and `layer` is a step by itself. What speaks against a number is printed as a doubt on
+    stderr. Emulation gives no time at all.
     """
     from binas.devices.registry import connect, find  # noqa: PLC0415
     from binas.runtime import benched, timeline  # noqa: PLC0415
     from binas.runtime.artifact import load, must_fit  # noqa: PLC0415
-    from binas.runtime.measure import Plan  # noqa: PLC0415
+    from binas.runtime.measure import Plan, Sustained  # noqa: PLC0415
     from binas.runtime.session import Session  # noqa: PLC0415
 
     plan = Plan(repeats=repeats, warmup=warmup, min_batch_ns=min_time, max_ns=max_time)
@@ -93,9 +107,17 @@ def bench(
     if emulate:
         raise _no_latency(artifact)
     with connect(device) as link, Session(artifact, link, threads=threads) as session:
+        real = link.trust == "real"
+        session.cool_down(cool_down / 1e9)
         timing = session.timing(plan)
+        round_trip_ns = session.round_trip_ns(artifact.inputs()) if real else None
+        lasting = None
+        if sustained is not None:
+            session.cool_down(cool_down / 1e9)
+            lasting = Sustained.of(session.time(Plan.lasting(sustained)))
         wanted = layers or csv_file is not None or timeline_file is not None
         results = session.layers(plan, seed=seed) if wanted else []
+    extra = benched.Extra(round_trip_ns=round_trip_ns, sustained=lasting)
     for doubt in timing.steady.doubts:
         say(f"Doubt: {doubt}")
     rows = timeline.rows(artifact.manifest.steps, results, timing.steady) if results else ()
@@ -106,9 +128,9 @@ def bench(
         trace = json.dumps(timeline.chrome_trace(rows, title=title), indent=1)
         write_atomic(timeline_file, trace.encode())
     if as_json:
-        emit(benched.bench_record(artifact, device, plan, timing, results))
+        emit(benched.bench_record(artifact, device, plan, timing, results, extra))
     else:
-        click.echo(benched.bench_text(artifact, timing, results))
+        click.echo(benched.bench_text(artifact, timing, results, extra))
     if strict and timing.steady.doubts:
         raise MeasureError(
             f"{len(timing.steady.doubts)} doubts remain, and --strict allows none",

@@ -14,6 +14,7 @@ from binas.search.retrain import Trained, retrain, save_network
 from binas.search.run import RunFolder
 from binas.search.strategy.catalogue import Strategy
 from binas.search.strategy.settings import Found, SearchSettings
+from binas.search.strategy.task import Timer
 
 
 def searched(
@@ -26,6 +27,7 @@ def searched(
     seed: int,
     lut: Lut | None = None,
     budget_ns: float | None = None,
+    timer: Timer | None = None,
 ) -> Found:
     """Search, and write result.json and genotype.json."""
     output = folder.path
@@ -42,6 +44,7 @@ def searched(
             budget_ns=budget_ns,
             folder=folder,
             progress=progress,
+            timer=timer,
         )
     record.save(found.genotype, output / "genotype.json")
     record.save(found, output / "result.json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from binas.search.commands import shared
 if TYPE_CHECKING:
     from binas.search.cost import Lut
     from binas.search.genotype import AnySpace
+    from binas.search.strategy.task import Timer
 
 
 @click.command(cls=cli.Command)
@@ -32,6 +35,12 @@ if TYPE_CHECKING:
     help="Latency table of the target device. Without a budget it only describes the search.",
 )
 @click.option("--device", help="Refuse a table that was measured on another device than this.")
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Also measure the sampled networks on --device while they are evaluated; those above the "
+    "budget are left out.",
+)
 @click.option("--budget", metavar="TIME", help="Latency to meet, with its unit, such as 500us.")
 @click.option(
     "--budget-ratio",
@@ -74,6 +83,7 @@ def run(
     data_name: str,
     table: Path | None,
     device: str | None,
+    measure: bool,
     budget: str | None,
     budget_ratio: float | None,
     baseline: Path | None,
@@ -107,6 +117,8 @@ def run(
     from binas.search.strategy import catalogue  # noqa: PLC0415
     from binas.search.strategy.task import must_be_possible  # noqa: PLC0415
 
+    if measure and device is None:
+        raise UsageError("--measure needs to know where", hint="give --device NAME")
     shared.set_threads(threads)
     strategy = catalogue.find(strategy_name)
     settings, origins = shared.merged(strategy.settings, config, sets, flags)
@@ -130,6 +142,7 @@ def run(
             "strategy": strategy.name,
             "budget_ns": budget_ns,
             "threads": threads,
+            "measure": measure,
         },
         inputs=inputs,
         versions=versions(),
@@ -137,9 +150,18 @@ def run(
         arguments=shared.arguments(context),
     )
     folder = RunFolder(output, asked, force=force, events=tensorboard)
-    found = jobs.searched(
-        strategy, chosen, images, settings, folder, seed=seed, lut=lut, budget_ns=budget_ns
-    )
+    with _timer(device if measure else None, output) as timer:
+        found = jobs.searched(
+            strategy,
+            chosen,
+            images,
+            settings,
+            folder,
+            seed=seed,
+            lut=lut,
+            budget_ns=budget_ns,
+            timer=timer,
+        )
     if as_json:
         cli.emit(record.to_dict(found))
         return
@@ -148,6 +170,27 @@ def run(
     if found.predicted_ns is not None:
         asked_for = "" if budget_ns is None else f", budget {budget_ns / 1e3:.1f} us"
         click.echo(f"predicted latency {found.predicted_ns / 1e3:.1f} us{asked_for}")
+    if (measured_ns := found.candidates[0].measured_ns) is not None:
+        click.echo(f"measured latency {measured_ns / 1e3:.1f} us")
+
+
+@contextmanager
+def _timer(device: str | None, folder: Path) -> Iterator[Timer | None]:
+    """A queue before a device; None where there is none."""
+    if device is None:
+        yield None
+        return
+    from binas.devices import registry  # noqa: PLC0415
+    from binas.runtime.board import DeviceBoard  # noqa: PLC0415
+    from binas.search.device_queue import DeviceQueue  # noqa: PLC0415
+    from binas.search.survey import NET_PLAN  # noqa: PLC0415
+
+    found = registry.find(device)
+    with (
+        registry.connect(found) as link,
+        DeviceQueue(found, [DeviceBoard(link, NET_PLAN)], folder, NET_PLAN) as queue,
+    ):
+        yield queue
 
 
 def lut_of(space: AnySpace, table: Path, device: str | None) -> Lut:

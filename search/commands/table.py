@@ -35,7 +35,7 @@ DOUBTED_ERROR = 0.2  # the worst sum of a good table stays well below
 @click.option(
     "--fit-nets",
     type=click.IntRange(0),
-    default=5,
+    default=20,
     show_default=True,
     help="Whole networks that the sum of layers is compared with; 0: none.",
 )

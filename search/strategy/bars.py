@@ -30,7 +30,7 @@ from binas.search.strategy.gradient import GradientSearch
 from binas.search.strategy.ground import entropy
 from binas.search.strategy.layout_ground import LayoutGround, whole
 from binas.search.strategy.settings import SEE_HELP, Found, GradientSettings
-from binas.search.strategy.task import run
+from binas.search.strategy.task import Timer, run
 from binas.search.train import Progress
 
 
@@ -105,6 +105,7 @@ def search(
     budget_ns: float | None = None,
     folder: RunFolder | None = None,
     progress: Progress | None = None,
+    timer: Timer | None = None,
 ) -> Found:
     """Search a space.
 
@@ -117,6 +118,7 @@ def search(
         budget_ns: The latency to meet; None searches for accuracy alone.
         folder: Where log and checkpoints go, and where an interrupted run goes on.
         progress: Told after each epoch.
+        timer: Measures the sampled networks on a device while they are evaluated.
 
     Raises:
         UsageError: The space is one of cells.
@@ -129,4 +131,4 @@ def search(
             hint="give a BARS space, such as --space digits, or another --strategy",
         )
     task = Search(ground, data, settings or BarsSettings(), seed, budget_ns)
-    return run(task, folder, progress)
+    return run(task, folder, progress, timer)

@@ -27,7 +27,7 @@ from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.elimination import observed, sweep
 from binas.search.strategy.sampled import SampledSearch
 from binas.search.strategy.settings import SEE_HELP, Found, SearchSettings
-from binas.search.strategy.task import run
+from binas.search.strategy.task import Timer, run
 from binas.search.train import Progress, cross_entropy
 
 
@@ -267,8 +267,9 @@ def search(
     budget_ns: float | None = None,
     folder: RunFolder | None = None,
     progress: Progress | None = None,
+    timer: Timer | None = None,
 ) -> Found:
     """Search a space of cells; arguments and errors as of `bars.search`."""
     ground = CellGround(space, lut, budget_ns)
     task = Search(ground, data, settings or BnasSettings(), seed, budget_ns)
-    return run(task, folder, progress)
+    return run(task, folder, progress, timer)

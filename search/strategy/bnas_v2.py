@@ -18,7 +18,7 @@ from binas.search.run import RunFolder
 from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.pc_darts import PartialSearch, PcDartsSettings
 from binas.search.strategy.settings import Found
-from binas.search.strategy.task import run
+from binas.search.strategy.task import Timer, run
 from binas.search.train import Progress
 
 
@@ -87,8 +87,9 @@ def search(
     budget_ns: float | None = None,
     folder: RunFolder | None = None,
     progress: Progress | None = None,
+    timer: Timer | None = None,
 ) -> Found:
     """Search a space of cells; arguments and errors as of `bars.search`."""
     ground = CellGround(space, lut, budget_ns)
     task = Search(ground, data, settings or BnasV2Settings(), seed, budget_ns)
-    return run(task, folder, progress)
+    return run(task, folder, progress, timer)

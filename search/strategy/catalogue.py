@@ -22,6 +22,7 @@ from binas.search.strategy import (
 )
 from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.settings import Found, SearchSettings
+from binas.search.strategy.task import Timer
 from binas.search.train import Progress
 
 
@@ -39,6 +40,7 @@ class Search(Protocol):
         budget_ns: float | None = None,
         folder: RunFolder | None = None,
         progress: Progress | None = None,
+        timer: Timer | None = None,
     ) -> Found:
         """Search a space; see `strategy/bars.py`."""
         ...

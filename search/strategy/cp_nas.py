@@ -26,7 +26,7 @@ from binas.search.strategy.child_parent import evaluation, indicator
 from binas.search.strategy.elimination import sweep
 from binas.search.strategy.sampled import SampledSearch
 from binas.search.strategy.settings import SEE_HELP, Found, SearchSettings
-from binas.search.strategy.task import run
+from binas.search.strategy.task import Timer, run
 from binas.search.train import Progress
 
 
@@ -127,8 +127,9 @@ def search(
     budget_ns: float | None = None,
     folder: RunFolder | None = None,
     progress: Progress | None = None,
+    timer: Timer | None = None,
 ) -> Found:
     """Search a space of cells; arguments and errors as of `bars.search`."""
     ground = CellGround(space, lut, budget_ns)
     task = Search(ground, data, settings or CpNasSettings(), seed, budget_ns)
-    return run(task, folder, progress)
+    return run(task, folder, progress, timer)

@@ -18,7 +18,7 @@ from binas.search.run import RunFolder
 from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.gradient import GradientSearch
 from binas.search.strategy.settings import Found, GradientSettings
-from binas.search.strategy.task import MOMENTUM, Batch, run
+from binas.search.strategy.task import MOMENTUM, Batch, Timer, run
 from binas.search.train import Progress, cross_entropy
 
 Gradients = tuple[Tensor, ...]
@@ -111,11 +111,12 @@ def search(
     budget_ns: float | None = None,
     folder: RunFolder | None = None,
     progress: Progress | None = None,
+    timer: Timer | None = None,
 ) -> Found:
     """Search a space of cells; arguments and errors as of `bars.search`."""
     ground = CellGround(space, lut, budget_ns)
     task = Search(ground, data, settings or DartsSettings(), seed, budget_ns)
-    return run(task, folder, progress)
+    return run(task, folder, progress, timer)
 
 
 def _set(weights: list[Tensor], values: list[Tensor]) -> None:

@@ -33,7 +33,7 @@ from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.gradient import GradientSearch
 from binas.search.strategy.ground import softmax
 from binas.search.strategy.settings import SEE_HELP, Found, GradientSettings
-from binas.search.strategy.task import Batch, run
+from binas.search.strategy.task import Batch, Timer, run
 from binas.search.train import Progress, cross_entropy, set_rate
 
 POOL_SIDE = 3  # pools count as weights of 1/(K·K), identities as 1 (the book, p. 112)
@@ -345,8 +345,9 @@ def search(
     budget_ns: float | None = None,
     folder: RunFolder | None = None,
     progress: Progress | None = None,
+    timer: Timer | None = None,
 ) -> Found:
     """Search a space of cells; arguments and errors as of `bars.search`."""
     ground = CellGround(space, lut, budget_ns)
     task = Search(ground, data, settings or DcpNasSettings(), seed, budget_ns)
-    return run(task, folder, progress)
+    return run(task, folder, progress, timer)

@@ -20,7 +20,7 @@ from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.gradient import GradientSearch
 from binas.search.strategy.ground import softmax
 from binas.search.strategy.settings import Found, GradientSettings
-from binas.search.strategy.task import run
+from binas.search.strategy.task import Timer, run
 from binas.search.train import Progress
 
 
@@ -102,6 +102,7 @@ def search(
     budget_ns: float | None = None,
     folder: RunFolder | None = None,
     progress: Progress | None = None,
+    timer: Timer | None = None,
 ) -> Found:
     """Search a space of cells; arguments and errors as of `bars.search`."""
     task: PartialSearch[PcDartsSettings] = PartialSearch(
@@ -111,4 +112,4 @@ def search(
         seed,
         budget_ns,
     )
-    return run(task, folder, progress)
+    return run(task, folder, progress, timer)

@@ -136,11 +136,14 @@ class Candidate:
         genotype: What was derived.
         accuracy: On the architecture half of the training images, batch norm recalibrated.
         predicted_ns: By the table; None without one.
+        measured_ns: On a device, while the search went on; None where it was not asked for, or
+            failed.
     """
 
     genotype: AnyGenotype
     accuracy: float
     predicted_ns: float | None
+    measured_ns: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

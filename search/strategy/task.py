@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from binas.runtime.measure import Measurement, Result
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnyGenotype, AnySpace
@@ -42,6 +45,13 @@ GroundT = TypeVar("GroundT", bound=Ground[Any, Any])
 NetT = TypeVar("NetT", bound=nn.Module)
 
 
+class Timer(Protocol):
+    """Measures networks in the background; a `DeviceQueue`."""
+
+    def submit(self, genotype: AnyGenotype) -> Future[Result]:
+        """Queue a network."""
+
+
 class SearchTask(ABC, Generic[GroundT, SettingsT]):
     """A search that is trained by epochs and can be put away between them (a `Task`).
 
@@ -53,9 +63,11 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         weight_half: Images and classes that train weights.
         architecture_half: Those that judge architectures.
         nets: Name → network; "child" is the one that candidates are evaluated with.
+        timer: Measures candidates while they are evaluated; None: they are not measured.
     """
 
     epochs: int
+    timer: Timer | None = None
 
     def __init__(
         self,
@@ -185,7 +197,12 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         drawn = self.ground.candidates(
             self.scores(), self.settings.samples, self.generator, self.budget_ns
         )
-        return [self.candidate(genotype, self.evaluate(genotype)) for genotype in drawn]
+        timed = [] if self.timer is None else [self.timer.submit(genotype) for genotype in drawn]
+        found = [self.candidate(genotype, self.evaluate(genotype)) for genotype in drawn]
+        for place, waiting in enumerate(timed):
+            if isinstance(result := waiting.result(), Measurement):
+                found[place] = replace(found[place], measured_ns=result.median_ns)
+        return within(found, self.budget_ns)
 
     def candidate(self, genotype: AnyGenotype, marks: float) -> Candidate:
         """A network with its accuracy and its price."""
@@ -215,7 +232,10 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
 
 
 def run(
-    task: SearchTask[Any, Any], folder: RunFolder | None = None, progress: Progress | None = None
+    task: SearchTask[Any, Any],
+    folder: RunFolder | None = None,
+    progress: Progress | None = None,
+    timer: Timer | None = None,
 ) -> Found:
     """Search to the end and choose among what was found.
 
@@ -223,11 +243,13 @@ def run(
         task: At its start; where the folder holds a checkpoint it goes on there.
         folder: Where log and checkpoints go, and where an interrupted run goes on.
         progress: Told after each epoch.
+        timer: Measures the candidates on a device while they are evaluated.
 
     Raises:
         SearchError: No derived network is within the budget, the training diverged, or the
             architecture collapsed; the folder keeps the last good epoch.
     """
+    task.timer = timer
     log = fit(task, folder, progress)
     with torch.no_grad():
         found = task.candidates()
@@ -242,6 +264,14 @@ def run(
         candidates=tuple(found),
         seconds=sum(float(entry["seconds"]) for entry in log),
     )
+
+
+def within(found: list[Candidate], budget_ns: float | None) -> list[Candidate]:
+    """Candidates without those that were measured above the budget, as long as some are left."""
+    if budget_ns is None:
+        return found
+    kept = [one for one in found if one.measured_ns is None or one.measured_ns <= budget_ns]
+    return kept or found
 
 
 def must_be_possible(

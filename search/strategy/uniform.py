@@ -21,7 +21,7 @@ from binas.search.run import RunFolder
 from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.layout_ground import AnyGround, whole
 from binas.search.strategy.settings import SEE_HELP, Candidate, Found, SearchSettings
-from binas.search.strategy.task import SearchTask, run
+from binas.search.strategy.task import SearchTask, Timer, run
 from binas.search.train import CALIBRATION_BATCH, Progress, accuracy, calibrate, cross_entropy
 
 
@@ -127,8 +127,9 @@ def search(
     budget_ns: float | None = None,
     folder: RunFolder | None = None,
     progress: Progress | None = None,
+    timer: Timer | None = None,
 ) -> Found:
     """Search a space of any kind, a BARS space with its depths and widths; as `bars.search`."""
     ground = whole(space, lut, budget_ns)
     task = Search(ground, data, settings or UniformSettings(), seed, budget_ns)
-    return run(task, folder, progress)
+    return run(task, folder, progress, timer)

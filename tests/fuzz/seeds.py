@@ -16,8 +16,9 @@ from binas.core import record
 from binas.core.layer import Layer
 from binas.devices.probe import host_device
 from binas.runtime.artifact import write
+from binas.runtime.fit import Pair, fit_of
 from binas.runtime.measure import Failure, Measurement
-from binas.runtime.table import Entry, LatencyTable, Pair, fit_of
+from binas.runtime.table import Entry, LatencyTable
 from tests.unit.runtime.conftest import WEIGHTS, manifest, taps
 
 SPACES = files("binas.search.spaces")

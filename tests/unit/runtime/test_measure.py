@@ -8,7 +8,7 @@ import pytest
 
 from binas.core import record
 from binas.core.errors import UsageError
-from binas.runtime.measure import Facts, Measurement, Plan, measured
+from binas.runtime.measure import Facts, Measurement, Plan, Sustained, measured
 
 PLAN = Plan(repeats=6, min_batch_ns=1000)
 STEADY = [100.0, 101.0, 100.0, 99.0, 100.0, 100.0]
@@ -139,3 +139,21 @@ def test_a_few_flukes_of_the_yardstick_make_no_machine_seem_slow() -> None:
     )
     assert found.quiet_ns == 50
     assert len(found.kept_ns) == 10
+
+
+def test_a_device_that_slows_down_shows_it_though_its_batches_count_as_disturbed() -> None:
+    samples = [100.0] * 50 + [130.0] * 50
+    found = measured(
+        samples, [0] * 100, 10**6, plan=PLAN, facts=Facts(), yardsticks_ns=[x / 2 for x in samples]
+    )
+    assert found.median_ns == 100
+    lasting = Sustained.of(found)
+    assert (lasting.first_ns, lasting.last_ns) == (100, 130)
+    assert lasting.slowdown == pytest.approx(0.3)
+    assert lasting.seconds == pytest.approx(11.5)
+
+
+def test_a_plan_that_lasts_fills_its_time_with_long_batches() -> None:
+    plan = Plan.lasting(60_000_000_000)
+    assert (plan.repeats, plan.min_batch_ns, plan.max_ns) == (600, 100_000_000, 60_000_000_000)
+    assert Plan.lasting(1).repeats >= 2

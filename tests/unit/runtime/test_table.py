@@ -12,9 +12,10 @@ import pytest
 from binas.core import record
 from binas.core.errors import MeasureError, UsageError
 from binas.core.layer import Layer
+from binas.runtime.fit import Pair, fit_of
 from binas.runtime.measure import Facts, Failure, Measurement, Plan, measured
 from binas.runtime.replay import invented_fixed, replay
-from binas.runtime.table import Entry, LatencyTable, Pair, compare, fit_of, merge
+from binas.runtime.table import Entry, LatencyTable, compare, merge
 
 
 def layer(k: int) -> Layer:

@@ -92,11 +92,11 @@ class Scripted:
         """Empty files; remembers what is in them."""
         errors: dict[Path, CompileError | None] = {}
         for path, what in orders.items():
-            bad = not isinstance(what, Genotype) and self.broken & set(what)
+            bad = isinstance(what, tuple) and self.broken & set(what)
             errors[path] = CompileError("no such kernel") if bad else None
             if isinstance(what, Genotype):
                 self.networks[path] = what
-            elif not bad:
+            elif isinstance(what, tuple) and not bad:
                 self.at[path] = what
             path.touch()
             progress(len(errors), len(orders))

@@ -1,0 +1,256 @@
+"""How many cycles a network may take on a CPU that is not here: an estimate, never a latency.
+
+    cycles = Σ over blocks: times executed · llvm-mca's cycles per iteration of the block
+
+An emulator says how often each block of the machine code is executed: Unicorn for aarch64 (from
+PyPI), a plugin of qemu-user for x86-64. llvm-mca's model of the CPU says what a block costs if all
+its data are in the first cache and all its branches are foreseen. So caches, memory and branches
+are left out, and the pipeline is as good as LLVM's model of it. What that is good for, and how well
+it ranks networks where the truth is known: docs/measuring.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from binas.compile import link
+from binas.compile.plan_source import symbols
+from binas.core.errors import DeviceError, MeasureError, UsageError
+from binas.devices import elf
+from binas.runtime.artifact import Artifact
+from binas.runtime.emulated import EmulatedSession
+
+ITERATIONS = 50  # of a block in llvm-mca: enough to reach its steady state
+COLD_SHARE = (
+    0.002  # blocks with less than this share of all instructions are counted at one a cycle
+)
+_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Estimated cycles; no clock was involved, so there are no nanoseconds.
+
+    Attributes:
+        device: What the artifact was compiled for.
+        model: LLVM's name of the CPU whose pipeline was assumed.
+        steps: Cycles of each step, in plan order.
+        instructions: Executed in all steps together.
+    """
+
+    SCHEMA: ClassVar[str] = "binas.estimate/1"
+
+    device: str
+    model: str
+    steps: tuple[float, ...]
+    instructions: int
+
+    @property
+    def total(self) -> float:
+        """Cycles of all steps."""
+        return sum(self.steps)
+
+
+class Block(NamedTuple):
+    """A run of instructions with one entry, and how often it was executed in one inference."""
+
+    address: int
+    instructions: int
+    executed: int
+
+
+def estimate(artifact: Artifact, *, model: str | None = None) -> Estimate:
+    """Count what an artifact executes and price it with a CPU's pipeline model.
+
+    Args:
+        artifact: For aarch64 or x86-64; a network, with the reference input of its taps.
+        model: LLVM's name of a CPU; None: the one that the artifact was compiled for.
+
+    Raises:
+        UsageError: Another architecture.
+        DeviceError: An emulator, llvm-mca or llvm-objdump is not installed.
+        MeasureError: One of them failed.
+    """
+    manifest = artifact.manifest
+    model = model or manifest.cpu
+    blocks = executed_blocks(artifact)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Path(folder) / "bench"
+        bench.write_bytes(artifact.read("bench"))
+        code = _disassembled(bench, manifest.arch)
+    total = sum(block.instructions * block.executed for block in blocks)
+    hot = [b for b in blocks if b.instructions * b.executed > COLD_SHARE * total]
+    prices = dict(
+        zip(hot, _cycles([_text(b, code) for b in hot], manifest.arch, model), strict=True)
+    )
+    cycles = dict.fromkeys(code.kernels, 0.0)
+    for block in blocks:
+        kernel = code.kernel_of(block.address)
+        cycles[kernel] += block.executed * prices.get(block, block.instructions)
+    names = symbols([step.layer for step in manifest.steps])
+    uses = [names[step.layer] for step in manifest.steps]
+    return Estimate(
+        device=manifest.device,
+        model=model,
+        steps=tuple(cycles[name] / uses.count(name) for name in uses),
+        instructions=total,
+    )
+
+
+def executed_blocks(artifact: Artifact) -> list[Block]:
+    """The blocks of an artifact's kernels, and how often one inference executes each.
+
+    Raises:
+        UsageError: An architecture without such an emulator.
+        DeviceError: The emulator is not installed.
+    """
+    arch = artifact.manifest.arch
+    if arch == "aarch64":
+        return _blocks_in_process(artifact)
+    if arch == "x86_64":
+        return _blocks_under_qemu(artifact)
+    raise UsageError(f"there is no estimate for {arch}", hint="estimate for aarch64 or x86-64")
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """Disassembled kernels: instructions in order, and where each kernel begins."""
+
+    addresses: dict[int, int]  # address → place in `lines`
+    lines: list[str]
+    kernels: dict[str, int]
+
+    def kernel_of(self, address: int) -> str:
+        """The kernel that an address lies in: the last one that begins before it."""
+        return max((at, name) for name, at in self.kernels.items() if at <= address)[1]
+
+
+def _blocks_in_process(artifact: Artifact) -> list[Block]:
+    session = EmulatedSession(artifact)
+    taps = artifact.taps()
+    session.run({port.name: taps[f"input:{port.name}"] for port in artifact.manifest.inputs})
+    kernels = _kernels(artifact.read("bench"), artifact)
+    spans = _spans(kernels, artifact)
+    return [
+        Block(address, size // 4, executed)
+        for (address, size), executed in session.blocks.items()
+        if any(low <= address < high for low, high in spans)
+    ]
+
+
+def _blocks_under_qemu(artifact: Artifact) -> list[Block]:
+    qemu = shutil.which("qemu-x86_64")
+    if qemu is None:
+        raise DeviceError("qemu-x86_64 is not installed", hint="apt install qemu-user")
+    taps, manifest = artifact.taps(), artifact.manifest
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plugin = folder / "blocks.so"
+        with resources.as_file(resources.files("binas.compile") / "blocks.c") as source:
+            link.zig(["-shared", "-fPIC", "-O1", "-o", str(plugin), str(source)])
+        bench = folder / "bench"
+        bench.write_bytes(artifact.read("bench"))
+        bench.chmod(0o700)
+        (folder / "weights.bin").write_bytes(artifact.read("weights.bin"))
+        inputs = [taps[f"input:{port.name}"].astype("<f4").tobytes() for port in manifest.inputs]
+        (folder / "input.bin").write_bytes(b"".join(inputs))
+        files = ["--weights", "weights.bin", "--input", "input.bin", "--output", "output.bin"]
+        counting = ["-plugin", f"{plugin},out={folder / 'blocks.txt'}"]
+        _run([qemu, "-cpu", "max", *counting, str(bench), "run", *files], cwd=folder)
+        rows = [line.split() for line in (folder / "blocks.txt").read_text().splitlines()]
+    return [Block(int(at, 16), int(count), int(executed)) for at, count, executed in rows]
+
+
+def _kernels(bench: bytes, artifact: Artifact) -> dict[str, int]:
+    program = elf.read(bench, where=f"{artifact.path.name}: bench")
+    return {n: at for n, at in program.symbols.items() if n.startswith("binas_kernel_")}
+
+
+def _spans(kernels: dict[str, int], artifact: Artifact) -> list[tuple[int, int]]:
+    """Where each kernel lies: up to the next symbol of any kind."""
+    program = elf.read(artifact.read("bench"), where=f"{artifact.path.name}: bench")
+    starts = sorted(set(program.symbols.values()))
+    after = dict(zip(starts, [*starts[1:], 1 << 63], strict=True))
+    return [(at, after[at]) for at in kernels.values()]
+
+
+def _disassembled(bench: Path, arch: str) -> _Code:
+    text = _run([_tool("llvm-objdump"), "-d", "--no-show-raw-insn", str(bench)])
+    addresses: dict[int, int] = {}
+    kernels: dict[str, int] = {}
+    lines: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        if found := re.match(r"^([0-9a-f]+) <(.+)>:$", line):
+            inside = found[2].startswith("binas_kernel_")
+            if inside:
+                kernels[found[2]] = int(found[1], 16)
+        elif inside and (found := re.match(r"^\s*([0-9a-f]+):\s+(.+)$", line)):
+            addresses[int(found[1], 16)] = len(lines)
+            lines.append(found[2].split("#" if arch == "x86_64" else "//")[0].strip())
+    return _Code(addresses, lines, kernels)
+
+
+_ENDS = re.compile(r"^(bl|blr|br|ret|call)\w*\b")  # llvm-mca does not follow calls
+_TARGET = re.compile(r"(0x)?[0-9a-f]+ <[^>]*>")
+
+
+def _text(block: Block, code: _Code) -> str:
+    first = code.addresses[block.address]
+    lines = code.lines[first : first + block.instructions]
+    kept = [_TARGET.sub(".Lx", line) for line in lines if not _ENDS.match(line)]
+    return "\n".join(kept or ["nop"])
+
+
+def _cycles(blocks: Sequence[str], arch: str, model: str) -> list[float]:
+    """llvm-mca's cycles per iteration of each block, all in one go."""
+    if not blocks:
+        return []
+    mark = "#" if arch == "x86_64" else "//"
+    marked = [
+        f"{mark} LLVM-MCA-BEGIN b{place}\n{text}\n{mark} LLVM-MCA-END"
+        for place, text in enumerate(blocks)
+    ]
+    line = [_tool("llvm-mca"), f"-mtriple={arch}", f"-mcpu={model}", f"-iterations={ITERATIONS}"]
+    views = ["--resource-pressure=false", "--instruction-info=false"]
+    said = _run([*line, *views], stdin="\n".join(marked) + "\n")
+    found = [int(cycles) / ITERATIONS for cycles in re.findall(r"Total Cycles:\s+(\d+)", said)]
+    if len(found) != len(blocks):
+        raise MeasureError(
+            f"llvm-mca answered for {len(found)} of {len(blocks)} blocks", hint="a newer LLVM?"
+        )
+    return found
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise DeviceError(f"{name} is not installed", hint="apt install llvm")
+    return found
+
+
+def _run(command: Sequence[str], *, stdin: str = "", cwd: Path | None = None) -> str:
+    done = subprocess.run(
+        command,
+        input=stdin,
+        cwd=cwd,
+        env={**os.environ, "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0]
+        raise MeasureError(f"{Path(command[0]).name} failed: {said}", hint="another version of it?")
+    return done.stdout
