@@ -215,10 +215,9 @@ def _cycles(blocks: Sequence[str], arch: str, model: str) -> list[float]:
     """llvm-mca's cycles per iteration of each block, all in one go."""
     if not blocks:
         return []
-    mark = "#" if arch == "x86_64" else "//"
+    # A hash at the start of a line is a comment for every architecture; "//" is not seen as a mark.
     marked = [
-        f"{mark} LLVM-MCA-BEGIN b{place}\n{text}\n{mark} LLVM-MCA-END"
-        for place, text in enumerate(blocks)
+        f"# LLVM-MCA-BEGIN b{place}\n{text}\n# LLVM-MCA-END" for place, text in enumerate(blocks)
     ]
     line = [_tool("llvm-mca"), f"-mtriple={arch}", f"-mcpu={model}", f"-iterations={ITERATIONS}"]
     views = ["--resource-pressure=false", "--instruction-info=false"]
