@@ -1,8 +1,8 @@
 """How well estimates rank networks where the truth is known: `python -m benchmarks.estimates`.
 
-Random networks of a space are compiled for AVX2 at most (the emulators know
-no more), estimated with the pipelines of several CPUs, and measured here. What matters is the order:
-an estimate has no unit of time.
+Random networks of a space are compiled for AVX2 at most (the emulators know no more), estimated
+with the pipelines of several CPUs, and measured here. What matters is the order: an estimate has no
+unit of time.
 """
 
 from __future__ import annotations

@@ -287,26 +287,3 @@ def _damaged(path: Path, why: str) -> DamagedError:
         f"{path} is not a binas artifact or is damaged: {why}",
         hint="make it again with binas-compile",
     )
-
-
-def must_fit(artifact: Artifact, device: Device) -> None:
-    """Check that an artifact can run on a device, before anything is sent.
-
-    Raises:
-        UsageError: Another architecture, or the CPU lacks what the code needs.
-    """
-    manifest = artifact.manifest
-    hint = f"compile it for this device: binas-compile MODEL.onnx --device {device.name}"
-    if manifest.arch != device.arch:
-        raise UsageError(
-            f"{artifact.path.name} is for {manifest.arch} (compiled for {manifest.device}), "
-            f"{device.name} is {device.arch}",
-            hint=hint,
-        )
-    lacking = device.lacks(manifest.features)
-    if lacking:
-        raise UsageError(
-            f"{artifact.path.name} is for {manifest.cpu}, {device.name} ({device.cpu}) lacks "
-            f"{', '.join(lacking)}",
-            hint=hint,
-        )

@@ -12,8 +12,9 @@ from binas.core.errors import BinasError
 from binas.core.layer import Layer
 from binas.runtime import drawing, html
 from binas.runtime.artifact import Artifact, Step
+from binas.runtime.fit import Pair
 from binas.runtime.measure import Failure, Measurement
-from binas.runtime.table import Difference, LatencyTable, Pair
+from binas.runtime.table import Difference, LatencyTable
 
 LARGEST = 24  # rows of a table that people read
 _TONES: dict[str, html.Tone] = {"binary_conv": "binary", "conv": "float"}

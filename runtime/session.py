@@ -126,11 +126,7 @@ class Session:
             cool_down(self._look, limit_s)
 
     def round_trip_ns(self, inputs: Mapping[str, np.ndarray]) -> float:
-        """One inference as the host sees it: input sent, program started and run, output fetched.
-
-        Raises:
-            As `run`.
-        """
+        """One inference as the host sees it, from the input sent to the output fetched."""
         began = time.perf_counter_ns()
         self.run(inputs)
         return float(time.perf_counter_ns() - began)
