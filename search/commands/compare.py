@@ -203,9 +203,7 @@ class _Job:
             inputs=inputs,
             versions=versions(),
         )
-        return RunFolder(
-            self.output / {"search": "searches", "retrain": "networks"}[kind] / name, config
-        )
+        return RunFolder(self.output / kind / name, config)
 
 
 def _half(data: Dataset) -> int:
