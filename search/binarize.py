@@ -135,7 +135,7 @@ class LearnedScale:
     """0.02 · sgn(w) · |m| with m learned per output channel, from N(0, 1): MConv.
 
     dw = g · |m| + λ (w - ŵ), without a clipping indicator;
-    dm = sgn(m) · Σ g · w - λ Σ (w - ŵ) · 0.02 sgn(w), sums over the output channel.
+    dm = sgn(m) · (Σ g · w - λ Σ (w - ŵ) · 0.02 sgn(w)), sums over the output channel.
     Source: YanjingLi0202/DCP-NAS, binary/MFunction_new.py. What differs: the factor sgn(m) of the
     derivative of |m|, without which a negative m moves the wrong way. Kept knowingly: dm has w
     where the derivative has 0.02 · sgn(w).
@@ -299,7 +299,7 @@ class _LearnedSign(torch.autograd.Function):
         scale, unit = m.abs()[:, None, None, None], ctx.magnitude * _sign(w)
         error = w - unit * scale
         pull = ctx.strength * (error * unit).sum(dim=(1, 2, 3))
-        dm = m.sign() * (g * w).sum(dim=(1, 2, 3)) - pull
+        dm = m.sign() * ((g * w).sum(dim=(1, 2, 3)) - pull)
         return g * scale + ctx.strength * error, dm, None, None
 
 

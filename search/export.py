@@ -14,6 +14,7 @@ from torch import nn
 
 from binas.core import record
 from binas.core.errors import SearchError
+from binas.search.cells import CellGenotype
 from binas.search.genotype import AnyGenotype, Genotype
 
 if TYPE_CHECKING:
@@ -59,8 +60,7 @@ def export(
         for key, tensor in net.state_dict().items():
             if not bool(tensor.isfinite().all()):
                 raise SearchError(f"weight {key} is not finite", hint="retrain at a lower rate")
-    kind = "bars" if isinstance(genotype, Genotype) else genotype.space.layout
-    writer = ModelWriter(name or f"{kind}-{record.digest(genotype)}")
+    writer = ModelWriter(name or f"{_kind(genotype)}-{record.digest(genotype)}")
     x = writer.input("input", (1, *genotype.space.input_shape))
     metadata = {
         "genotype": record.dumps(genotype),
@@ -75,3 +75,10 @@ def export(
     if path is not None:
         record.write_atomic(path, proto.SerializeToString(deterministic=True))
     return proto
+
+
+def _kind(genotype: AnyGenotype) -> str:
+    """What the graph's name starts with."""
+    if isinstance(genotype, Genotype):
+        return "bars"
+    return genotype.space.layout if isinstance(genotype, CellGenotype) else genotype.name

@@ -11,6 +11,7 @@ from binas.core import record
 from binas.core.errors import UsageError
 from binas.search import space as space_of_stages
 from binas.search.cells import CellGenotype, CellOp, CellSpace
+from binas.search.reference import Reference
 from binas.search.space import OpName, Space
 
 CellOps = tuple[OpName, ...]  # one operation per edge of the cell, in the order of Space.edges
@@ -67,7 +68,8 @@ class Genotype:
         return " ".join(parts)
 
 
-AnyGenotype = Genotype | CellGenotype  # told apart by their schema tags
+# What can be built, trained and exported; files are told apart by their schema tags.
+AnyGenotype = Genotype | CellGenotype | Reference
 AnySpace = Space | CellSpace
 
 
@@ -105,6 +107,8 @@ def loads(text: str | bytes, *, where: str) -> AnyGenotype:
     tag = data.get("schema") if isinstance(data, dict) else None
     if tag == CellGenotype.SCHEMA:
         return record.loads(CellGenotype, text, where=where)
+    if tag == Reference.SCHEMA:
+        return record.loads(Reference, text, where=where)
     return record.loads(Genotype, text, where=where)
 
 

@@ -111,8 +111,8 @@ class Activation(nn.Module):
 class BinaryConv(nn.Module):
     """Convolution with binary weights and their scale: [N, C, H, W] → float [N, K, P, Q].
 
-    It reads ±1, or real values where `binary_input` is False. Padding is zero after the sign, so a
-    padded tap counts nothing.
+    It reads ±1, or real values where `binary_input` is False. Padded taps are 0 after the sign and
+    count nothing, or hold `pad_value`, which the real-valued twin leaves at 0.
     """
 
     def __init__(
@@ -125,6 +125,7 @@ class BinaryConv(nn.Module):
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
+        pad_value: float = 0.0,
         binary_input: bool = True,
         real: bool = False,
     ) -> None:
@@ -135,7 +136,7 @@ class BinaryConv(nn.Module):
         learned = None if real else binarizer.weights.initial(self.weight)
         self.learned = None if learned is None else nn.Parameter(learned)
         self.stride, self.padding = stride, dilation * (kernel // 2)
-        self.dilation, self.groups = dilation, groups
+        self.dilation, self.groups, self.pad_value = dilation, groups, 0.0 if real else pad_value
         self.binary_input, self.real, self.binarizer = binary_input, real, binarizer
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,7 +149,10 @@ class BinaryConv(nn.Module):
         return self._convolve(x, signs) * self._scale().to(x.dtype)[:, None, None]
 
     def _convolve(self, x: Tensor, w: Tensor) -> Tensor:
-        sizes = (self.stride, self.padding, self.dilation, self.groups)
+        padding = self.padding
+        if self.pad_value and padding:
+            x, padding = functional.pad(x, (padding,) * 4, value=self.pad_value), 0
+        sizes = (self.stride, padding, self.dilation, self.groups)
         return functional.conv2d(x, w, None, *sizes)
 
     def _scale(self) -> Tensor:
@@ -176,6 +180,7 @@ class BinaryConv(nn.Module):
             pads=pads,
             dilations=dilations,
             group=self.groups,
+            pad_value=self.pad_value,
             name=name,
         )
 
@@ -183,10 +188,14 @@ class BinaryConv(nn.Module):
 class NormConv(nn.Module):
     """Real convolution and batch norm (the stem): [N, C, H, W] → [N, K, P, Q]."""
 
-    def __init__(self, channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+    def __init__(
+        self, channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
+    ) -> None:
         """Padding keeps the size at stride 1."""
         super().__init__()
-        self.conv = nn.Conv2d(channels, out_channels, kernel, stride, kernel // 2, bias=False)
+        self.conv = nn.Conv2d(
+            channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
+        )
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -200,7 +209,8 @@ class NormConv(nn.Module):
         w = self.conv.weight.detach().double().numpy() * a[:, None, None, None]
         inputs = [x, writer.constant(w, f"{name}.w"), writer.constant(b, f"{name}.b")]
         strides, pads = list(self.conv.stride), [int(self.conv.padding[0])] * 4
-        return writer.node("Conv", inputs, name=name, strides=strides, pads=pads)
+        group = self.conv.groups
+        return writer.node("Conv", inputs, name=name, strides=strides, pads=pads, group=group)
 
 
 class Unit(nn.Module):

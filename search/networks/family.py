@@ -7,13 +7,14 @@ from torch import nn
 from binas.core.errors import UsageError
 from binas.search.cells import CellGenotype, CellSpace
 from binas.search.genotype import AnyGenotype, AnySpace
-from binas.search.networks import bars
+from binas.search.networks import bars, reference
 from binas.search.networks.bars import Network
 from binas.search.networks.broad import BroadBody
 from binas.search.networks.cell_family import CellNetwork, CellSupernet, MakeBody
 from binas.search.networks.darts import DartsBody
 from binas.search.networks.stages import StageSupernet
 from binas.search.networks.supernet import Supernet
+from binas.search.reference import Reference
 
 AnyNetwork = Network | CellNetwork
 
@@ -30,8 +31,11 @@ def build(genotype: AnyGenotype, *, real: bool = False, auxiliary: bool = False)
         return CellNetwork(genotype, _body(genotype.space), real=real, auxiliary=auxiliary)
     if auxiliary:
         raise UsageError(
-            "networks of a BARS space have no auxiliary head", hint="train without auxiliary"
+            "only networks of DARTS and broad cells have an auxiliary head",
+            hint="train without auxiliary",
         )
+    if isinstance(genotype, Reference):
+        return reference.build(genotype, real=real)
     return bars.build(genotype, real=real)
 
 

@@ -12,11 +12,13 @@ from binas.core import record
 from binas.core.errors import UsageError
 from binas.search import genotype as genotypes_of_any_space
 from binas.search import genotypes
+from binas.search import reference as references
 from binas.search.cells import CellGenotype, CellSpace, Layout, cell_text
 from binas.search.genotype import Genotype
 from binas.search.genotypes import NetworkCounts
 from binas.search.networks.counting import count_network
 from binas.search.networks.family import build, supernet
+from binas.search.reference import Reference, ReferenceName
 from binas.search.space import OpName, Space
 
 WITHIN = 1e-3  # of what was counted in the networks that the repositories define
@@ -159,8 +161,9 @@ def test_a_genotype_reads_as_its_papers_table_prints_it() -> None:
 
 
 def test_an_unknown_genotype_names_those_that_there_are() -> None:
-    with pytest.raises(UsageError, match="DARTS_V2"):
+    with pytest.raises(UsageError, match="DARTS_V3") as caught:
         genotypes.load("DARTS_V3")
+    assert "DARTS_V2" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -188,3 +191,39 @@ def test_a_space_that_holds_no_network_is_refused_with_the_field() -> None:
         CellSpace(input_shape=(3, 30, 30))
     with pytest.raises(UsageError, match="only none"):
         CellSpace(normal_ops=("none",))
+
+
+@pytest.mark.parametrize(
+    ("name", "ops", "binary"),
+    [("bi-real-18", 1.63e8, 1.676e9), ("reactnet-a", 0.87e8, 4.82e9), ("quicknet", None, 1.85e9)],
+)
+def test_a_reference_network_counts_what_its_paper_says(
+    name: ReferenceName, ops: float | None, binary: float
+) -> None:
+    network = references.published(name)
+    found = count_network(build(network), network.input_shape)
+    assert found.wa_macs == pytest.approx(binary, rel=3e-3)  # as many digits as are printed
+    if ops is not None:
+        # ReActNet's convention: floating operations and a 64th of the binary ones, per MAC.
+        # Whether the classifier counts is not said.
+        assert found.real_macs + found.wa_macs / 64 == pytest.approx(ops, rel=1e-2)
+
+
+def test_a_one_bit_resnet_20_has_no_real_convolution_after_its_stem() -> None:
+    network = references.published("resnet-20")
+    found = count_network(build(network), network.input_shape)
+    assert found.real_macs == 32 * 32 * 16 * 27 + 64 * 10
+    assert found.binary_weights == 9 * (6 * 16**2 + 16 * 32 + 5 * 32**2 + 32 * 64 + 5 * 64**2)
+
+
+def test_a_reference_network_is_read_back_from_its_file(tmp_path: Path) -> None:
+    network = references.published("reactnet-a")
+    record.save(network, tmp_path / "reference.json")
+    assert genotypes_of_any_space.load(tmp_path / "reference.json") == network
+
+
+def test_images_that_a_reference_network_cannot_halve_are_refused() -> None:
+    with pytest.raises(UsageError, match="multiples of 32"):
+        Reference(name="bi-real-18", input_shape=(3, 100, 100))
+    with pytest.raises(UsageError, match="strides of its own"):
+        Reference(name="quicknet", stem_stride=2)

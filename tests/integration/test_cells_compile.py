@@ -1,0 +1,39 @@
+"""A cell on the host: binary depthwise convolutions, weight-binary ones, the shifted reduction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from binas.compile.build import compile_model
+from binas.compile.model import BinaryModel
+from binas.devices import registry
+from binas.search.cells import BinarizerName, CellEdges, CellGenotype, CellSpace, Form
+from binas.search.export import export
+from binas.search.networks.family import build
+
+CELL: CellEdges = ((("skip", 0), ("dil5", 1)),)
+
+
+@pytest.mark.parametrize(("form", "binarizer"), [("child", "bi-real"), ("residual", "mconv")])
+def test_every_step_of_a_reduction_cell_is_exact_on_the_host(
+    form: Form, binarizer: BinarizerName, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    space = CellSpace(
+        input_shape=(3, 8, 8), channels=4, cells=1, nodes=1, form=form, binarizer=binarizer
+    )
+    genotype = CellGenotype(space=space, normal=CELL, reduction=CELL)
+    model = BinaryModel.of(export(build(genotype).eval(), genotype), "cell")
+    # Refuses where a step of the artifact differs from its reference.
+    compile_model(model, registry.find("host"), tmp_path / "cell.binas", verify=True)
+    shifted = [
+        attribute.ints[:2]
+        for node in model.proto.graph.node
+        if node.op_type == "BinaryConv2d"
+        for attribute in node.attribute
+        if attribute.name == "pads" and min(attribute.ints) < 0
+    ]
+    assert [list(pads) for pads in shifted] == [[-1, -1]]
