@@ -109,6 +109,8 @@ class MixedEdge(nn.Module):
         y = sum(
             (w * op(seen) for w, op in zip(weights, self.ops, strict=True)), start=torch.zeros(())
         )
+        if self.k == 1:
+            return y
         y = torch.cat([y, self.pool(rest)], dim=1)
         N, C, H, W = y.shape
         return y.view(N, self.k, C // self.k, H, W).transpose(1, 2).reshape(N, C, H, W)

@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from binas.search.genotypes import NetworkCounts
 from binas.search.ops import Activation, BinaryConv, Sign
+from binas.search.published import NetworkCounts
 
 
 def count_network(net: nn.Module, input_shape: tuple[int, int, int]) -> NetworkCounts:

@@ -11,13 +11,13 @@ from torch import nn
 from binas.core import record
 from binas.core.errors import UsageError
 from binas.search import genotype as genotypes_of_any_space
-from binas.search import genotypes
+from binas.search import published as genotypes
 from binas.search import reference as references
 from binas.search.cells import CellGenotype, CellSpace, Layout, cell_text
 from binas.search.genotype import Genotype
-from binas.search.genotypes import NetworkCounts
 from binas.search.networks.counting import count_network
 from binas.search.networks.family import build, supernet
+from binas.search.published import NetworkCounts
 from binas.search.reference import Reference, ReferenceName
 from binas.search.space import OpName, Space
 
@@ -29,10 +29,10 @@ def near(millions: float) -> object:
 
 
 def counted(name: str) -> NetworkCounts:
-    published = genotypes.load(name)
-    space = published.genotype.space
-    found = count_network(build(published.genotype), space.input_shape)
-    assert found == published.counts, "the file says something else"
+    known = genotypes.load(name)
+    space = known.genotype.space
+    found = count_network(build(known.genotype), space.input_shape)
+    assert found == known.counts, "the file says something else"
     return found
 
 
@@ -143,14 +143,14 @@ def test_a_bars_network_of_eight_cells_of_3x3_counts_as_derived(
 def test_a_published_genotype_is_parsed_to_what_was_written_and_counts_the_same(
     name: str, tmp_path: Path
 ) -> None:
-    published = genotypes.load(name)
-    assert published.name == name
+    known = genotypes.load(name)
+    assert known.name == name
     file = tmp_path / "genotype.json"
-    record.save(published.genotype, file)
+    record.save(known.genotype, file)
     again = genotypes_of_any_space.load(file)
     assert isinstance(again, CellGenotype)
-    assert record.dumps(again) == record.dumps(published.genotype)
-    assert record.digest(again) == published.digest
+    assert record.dumps(again) == record.dumps(known.genotype)
+    assert record.digest(again) == known.digest
 
 
 def test_a_genotype_reads_as_its_papers_table_prints_it() -> None:

@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from binas.core import record
 from binas.core.errors import UsageError
 from binas.search.cells import CellGenotype, CellOp, CellSpace, Edge
-from binas.search.genotype import AnySpace
+from binas.search.genotype import AnySpace, CellOps, Genotype, loads
 from binas.search.networks import bars
 from binas.search.networks.bars import Head
 from binas.search.networks.cell_family import uniform
+from binas.search.networks.counting import count_network
 from binas.search.networks.family import build, supernet
 from binas.search.networks.stages import StageSupernet
 from binas.search.networks.supernet import Group, Mixture, Supernet, shuffle
@@ -252,3 +254,23 @@ def test_a_genotype_of_other_cells_is_refused() -> None:
         darts.mixture_of(stage.derive(scores(stage)))
     with pytest.raises(UsageError):
         stage.mixture_of(darts.derive(scores(darts)))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_derived_written_read_and_built_is_the_same_text_and_the_same_counts(name: str) -> None:
+    net = seeded(SPACES[name])
+    genotype = net.derive(scores(net))
+    again = loads(record.dumps(genotype), where="file")
+    assert record.dumps(again) == record.dumps(genotype)
+    shape = genotype.space.input_shape
+    assert count_network(build(again), shape) == count_network(build(genotype), shape)
+
+
+def test_a_stage_without_cells_still_builds() -> None:
+    space = replace(SHARED, min_cells=0)
+    cell: CellOps = ("skip", "skip", "b3")
+    reduction = (cell,) * 2
+    genotype = Genotype(space=space, widths=(0,) * 3, normal=((),) * 3, reduction=reduction)
+    again = loads(record.dumps(genotype), where="file")
+    assert again == genotype
+    assert build(again)(images()).shape == (2, 10)
