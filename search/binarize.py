@@ -3,19 +3,27 @@
 Forward is the same for all: x >= 0 gives +1, anything below gives -1. Zero is +1 because a packed
 bit has no third state (`core/bits.py`); torch.sign, which keeps 0, would not match the kernels.
 Only the backward pass and the scale of the weights are choices.
-
-The forms are the fast ones: `ge` into a float tensor and in-place arithmetic take about 18 % off a
-training step compared with `torch.where` and an autograd graph of elementwise operations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from binas.search.straight_through import (
+    ClippedSign,
+    LearnedSign,
+    ProjectedSign,
+    ScaledSign,
+    TriangleSign,
+    XnorSign,
+    sign,
+    through,
+)
 
 BARS_LIMIT = 1.3  # where the gradient of BARS' widened sign and of its weights ends
 
@@ -29,7 +37,7 @@ def clipped_sign(x: Tensor) -> Tensor:
         >>> clipped_sign(torch.tensor([-0.5, -0.0, 0.0, 3.0]))
         tensor([-1.,  1.,  1.,  1.])
     """
-    return _through(_ClippedSign, x, 1.0)
+    return through(ClippedSign, x, 1.0)
 
 
 def widened_sign(x: Tensor) -> Tensor:
@@ -38,7 +46,7 @@ def widened_sign(x: Tensor) -> Tensor:
     Source: BARS, 2020, arXiv:2011.10804; the limit is its code's (walkerning/aw_nas,
     aw_nas/ops/bnn_ops.py).
     """
-    return _through(_ClippedSign, x, BARS_LIMIT)
+    return through(ClippedSign, x, BARS_LIMIT)
 
 
 def triangle_sign(x: Tensor) -> Tensor:
@@ -46,7 +54,7 @@ def triangle_sign(x: Tensor) -> Tensor:
 
     Source: Liu et al., Bi-Real Net, 2018, arXiv:1808.00278, eq. 5 (ApproxSign).
     """
-    return _through(_TriangleSign, x)
+    return through(TriangleSign, x)
 
 
 class WeightBinarizer(Protocol):
@@ -91,7 +99,7 @@ class TensorScale(_Unlearned):
     def __call__(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """The scaled signs."""
         mean = w.detach().abs().mean()
-        return _through(_ScaledSign, w, mean, self.limit * mean)
+        return through(ScaledSign, w, mean, self.limit * mean)
 
     def scale(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """One number for all output channels."""
@@ -109,7 +117,7 @@ class ChannelScale(_Unlearned):
     def __call__(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """The scaled signs; the scale multiplies neither the gradient nor takes any."""
         mean = w.detach().abs().mean(dim=(1, 2, 3), keepdim=True)
-        return _through(_ScaledSign, w, mean, torch.ones_like(mean))
+        return through(ScaledSign, w, mean, torch.ones_like(mean))
 
     def scale(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """One number per output channel."""
@@ -127,7 +135,7 @@ class XnorScale(ChannelScale):
 
     def __call__(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """The scaled signs."""
-        return _through(_XnorSign, w)
+        return through(XnorSign, w)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +158,7 @@ class LearnedScale:
 
     def __call__(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """The scaled signs."""
-        return _through(_LearnedSign, w, _must(learned), self.strength, self.magnitude)
+        return through(LearnedSign, w, _must(learned), self.strength, self.magnitude)
 
     def scale(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """0.02 · |m|."""
@@ -183,11 +191,11 @@ class Projection:
 
     def __call__(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """Ĉ."""
-        return _through(_ProjectedSign, w, _must(learned), self.strength, self.step)
+        return through(ProjectedSign, w, _must(learned), self.strength, self.step)
 
     def scale(self, w: Tensor, learned: Tensor | None = None) -> Tensor:
         """±mean|C|: negative where the mean of W is."""
-        level = w.detach().double().abs().mean() * _sign(_must(learned).detach().double().mean())
+        level = w.detach().double().abs().mean() * sign(_must(learned).detach().double().mean())
         return level.expand(w.shape[0]).clone()
 
 
@@ -214,116 +222,6 @@ MCONV = Binarizer(triangle_sign, LearnedScale())
 REACTNET = Binarizer(triangle_sign, ChannelScale(), shifted=True)
 
 
-def _through(function: type[torch.autograd.Function], x: Tensor, *args: Any) -> Tensor:
-    if not x.is_floating_point():
-        raise TypeError(f"binarising needs a floating point tensor, got {x.dtype}")
-    result: Tensor = function.apply(x, *args)
-    return result
-
-
-def _sign(x: Tensor) -> Tensor:
-    signs = torch.empty_like(x)
-    torch.ge(x, 0, out=signs)
-    return signs.mul_(2).sub_(1)
-
-
-class _ClippedSign(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, limit: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.limit = limit
-        return _sign(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        grad: Tensor = torch.ops.aten.hardtanh_backward(grads[0], x, -ctx.limit, ctx.limit)
-        return grad, None
-
-
-class _TriangleSign(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return _sign(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        slope: Tensor = x.abs().mul_(-2).add_(2).clamp_(min=0)
-        return slope.mul_(grads[0])
-
-
-class _ScaledSign(torch.autograd.Function):
-    """sgn(w) · scale; gradient passes unscaled where |w| < limit."""
-
-    @staticmethod
-    def forward(ctx: Any, w: Tensor, scale: Tensor, limit: Tensor) -> Tensor:
-        ctx.save_for_backward(w, limit)
-        return _sign(w).mul_(scale)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        w, limit = ctx.saved_tensors
-        return grads[0] * (w.abs() < limit), None, None
-
-
-class _XnorSign(torch.autograd.Function):
-    """sgn(w) · mean|w| per output channel, with both paths of its gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, w: Tensor) -> Tensor:
-        ctx.save_for_backward(w)
-        return _sign(w).mul_(_channel_mean(w.abs()))
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (w,), g, signs = ctx.saved_tensors, grads[0], _sign(ctx.saved_tensors[0])
-        through_sign = g * (w.abs() <= 1) * _channel_mean(w.abs())
-        grad: Tensor = through_sign.add_(signs.mul_(_channel_mean(g * signs)))
-        return grad
-
-
-class _LearnedSign(torch.autograd.Function):
-    """magnitude · sgn(w) · |m|."""
-
-    @staticmethod
-    def forward(ctx: Any, w: Tensor, m: Tensor, strength: float, magnitude: float) -> Tensor:
-        ctx.save_for_backward(w, m)
-        ctx.strength, ctx.magnitude = strength, magnitude
-        return _sign(w).mul_(magnitude * m.abs()[:, None, None, None])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        (w, m), g = ctx.saved_tensors, grads[0]
-        scale, unit = m.abs()[:, None, None, None], ctx.magnitude * _sign(w)
-        error = w - unit * scale
-        pull = ctx.strength * (error * unit).sum(dim=(1, 2, 3))
-        dm = m.sign() * ((g * w).sum(dim=(1, 2, 3)) - pull)
-        return g * scale + ctx.strength * error, dm, None, None
-
-
-class _ProjectedSign(torch.autograd.Function):
-    """±mean|C| by the sign of mean(W) · C."""
-
-    @staticmethod
-    def forward(ctx: Any, c: Tensor, w: Tensor, strength: float, step: float) -> Tensor:
-        projected = _sign(c).mul_(c.abs().mean() * _sign(w.mean()))
-        ctx.save_for_backward(c, w, projected)
-        ctx.strength, ctx.step = strength, step
-        return projected
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        (c, w, projected), d = ctx.saved_tensors, grads[0]
-        inside = d * ((w * c).abs() <= 1)
-        moved = c + ctx.step * d
-        error = ctx.strength * (w * moved - projected)
-        dc = inside * w + error * w
-        dw = (inside * c + error * moved).sum(dim=(0, 1))
-        return dc, dw, None, None
-
-
 def reconstruction(w: Tensor, scaled: Tensor) -> Tensor:
     """||w - β ∘ sgn(w)||² with β ∘ sgn(w) given: L_R of DCP-NAS for one layer.
 
@@ -338,7 +236,3 @@ def _must(learned: Tensor | None) -> Tensor:
             "this binariser learns a tensor beside the weights: give that of initial()"
         )
     return learned
-
-
-def _channel_mean(values: Tensor) -> Tensor:
-    return values.mean(dim=(1, 2, 3), keepdim=True)

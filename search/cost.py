@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from binas.core.layer import Layer
-from binas.search.genotype import AnyGenotype, CellOps, Genotype
+from binas.search.genotype import Buildable, CellOps, Genotype
 from binas.search.menu import Ends, Menu
 from binas.search.space import OpName
 
@@ -73,7 +73,7 @@ def count(layers: Iterable[Layer]) -> Counts:
     return Counts(biops=biops, flops=flops, binary_weights=binary, real_weights=real)
 
 
-def layers_of(genotype: AnyGenotype, *, real: bool = False) -> tuple[Layer, ...]:
+def layers_of(genotype: Buildable, *, real: bool = False) -> tuple[Layer, ...]:
     """The fused steps of a network (or of its real-valued twin), in order."""
     from binas.compile.build import plan_layers  # noqa: PLC0415 (onnx)
     from binas.compile.model import BinaryModel  # noqa: PLC0415 (onnx)
@@ -84,7 +84,7 @@ def layers_of(genotype: AnyGenotype, *, real: bool = False) -> tuple[Layer, ...]
     return tuple(layer for _, layer in plan_layers(BinaryModel.of(proto, "genotype")))
 
 
-def predict_ns(genotype: AnyGenotype, table: Prices) -> float:
+def predict_ns(genotype: Buildable, table: Prices) -> float:
     """Predicted latency of a network: the table's entries of its plan plus the fixed cost.
 
     Raises:

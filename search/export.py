@@ -15,7 +15,7 @@ from torch import nn
 from binas.core import record
 from binas.core.errors import SearchError
 from binas.search.cells import CellGenotype
-from binas.search.genotype import AnyGenotype, Genotype
+from binas.search.genotype import Buildable, Genotype
 
 if TYPE_CHECKING:
     import onnx
@@ -33,7 +33,7 @@ class Writable(Protocol):
 
 def export(
     net: Writable,
-    genotype: AnyGenotype,
+    genotype: Buildable,
     path: Path | None = None,
     *,
     labels: Sequence[str] = (),
@@ -77,7 +77,7 @@ def export(
     return proto
 
 
-def _kind(genotype: AnyGenotype) -> str:
+def _kind(genotype: Buildable) -> str:
     """What the graph's name starts with."""
     if isinstance(genotype, Genotype):
         return "bars"

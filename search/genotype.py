@@ -68,8 +68,9 @@ class Genotype:
         return " ".join(parts)
 
 
-# What can be built, trained and exported; files are told apart by their schema tags.
-AnyGenotype = Genotype | CellGenotype | Reference
+# Files are told apart by their schema tags.
+AnyGenotype = Genotype | CellGenotype  # what a search finds
+Buildable = AnyGenotype | Reference  # what can be built, trained and exported
 AnySpace = Space | CellSpace
 
 
@@ -89,8 +90,8 @@ def load_space(name: str) -> AnySpace:
     return space_of_stages.parse(text, where=name)
 
 
-def load(path: Path) -> AnyGenotype:
-    """A genotype of any space from its file.
+def load(path: Path) -> Buildable:
+    """A genotype of any space, or a reference network, from its file.
 
     Raises:
         UsageError: No genotype.
@@ -98,8 +99,8 @@ def load(path: Path) -> AnyGenotype:
     return loads(record.read_bytes(path), where=str(path))
 
 
-def loads(text: str | bytes, *, where: str) -> AnyGenotype:
-    """A genotype of any space from JSON; the schema tag says which."""
+def loads(text: str | bytes, *, where: str) -> Buildable:
+    """A genotype of any space, or a reference network, from JSON; the schema tag says which."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):

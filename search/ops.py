@@ -19,16 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from binas.search.binarize import Binarizer
+from binas.search.folding import affine, write_norm, write_shift
 
 if TYPE_CHECKING:
     from binas.compile.model import ModelWriter
-
-Doubles = NDArray[np.float64]
 
 
 class BatchSign(nn.Module):
@@ -76,7 +74,7 @@ class Sign(nn.Module):
         """A BinaryQuantize, an Add before it where the sign is shifted."""
         if self.real:
             return x
-        return writer.binary_quantize(_write_shift(writer, x, self.shift, name), name=name)
+        return writer.binary_quantize(write_shift(writer, x, self.shift, name), name=name)
 
 
 class Activation(nn.Module):
@@ -102,10 +100,10 @@ class Activation(nn.Module):
 
     def write(self, writer: ModelWriter, x: str, name: str) -> str:
         """PRelu, between Adds of constants where it is shifted."""
-        y = _write_shift(writer, x, self.before, f"{name}.before")
+        y = write_shift(writer, x, self.before, f"{name}.before")
         slope = writer.constant(self.slope.detach().numpy()[:, None, None], f"{name}.slope")
         y = writer.node("PRelu", [y, slope], name=name)
-        return _write_shift(writer, y, self.after, f"{name}.after")
+        return write_shift(writer, y, self.after, f"{name}.after")
 
 
 class BinaryConv(nn.Module):
@@ -282,42 +280,3 @@ class Halve(nn.Module):
         """AveragePool and Concat."""
         y = writer.node("AveragePool", [x], name=name, kernel_shape=[2, 2], strides=[2, 2])
         return writer.node("Concat", [y, y], name=f"{name}.double", axis=1)
-
-
-def affine(norm: nn.BatchNorm2d) -> tuple[Doubles, Doubles]:
-    """a, b [C] float64 with norm(x) = a·x + b in evaluation."""
-    mean, variance = _statistics(norm)
-    a = 1 / np.sqrt(variance.double().numpy() + norm.eps)
-    b = -a * mean.double().numpy()
-    if norm.affine:
-        gamma = norm.weight.detach().double().numpy()
-        a, b = gamma * a, gamma * b + norm.bias.detach().double().numpy()
-    return a, b
-
-
-def write_norm(writer: ModelWriter, norm: nn.BatchNorm2d, x: str, name: str) -> str:
-    """A BatchNormalization node with the module's statistics."""
-    mean, variance = _statistics(norm)
-    channels = norm.num_features
-    gamma = norm.weight.detach().numpy() if norm.affine else np.ones(channels, np.float32)
-    beta = norm.bias.detach().numpy() if norm.affine else np.zeros(channels, np.float32)
-    values = (gamma, beta, mean.numpy(), variance.numpy())
-    names = ("gamma", "beta", "mean", "variance")
-    constants = [writer.constant(v, f"{name}.{n}") for v, n in zip(values, names, strict=True)]
-    return writer.node("BatchNormalization", [x, *constants], name=name, epsilon=norm.eps)
-
-
-def _write_shift(writer: ModelWriter, x: str, shift: Tensor | None, name: str) -> str:
-    """Shift per channel, where there is one."""
-    if shift is None:
-        return x
-    constant = writer.constant(shift.detach().numpy()[:, None, None], f"{name}.shift")
-    return writer.node("Add", [x, constant], name=f"{name}.shifted")
-
-
-def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Mean and variance per channel."""
-    mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None:
-        raise ValueError("a batch norm without running statistics")
-    return mean, variance

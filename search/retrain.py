@@ -15,11 +15,12 @@ from torch import nn
 from binas.core import record
 from binas.core.errors import UsageError
 from binas.search.data import Dataset
-from binas.search.genotype import AnyGenotype, AnySpace
+from binas.search.genotype import AnySpace, Buildable
 from binas.search.hardware import CPU, Hardware
 from binas.search.networks.family import AnyNetwork, build
 from binas.search.processes import Processes
 from binas.search.recipe import RetrainSettings
+from binas.search.reference import Reference
 from binas.search.run import RunFolder
 from binas.search.train import (
     Progress,
@@ -48,7 +49,7 @@ class Trained:
 
     SCHEMA: ClassVar[str] = "binas.trained/1"
 
-    genotype: AnyGenotype
+    genotype: Buildable
     data: str
     labels: tuple[str, ...]
     real: bool
@@ -58,7 +59,7 @@ class Trained:
     seconds: float
 
 
-def untrained(genotype: AnyGenotype, seed: int, *, real: bool = False) -> AnyNetwork:
+def untrained(genotype: Buildable, seed: int, *, real: bool = False) -> AnyNetwork:
     """The network of a genotype with initial weights drawn from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -66,7 +67,7 @@ def untrained(genotype: AnyGenotype, seed: int, *, real: bool = False) -> AnyNet
 
 
 def retrain(
-    genotype: AnyGenotype,
+    genotype: Buildable,
     data: Dataset,
     settings: RetrainSettings | None = None,
     *,
@@ -120,7 +121,7 @@ def save_network(net: AnyNetwork, path: Path) -> None:
     record.write_atomic(path, save_tensors(net.state_dict()))
 
 
-def load_network(genotype: AnyGenotype, path: Path, *, real: bool = False) -> AnyNetwork:
+def load_network(genotype: Buildable, path: Path, *, real: bool = False) -> AnyNetwork:
     """The network of a genotype with the weights of a file, in evaluation.
 
     Raises:
@@ -139,7 +140,7 @@ def load_network(genotype: AnyGenotype, path: Path, *, real: bool = False) -> An
     return net
 
 
-def must_fit(space: AnySpace, data: Dataset) -> None:
+def must_fit(space: AnySpace | Reference, data: Dataset) -> None:
     """Check that a space is for such images.
 
     Raises:

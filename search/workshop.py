@@ -16,7 +16,7 @@ from binas.core.layer import Layer
 from binas.devices.device import Device
 from binas.runtime.fleet import Board, Job
 from binas.runtime.measure import Measurement, Plan
-from binas.search.genotype import AnyGenotype, Genotype
+from binas.search.genotype import Buildable, Genotype
 
 if TYPE_CHECKING:
     from binas.devices.link import Link
@@ -113,7 +113,7 @@ class DeviceWorkshop:
         return found
 
 
-def compile_network(genotype: AnyGenotype, device: Device, path: Path) -> None:
+def compile_network(genotype: Buildable, device: Device, path: Path) -> None:
     """An artifact of a whole network with random weights: they do not change how long it takes.
 
     Raises:

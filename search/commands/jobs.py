@@ -8,7 +8,7 @@ from binas.core import cli, record
 from binas.search.commands import shared
 from binas.search.cost import Lut
 from binas.search.data import Dataset
-from binas.search.genotype import AnyGenotype, AnySpace
+from binas.search.genotype import AnySpace, Buildable
 from binas.search.recipe import RetrainSettings
 from binas.search.retrain import Trained, retrain, save_network
 from binas.search.run import RunFolder
@@ -52,7 +52,7 @@ def searched(
 
 
 def retrained(
-    genotype: AnyGenotype,
+    genotype: Buildable,
     data: Dataset,
     settings: RetrainSettings,
     folder: RunFolder,

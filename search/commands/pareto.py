@@ -15,7 +15,7 @@ from binas.search.commands import shared
 if TYPE_CHECKING:
     from binas.runtime.html import Report
     from binas.runtime.plots import Point
-    from binas.search.genotype import AnyGenotype
+    from binas.search.genotype import Buildable
 
 
 @click.command(cls=cli.Command)
@@ -90,7 +90,7 @@ def _finished(run: Path) -> list[Path]:
     return found
 
 
-def _predicted(genotypes: Sequence[AnyGenotype], table: Path) -> list[float]:
+def _predicted(genotypes: Sequence[Buildable], table: Path) -> list[float]:
     from binas.core import record  # noqa: PLC0415
     from binas.runtime.table import LatencyTable  # noqa: PLC0415
     from binas.search.cost import predict_ns  # noqa: PLC0415
@@ -99,7 +99,7 @@ def _predicted(genotypes: Sequence[AnyGenotype], table: Path) -> list[float]:
     return [predict_ns(genotype, prices) / 1e3 for genotype in genotypes]
 
 
-def _measured(genotypes: Sequence[AnyGenotype], device_name: str) -> list[float]:
+def _measured(genotypes: Sequence[Buildable], device_name: str) -> list[float]:
     with shared.timing(device_name, len(genotypes)) as time_us:
         return [time_us(genotype) for genotype in genotypes]
 

@@ -15,7 +15,7 @@ from binas.core import cli
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from binas.search.genotype import AnyGenotype
+    from binas.search.genotype import Buildable
     from binas.search.run import RunFolder
 
     S = TypeVar("S", bound=DataclassInstance)
@@ -186,7 +186,7 @@ def epochs(title: str, folder: RunFolder) -> Iterator[Epochs]:
 
 
 @contextmanager
-def timing(device_name: str, count: int) -> Iterator[Callable[[AnyGenotype], float]]:
+def timing(device_name: str, count: int) -> Iterator[Callable[[Buildable], float]]:
     """Microseconds of a network on a device; equal networks are timed once.
 
     Args:
@@ -204,13 +204,13 @@ def timing(device_name: str, count: int) -> Iterator[Callable[[AnyGenotype], flo
     plan = Plan(repeats=15, warmup=2, min_batch_ns=5_000_000, max_ns=5_000_000_000)
     device = registry.find(device_name)
     link = registry.connect(device)
-    known: dict[AnyGenotype, float] = {}
+    known: dict[Buildable, float] = {}
     try:
         with TemporaryDirectory(prefix="binas-") as folder, cli.progress() as bars:
             path = Path(folder) / "timed.binas"
             bar = bars.add_task(f"measure on {device_name}", total=count)
 
-            def time_us(genotype: AnyGenotype) -> float:
+            def time_us(genotype: Buildable) -> float:
                 if genotype not in known:
                     compile_network(genotype, device, path)
                     with Session(artifact.load(path), link) as session:
@@ -223,7 +223,7 @@ def timing(device_name: str, count: int) -> Iterator[Callable[[AnyGenotype], flo
         link.close()
 
 
-def genotype_of(path: Path) -> AnyGenotype:
+def genotype_of(path: Path) -> Buildable:
     """From a genotype's file, or the folder of a search or retraining run."""
     from binas.core import record  # noqa: PLC0415
     from binas.search import genotype  # noqa: PLC0415

@@ -23,13 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from binas.search.cells import INPUTS, CellOp
-from binas.search.networks.cell_ops import (
-    Pointwise,
-    Prepare,
-    Recipe,
-    operation,
-    reads_prepared,
-)
+from binas.search.networks.cell_ops import Pointwise, Prepare, operation, reads_prepared
+from binas.search.networks.cell_recipe import Recipe
 from binas.search.networks.supernet import ALL, CellMixture, shuffle
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from binas.search.binarize import Binarizer
 from binas.search.cells import INPUTS, BinarizerName, CellEdges, CellGenotype, CellOp, CellSpace
 from binas.search.genotype import AnyGenotype
 from binas.search.networks.cell import Cell
-from binas.search.networks.cell_ops import Recipe
+from binas.search.networks.cell_recipe import Recipe
 from binas.search.networks.supernet import Group, Mixture, Supernet
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from binas.search.cells import CellSpace
 from binas.search.networks.bars import Head
 from binas.search.networks.cell import Cell
 from binas.search.networks.cell_family import CellMaker
-from binas.search.networks.cell_ops import Recipe
+from binas.search.networks.cell_recipe import Recipe
 from binas.search.networks.supernet import ALL, Mixture
 from binas.search.ops import NormConv
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from binas.core.errors import UsageError
 from binas.search.cells import CellGenotype, CellSpace
-from binas.search.genotype import AnyGenotype, AnySpace
+from binas.search.genotype import AnySpace, Buildable
 from binas.search.networks import bars, reference
 from binas.search.networks.bars import Network
 from binas.search.networks.broad import BroadBody
@@ -19,11 +19,11 @@ from binas.search.reference import Reference
 AnyNetwork = Network | CellNetwork
 
 
-def build(genotype: AnyGenotype, *, real: bool = False, auxiliary: bool = False) -> AnyNetwork:
+def build(genotype: Buildable, *, real: bool = False, auxiliary: bool = False) -> AnyNetwork:
     """The untrained network of a genotype, or its real-valued twin.
 
     Args:
-        genotype: Of any space.
+        genotype: Of any space, or a reference network.
         real: No sign, real weights; of a "child" the DARTS order, ReLUs where the child has signs.
         auxiliary: With a second classifier for training (`CellNetwork.with_auxiliary`).
     """

@@ -12,7 +12,7 @@ from torch import nn
 
 from binas.search.cells import CellEdges, CellGenotype, CellOp, CellSpace
 from binas.search.export import export
-from binas.search.genotype import AnyGenotype
+from binas.search.genotype import Buildable
 from binas.search.networks.family import build
 from binas.search.reference import Reference
 
@@ -36,7 +36,7 @@ def plain() -> CellGenotype:
     return CellGenotype(space=dense, normal=PLAIN, reduction=PLAIN)
 
 
-NETWORKS: dict[str, AnyGenotype] = {
+NETWORKS: dict[str, Buildable] = {
     "child": cells(),
     "child pcnn": cells(binarizer="pcnn"),
     "weights": cells(form="weights", binarizer="xnor"),

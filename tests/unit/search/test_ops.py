@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from binas.compile.model import ModelWriter
 from binas.search import ops
 from binas.search.binarize import BARS, BI_REAL
+from binas.search.folding import affine
 
 Write = Callable[[ModelWriter, list[str]], str]
 
@@ -130,6 +131,6 @@ def test_the_shortcut_at_stride_two_is_a_mean_twice() -> None:
 
 def test_the_affine_of_a_batch_norm_is_its_evaluation() -> None:
     norm, x = settled(nn.BatchNorm2d(6)), values(2, 6, 3, 3)
-    a, b = ops.affine(norm)
+    a, b = affine(norm)
     by_hand = x.double() * torch.from_numpy(a)[:, None, None] + torch.from_numpy(b)[:, None, None]
     torch.testing.assert_close(by_hand.float(), norm(x).detach(), rtol=1e-5, atol=1e-5)
