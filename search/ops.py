@@ -156,16 +156,12 @@ class BinaryConv(nn.Module):
     def _scale(self) -> Tensor:
         return self.binarizer.weights.scale(self.weight, self.learned)
 
-    def write(self, writer: ModelWriter, x: str, name: str, *, shift: int = 0) -> str:
-        """One BinaryConv2d, or the twin's Conv; without the first `shift` rows and columns.
-
-        ONNX's Conv cannot take rows away, so the twin's kernel grows by zeros instead.
-        """
+    def write(self, writer: ModelWriter, x: str, name: str, *, stride: int | None = None) -> str:
+        """One BinaryConv2d, or the twin's Conv; at another stride where x has been thinned out."""
         w = self.weight.detach().double().numpy()
-        strides, dilations = [self.stride] * 2, [self.dilation] * 2
-        pads = [self.padding - (0 if self.real else shift)] * 2 + [self.padding] * 2
+        strides, dilations = [stride or self.stride] * 2, [self.dilation] * 2
+        pads = [self.padding] * 4
         if self.real:
-            w = np.pad(w, ((0, 0), (0, 0), (shift, 0), (shift, 0)))
             inputs = [x, writer.constant(w, f"{name}.w")]
             sizes: dict[str, Any] = {"strides": strides, "pads": pads, "dilations": dilations}
             return writer.node("Conv", inputs, name=name, group=self.groups, **sizes)

@@ -21,7 +21,7 @@ from binas.search.genotype import Buildable, Genotype
 if TYPE_CHECKING:
     from binas.devices.link import Link
 
-What = tuple[Layer, ...] | AnyGenotype  # independent steps, or a whole network with random weights
+What = tuple[Layer, ...] | Buildable  # independent steps, or a whole network with random weights
 Counted = Callable[[int, int], None]  # done, in all
 
 

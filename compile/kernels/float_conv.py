@@ -29,8 +29,7 @@ def meaning(node: Node, x: NDArray[np.float32]) -> NDArray[np.float64]:
     assert node.weights is not None  # noqa: S101
     layer, G = node.layer, node.groups
     (N, P, Q, K), (top, left, bottom, right) = layer.out_shape, node.padding
-    image = x[:, max(0, -top) :, max(0, -left) :].astype(np.float64)  # padding may take away
-    image = np.pad(image, ((0, 0), (max(0, top), bottom), (max(0, left), right), (0, 0)))
+    image = np.pad(x.astype(np.float64), ((0, 0), (top, bottom), (left, right), (0, 0)))
     per_in, per_out = node.in_shape[3] // G, K // G
     y = np.zeros((N, P, Q, K))
     for r in range(node.kernel[0]):

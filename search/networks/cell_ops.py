@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -238,7 +239,7 @@ class Pointwise(nn.Module):
         return cast(Tensor, y if gain is None else y * gain)
 
     def write(self, writer: ModelWriter, x: str, name: str) -> str:
-        """The shift is a Pad by -1: rows and columns taken away."""
+        """Odd pixels are taken by a depthwise 2x2 of one tap: no convolution may start inside."""
         if self.first is None:
             y = writer.node("Relu", [x], name=f"{name}.relu")
         else:
@@ -246,7 +247,11 @@ class Pointwise(nn.Module):
         convs = [cast(BinaryConv, conv) for conv in self.convs]
         parts = [convs[0].write(writer, y, name)]
         if len(convs) == 2:
-            parts.append(convs[1].write(writer, y, f"{name}.shifted", shift=1))
+            tap = np.zeros((convs[1].weight.shape[1], 1, 2, 2), np.float32)
+            tap[..., 1, 1] = 1.0
+            inputs = [y, writer.constant(tap, f"{name}.odd.w")]
+            y = writer.node("Conv", inputs, name=f"{name}.odd", strides=[2, 2], group=len(tap))
+            parts.append(convs[1].write(writer, y, f"{name}.shifted", stride=1))
         y = (
             parts[0]
             if len(parts) == 1
