@@ -24,8 +24,9 @@ from binas.core import cli, record
 from binas.search.networks.supernet import Mixture, Supernet
 from binas.search.space import Space
 from binas.search.strategy import gauss_newton
+from binas.search.strategy.batch_statistics import fixed_statistics, taking_statistics
 from binas.search.strategy.cell_ground import CellGround
-from binas.search.strategy.dcp_nas import fixed_statistics, image_gradients, taking_statistics
+from binas.search.strategy.dcp_nas import image_gradients
 from binas.search.strategy.ground import softmax
 
 SPACE = Space(input_shape=(3, 16, 16), classes=16, channels=16)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from binas.compile.kernels import bit_slices, epilogue, nest, row_vectors
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.bit_slices import Logic, Tap
 from binas.compile.kernels.counting import Counted, bases
+from binas.compile.kernels.depthwise_limits import Limits, Rows, row_runs, wrapped, wrapped_size
 from binas.compile.kernels.frame import Frame, Kernel, Parameter, floordiv, floormod, frame
 from binas.compile.kernels.row_vectors import Run, TapLanes
 from binas.compile.kernels.thresholds import threshold, thresholded
@@ -59,7 +59,7 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
     N, P, _, _ = layer.out_shape
     with frame(symbol, layer, parameters(layer, isa)) as made:
         emit = _Bits(made, isa) if thresholded(layer) else _Floats(made, isa)
-        for rows in _row_runs(layer):
+        for rows in row_runs(layer):
             first = N * rows.first
             with made.units(first, first + N * rows.count) as unit:
                 index = unit - first if first else unit
@@ -73,7 +73,7 @@ def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
     """Weights, then thresholds in slices, or sums without a mismatch and the epilogue's."""
     found = [Parameter("w", _weight_size(layer, isa), "int32")]
     if thresholded(layer):
-        return [*found, Parameter("t", _Limits(layer, isa).size, "int32")]
+        return [*found, Parameter("t", Limits(layer, isa).size, "int32")]
     rows, columns = nest.classes(layer)
     room = bits.words(layer.out_channels) * bits.WORD_BITS
     found.append(Parameter("column_class", layer.out_shape[2], "int32"))
@@ -91,12 +91,12 @@ def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
         limits, flip = threshold(affine, layer.kernel[0] * layer.kernel[1])
         weights = np.where(flip[:, None, None, None], -weights, weights)
     words = bits.pack(weights[..., 0].transpose(1, 2, 0)).view(np.int32)  # [R, S, words]
-    found: list[NDArray[Any]] = [_wrapped(words, isa.lanes).reshape(-1)]
+    found: list[NDArray[Any]] = [wrapped(words, isa.lanes).reshape(-1)]
     _, n, base = bases(Counted(layer, weights, limits))
     if limits is not None:
         # base - 2 m >= t  ⟺  m < floor((base - t) / 2) + 1
         least = np.clip((base - limits) // 2 + 1, 0, n[:, :, None] + 1)
-        return [*found, _Limits(layer, isa).array(least)]
+        return [*found, Limits(layer, isa).array(least)]
     _, columns = nest.classes(layer)
     kinds = sorted(set(columns), key=repr)
     room = np.zeros((*n.shape, bits.words(layer.out_channels) * bits.WORD_BITS), np.int8)
@@ -105,88 +105,9 @@ def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
     return found + epilogue.arrays(node, isa)
 
 
-def _wrapped(words: NDArray[np.int32], V: int) -> NDArray[np.int32]:
-    """The words of a pixel [..., words], going round so that a vector may begin at any of them."""
-    width = words.shape[-1]
-    return words[..., np.arange(_wrapped_size(width, V)) % width]
-
-
-def _wrapped_size(width: int, V: int) -> int:
-    return V if V % width == 0 else width + V - 1
-
-
 def _weight_size(layer: Layer, isa: Isa) -> int:
     R, S = layer.kernel
-    return R * S * _wrapped_size(bits.words(layer.in_shape[3]), isa.lanes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Neighbouring output rows for which the same kernel rows are inside the image."""
-
-    first: int
-    count: int
-    kind: int
-    inside: range
-
-
-def _row_runs(layer: Layer) -> list[_Rows]:
-    rows, _ = nest.classes(layer)
-    kinds, found, first = sorted(set(rows), key=repr), [], 0
-    for inside, members in groupby(rows):
-        count = len(list(members))
-        found.append(_Rows(first, count, kinds.index(inside), inside))
-        first += count
-    return found
-
-
-class _Limits:
-    """Thresholds in slices: per class a pixel's words, and vectors of mixed classes in full."""
-
-    def __init__(self, layer: Layer, isa: Isa) -> None:
-        rows, columns = nest.classes(layer)
-        self._V, self._layer = isa.lanes, layer
-        self._rows = sorted(set(rows), key=repr)
-        self._columns = sorted(set(columns), key=repr)
-        self._pixel = _wrapped_size(bits.words(layer.in_shape[3]), isa.lanes)
-        runs = row_vectors.runs(layer, isa.lanes, range(layer.out_shape[2]))
-        self._mixed = [run for run in runs if len(set(run.kinds)) > 1]
-        R, S = layer.kernel
-        self.planes = (R * S + 1).bit_length()  # the largest limit is above all counts
-        self._per_row = self.planes * (
-            len(self._columns) * self._pixel + len(self._mixed) * self._V
-        )
-        self.size = len(self._rows) * self._per_row
-
-    def at(self, row: int, run: Run, word: Any) -> Any:
-        """Where the lowest plane of a vector's limits is; planes are `stride` apart."""
-        first = row * self._per_row
-        if run in self._mixed:
-            pixels = len(self._columns) * self.planes * self._pixel
-            return first + pixels + self._mixed.index(run) * self.planes * self._V
-        return first + run.kinds[0] * self.planes * self._pixel + word
-
-    def stride(self, run: Run) -> int:
-        """Words from one plane to the next."""
-        return self._V if run in self._mixed else self._pixel
-
-    def array(self, limits: NDArray[np.int32]) -> NDArray[np.int32]:
-        """All planes, from limits [row class, column class, channel]."""
-        width, V = bits.words(self._layer.in_shape[3]), self._V
-        # [plane, row class, column class, word]
-        planes = np.stack(
-            [bits.pack((limits >> i & 1) - 0.5).view(np.int32) for i in range(self.planes)]
-        )
-        parts = []
-        for row in range(len(self._rows)):
-            for column in range(len(self._columns)):
-                parts.append(_wrapped(planes[:, row, column], V).reshape(-1))
-            for run in self._mixed:
-                lanes = (np.arange(run.used) + run.start) % width
-                part = np.zeros((self.planes, V), np.int32)
-                part[:, : run.used] = planes[:, row, list(run.kinds), lanes]
-                parts.append(part.reshape(-1))
-        return np.concatenate(parts)
+    return R * S * wrapped_size(bits.words(layer.in_shape[3]), isa.lanes)
 
 
 class _Slices:
@@ -197,14 +118,14 @@ class _Slices:
         self.words = bits.words(made.layer.in_shape[3])
         self.logic = Logic(_ternary if isa.ternary else None, self._keep)
 
-    def row(self, image: Any, p: Any, rows: _Rows) -> None:
+    def row(self, image: Any, p: Any, rows: Rows) -> None:
         """Emit one output row."""
         raise NotImplementedError
 
     def _keep(self, value: Any) -> Any:
         return v.Register("int32", self.isa.lanes, value).get()
 
-    def vectors(self, image: Any, p: Any, rows: _Rows, columns: range) -> Iterator[_Vector]:
+    def vectors(self, image: Any, p: Any, rows: Rows, columns: range) -> Iterator[_Vector]:
         """Emit the planes of every vector of some columns; the caller stores them."""
         layer, V = self.layer, self.isa.lanes
         _, H, W, _ = layer.in_shape
@@ -222,7 +143,7 @@ class _Slices:
                 yield _Vector(run, start, word, planes)
 
     def _tap(self, row: Any, r: int, tap: TapLanes, used: int, word: Any) -> Tap:
-        V, width = self.isa.lanes, _wrapped_size(self.words, self.isa.lanes)
+        V, width = self.isa.lanes, wrapped_size(self.words, self.isa.lanes)
         x = self._gathered(row + tap.base, tap)
         kernel = (r * self.layer.kernel[1] + tap.s) * width
         w = v.load(self.frame.parameters["w"], kernel + word, V)
@@ -269,9 +190,9 @@ class _Bits(_Slices):
 
     def __init__(self, made: Frame, isa: Isa) -> None:
         super().__init__(made, isa)
-        self.limits = _Limits(made.layer, isa)
+        self.limits = Limits(made.layer, isa)
 
-    def row(self, image: Any, p: Any, rows: _Rows) -> None:
+    def row(self, image: Any, p: Any, rows: Rows) -> None:
         V, (_, P, Q, _) = self.isa.lanes, self.layer.out_shape
         for vector in self.vectors(image, p, rows, range(Q)):
             at = self.limits.at(rows.kind, vector.run, vector.word)
@@ -298,7 +219,7 @@ class _Floats(_Slices):
         size = min(Q, self.per_chunk) * self.words + isa.lanes - 1
         self.scratch = [v.array("int32", size) for _ in range((R * S).bit_length())]
 
-    def row(self, image: Any, p: Any, rows: _Rows) -> None:
+    def row(self, image: Any, p: Any, rows: Rows) -> None:
         V, (_, P, Q, K) = self.isa.lanes, self.layer.out_shape
         whole, rest = divmod(K, bits.WORD_BITS)
         for first in range(0, Q, self.per_chunk):
@@ -318,12 +239,12 @@ class _Floats(_Slices):
                 if rest:
                     emit(v.const(whole), rest)
 
-    def _planes(self, rows: _Rows) -> int:
+    def _planes(self, rows: Rows) -> int:
         """The most planes that a vector of these rows has."""
         return (len(rows.inside) * self.layer.kernel[1]).bit_length()
 
     def _word(
-        self, rows: _Rows, pixel: Any, kind: Any, first: Any, word: Any, channels: int
+        self, rows: Rows, pixel: Any, kind: Any, first: Any, word: Any, channels: int
     ) -> None:
         """The epilogue of a word of channels."""
         V = self.isa.lanes

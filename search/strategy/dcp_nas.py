@@ -12,8 +12,6 @@ layer's weights, not the sum, which would exceed the cross entropy a hundredfold
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,8 +26,10 @@ from binas.search.genotype import AnySpace
 from binas.search.networks.supernet import Mixture, Supernet
 from binas.search.ops import BinaryConv
 from binas.search.run import RunFolder
-from binas.search.strategy import decoupled, gauss_newton
+from binas.search.strategy import gauss_newton
+from binas.search.strategy.batch_statistics import fixed_statistics, taking_statistics
 from binas.search.strategy.cell_ground import CellGround, CellPrices
+from binas.search.strategy.coupling import Coupling
 from binas.search.strategy.gradient import GradientSearch
 from binas.search.strategy.ground import softmax
 from binas.search.strategy.settings import SEE_HELP, Found, GradientSettings
@@ -224,74 +224,6 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
             for group, g in enumerate(net.groups)
         ]
         self.couplings[name].rank(norms)
-
-
-class Coupling:
-    """ψ̃ of one model, and what it corrected last, per group.
-
-    ψ̃ starts at 1e-3, one value per edge, shared by the operations of the edge.
-    """
-
-    def __init__(self, alphas: list[Tensor], settings: DcpNasSettings) -> None:
-        """Nothing has been corrected."""
-        self.settings = settings
-        self.psi = [torch.full((len(alpha),), 1e-3) for alpha in alphas]
-        self.before = [torch.zeros(alpha.shape) for alpha in alphas]
-        self.corrected = [torch.zeros(alpha.shape[1], dtype=torch.bool) for alpha in alphas]
-        self.columns = [torch.zeros(alpha.shape[1], dtype=torch.bool) for alpha in alphas]
-
-    def tables(self) -> Iterator[tuple[str, Tensor]]:
-        """All state, by name."""
-        for key in ("psi", "before", "corrected", "columns"):
-            yield from ((f"{key}{i}", table) for i, table in enumerate(getattr(self, key)))
-
-    def rank(self, norms: list[Tensor]) -> None:
-        """Choose what is backtracked from now on."""
-        for columns, norm in zip(self.columns, norms, strict=True):
-            threshold = self.settings.threshold or len(norm) // 2
-            lagging = decoupled.lagging(norm, threshold, largest_first=self.settings.largest_first)
-            columns.copy_(lagging)
-
-    def learn(self, gradients: tuple[Tensor, ...]) -> None:
-        """ψ̃ᵗ⁺¹ = |ψ̃ᵗ - η_ψ ∂L/∂ψ̃ᵗ|, with the gradient at the parameters it corrected."""
-        eta, rate = self.settings.backtracking, self.settings.coupling_rate
-        tables = zip(self.psi, gradients, self.before, self.corrected, strict=True)
-        for psi, gradient, before, columns in tables:
-            psi.copy_(decoupled.coupling_step(psi, gradient, before, columns, eta=eta, rate=rate))
-
-    def correct(self, alphas: list[Tensor], before: list[Tensor]) -> None:
-        """α̃ᵗ⁺¹ = αᵗ⁺¹ + η ψ̃ᵗ ⊙ αᵗ in the columns that lag."""
-        eta = self.settings.backtracking
-        with torch.no_grad():
-            for i, alpha in enumerate(alphas):
-                alpha.copy_(
-                    decoupled.backtracked(alpha, before[i], self.psi[i], self.columns[i], eta)
-                )
-                self.before[i].copy_(before[i])
-                self.corrected[i].copy_(self.columns[i])
-
-
-@contextmanager
-def taking_statistics(net: nn.Module) -> Iterator[None]:
-    """What runs inside in training leaves its batch's statistics in the batch norms."""
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
-    moments = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    yield
-    for norm, moment in zip(norms, moments, strict=True):
-        norm.momentum = moment
-
-
-@contextmanager
-def fixed_statistics(net: nn.Module) -> Iterator[None]:
-    """Batch norms inside are constants, so that images do not see each other."""
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.eval()
-    yield
-    for norm in norms:
-        norm.train()
 
 
 def image_gradients(net: Supernet, alphas: list[Tensor], x: Tensor, y: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from binas.search.networks.supernet import Mixture
 from binas.search.space import Space
 from binas.search.strategy import (
     bars,
+    batch_statistics,
     bnas,
     bnas_v2,
     cp_nas,
@@ -292,13 +293,13 @@ def given_by(task: dcp_nas.Search, monkeypatch: pytest.MonkeyPatch) -> Tensor:
 
 
 def take_statistics(task: dcp_nas.Search, x: Tensor) -> None:
-    with torch.no_grad(), dcp_nas.taking_statistics(task.child):
+    with torch.no_grad(), batch_statistics.taking_statistics(task.child):
         task.child(x, task.mixture())
 
 
 def explicit_rows(task: dcp_nas.Search, x: Tensor, y: Tensor) -> Tensor:
     """∂ log p_n/∂α of every image by itself."""
-    with dcp_nas.fixed_statistics(task.child):
+    with batch_statistics.fixed_statistics(task.child):
         out = task.child(x, task.mixture())
     scores = -functional.cross_entropy(out, y, reduction="none")
     rows = [
