@@ -70,9 +70,12 @@ def sshd(folder: Path, *config: str) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
+    # A folder for temporary files of its own: a board's lock is seen by all who share one.
+    (folder / "boards").mkdir()
     (folder / "config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\nMaxStartups 100\n"
+        f"SetEnv TMPDIR={folder}/boards\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
         + "".join(f"{line}\n" for line in config)
     )

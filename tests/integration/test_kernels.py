@@ -439,6 +439,7 @@ def test_any_split_of_the_units_gives_the_same_bytes(ran: Ran, case: str) -> Non
 def test_the_cases_cover_every_family() -> None:
     assert {node.op for node in CASES.values()} == {
         "binary_conv",
+        "constant",
         "conv",
         "pool_max",
         "pool_avg",

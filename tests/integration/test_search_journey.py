@@ -340,9 +340,9 @@ def test_strategies_are_compared_and_their_networks_put_in_one_plane(
     assert [Path(net["run"]).name for net in front["networks"]] == ["bars-0", "bars-1"]
     assert any(net["front"] for net in front["networks"])
     assert "<svg" in (tmp_path / "front.html").read_text()
-    must_refuse(
-        call(search_command, "pareto", home, "--table", home / "table.json"), 2, "no finished"
-    )
+    (tmp_path / "empty").mkdir()
+    nothing = call(search_command, "pareto", tmp_path / "empty", "--table", home / "table.json")
+    must_refuse(nothing, 2, "no finished")
     must_refuse(call(search_command, "pareto", tmp_path), 2, "one source", "--device")
     must_refuse(
         call(search_command, *compare, "--budget", "1us"), 2, "a budget needs a latency table"
