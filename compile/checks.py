@@ -31,6 +31,12 @@ def checked(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
         ) from None
 
 
+def check_header(proto: onnx.ModelProto, where: str) -> None:
+    """What must hold before anything else is read: names are text, versions are known."""
+    check_texts(proto, where)
+    check_versions(proto, where)
+
+
 def check_versions(proto: onnx.ModelProto, where: str) -> None:
     """Refuse another version of our domain, and opsets that onnxruntime does not run."""
     found = {opset.domain: opset.version for opset in proto.opset_import}
@@ -46,6 +52,22 @@ def check_versions(proto: onnx.ModelProto, where: str) -> None:
             f"{where} uses ONNX opset {standard}, expected 13 to 26",
             hint="convert it with onnx.version_converter",
         )
+
+
+def check_texts(proto: onnx.ModelProto, where: str) -> None:
+    """Every name must be UTF-8; protobuf hands others out as bytes and takes none of them back."""
+    graph = proto.graph
+    nodes = [*graph.node, *(node for function in proto.functions for node in function.node)]
+    names = [name for node in nodes for name in (node.name, node.op_type, node.domain)]
+    names += [name for node in nodes for name in (*node.input, *node.output)]
+    names += [attribute.name for node in nodes for attribute in node.attribute]
+    named = (*graph.input, *graph.output, *graph.value_info, *graph.initializer, *proto.functions)
+    names += [entry.name for entry in named]
+    for name in names:
+        if not isinstance(name, str):
+            raise CompileError(
+                f"{where}: the name {name!r:.60} is no UTF-8 text", hint="export it again"
+            )
 
 
 def check_tensors(proto: onnx.ModelProto, where: str) -> None:

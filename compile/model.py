@@ -279,7 +279,7 @@ class BinaryModel:
             raise UsageError(f"{where} is not an ONNX file", hint="give a .onnx model") from None
         if not proto.graph.node:
             raise UsageError(f"{where} holds no graph", hint="give a .onnx model")
-        checks.check_versions(proto, where)
+        checks.check_header(proto, where)
         beside = load_external(proto, folder, where, MAX_MODEL_BYTES)
         proto = foreign.inline(proto, where)  # the bodies of `ai.binas` are ours, not the file's
         proto = checks.checked(proto, where)

@@ -7,6 +7,7 @@ reached, and what was padded on the way.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 import onnx
@@ -83,6 +84,8 @@ class Walk:
         """A vector was an image: from here on its axes are walked."""
         before, after = network.shape(node.input[0]), network.shape(node.output[0])
         if before is None or after is None or len(after) != 2 or before[0] != after[0]:
+            return None
+        if prod(before) != prod(after):  # a broken model: shape inference lets a Reshape say so
             return None
         if len(before) == 2:
             return Walk(node.input[0], vector=True) if before == after else None

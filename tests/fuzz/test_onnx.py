@@ -114,6 +114,29 @@ def ones(*shape: int) -> onnx.TensorProto:
     return numpy_helper.from_array(np.ones(shape, np.float32), "w")
 
 
+def garbled() -> onnx.ModelProto:
+    """A node whose name is no UTF-8; found by fuzzing."""
+    proto = model([helper.make_node("Relu", ["x"], ["y"], name="name")])
+    proto.ParseFromString(proto.SerializeToString().replace(b"name", b"n\xafme"))
+    return proto
+
+
+def losing() -> onnx.ModelProto:
+    """Signs of 2112 values, reshaped to 64, which shape inference believes; found by fuzzing."""
+    sizes = ((name, np.array(to, np.int64)) for name, to in (("f", [1, 64]), ("i", [1, 10, 1, 1])))
+    nodes = [
+        helper.make_node("Greater", ["x", "zero"], ["above"]),
+        helper.make_node("Where", ["above", "one", "minus"], ["signs"]),
+        helper.make_node("Reshape", ["signs", "f"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["scores"]),
+        helper.make_node("Reshape", ["scores", "i"], ["y"]),
+    ]
+    numbers = (("zero", 0.0), ("one", 1.0), ("minus", -1.0))
+    scalars = [numpy_helper.from_array(np.array(v, np.float32), name) for name, v in numbers]
+    shapes = [numpy_helper.from_array(to, name) for name, to in sizes]
+    return model(nodes, ones(64, 10), *scalars, *shapes, x=(1, 33, 8, 8))
+
+
 HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "a path upwards": (lambda: outside("../w.bin"), "not below the model's folder"),
     "an absolute path": (lambda: outside("/etc/passwd"), "not below the model's folder"),
@@ -145,6 +168,8 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         lambda: model([helper.make_node("Relu", ["x"], ["y"])], x=(1, 8, 2**20, 2**20)),
         "GiB",
     ),
+    "a name that is no text": (garbled, "is no UTF-8 text"),
+    "a reshape that loses values": (losing, ""),
     "a sign of gigabytes": (
         lambda: model(
             [helper.make_node("Sign", ["x"], ["s"]), helper.make_node("Conv", ["s", "w"], ["y"])],
