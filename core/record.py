@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -33,8 +34,14 @@ class Record(Protocol):
 R = TypeVar("R", bound=Record)
 
 MAX_FAULTS = 1000  # beyond it they are counted, not told
-MAX_VALUES = 1_000_000  # where each is wrong, they take 1.7 s and 500 MiB
-MAX_BYTES = 16 << 20  # no record of ours comes near
+MAX_BYTES = 16 << 20  # of a file; no settings and no manifest come near
+# A record may be larger: the table of a busy board has hundreds of samples for each of thousands
+# of layers. Samples are cheap, for of a list the first fault only is told. What can be wrong one by
+# one is dear: a million keys with a fault each take 1.7 s and 500 MiB.
+MAX_RECORD_BYTES = 64 << 20
+MAX_VALUES = 4_000_000  # in lists and objects
+MAX_KEYS = 750_000  # and lists and objects
+MAX_TOML_BYTES = 1 << 20  # written by hand, and read a hundred times more slowly than JSON
 
 
 def to_dict(record: Record) -> dict[str, Any]:
@@ -45,9 +52,18 @@ def to_dict(record: Record) -> dict[str, Any]:
 def dumps(record: Record, *, indent: int | None = None) -> str:
     """Canonical JSON; `indent` is for people and does not change the digest."""
     separators = (",", ":") if indent is None else (",", ": ")
-    return json.dumps(
+    text = json.dumps(
         to_dict(record), sort_keys=True, separators=separators, indent=indent, allow_nan=False
     )
+    return text if indent is None else _NUMBERS.sub(_on_one_line, text)
+
+
+# A list without texts, lists or objects in it. No JSON text holds a line's end, so none is touched.
+_NUMBERS = re.compile(r'\[\n[^"\[\]{}]*\]')
+
+
+def _on_one_line(numbers: re.Match[str]) -> str:
+    return f"[{' '.join(numbers.group()[1:-1].split())}]"
 
 
 def digest(record: Record) -> str:
@@ -74,7 +90,7 @@ def loads(cls: type[R], text: str | bytes, *, where: str) -> R:
     from pydantic import ValidationError  # noqa: PLC0415 (0.1 s)
 
     raw = text.encode() if isinstance(text, str) else text
-    if sum(raw.count(mark) for mark in b",[{") > MAX_VALUES:
+    if raw.count(b",") > MAX_VALUES or sum(raw.count(mark) for mark in b"[{:") > MAX_KEYS:
         raise UsageError(f"{where} holds more values than a {cls.SCHEMA} file", hint="wrong file?")
     try:
         data = json.loads(text)
@@ -110,15 +126,17 @@ def loads(cls: type[R], text: str | bytes, *, where: str) -> R:
 
 def load(cls: type[R], path: Path) -> R:
     """Read a record from a file."""
-    return loads(cls, read_bytes(path), where=str(path))
+    return loads(cls, read_bytes(path, MAX_RECORD_BYTES), where=str(path))
 
 
 def read_toml(text: str | bytes, *, where: str, hint: str = "") -> dict[str, Any]:
     """Parse TOML that somebody wrote by hand.
 
     Raises:
-        UsageError: Not TOML.
+        UsageError: Not TOML, or more of it than anybody writes.
     """
+    if len(text) > MAX_TOML_BYTES:
+        raise UsageError(f"{where} is larger than {MAX_TOML_BYTES >> 20} MiB", hint="wrong file?")
     try:
         return tomllib.loads(text if isinstance(text, str) else text.decode())
     except RecursionError:

@@ -220,6 +220,7 @@ def test_toml_that_is_too_deep_or_too_long_is_refused(tmp_path: Path) -> None:
     for text, said in (
         ("epochs = " + "[" * 5000, "nested too deeply"),
         ("epochs = " + "9" * 5000, "is not TOML"),
+        ("#" * (record.MAX_TOML_BYTES + 1), "is larger than 1 MiB"),
     ):
         path.write_text(text)
         for read in (lambda: settings(SearchSettings, path, {}), lambda: space.load(str(path))):
@@ -251,14 +252,25 @@ except UsageError as error:
 """
 
 
-@pytest.mark.parametrize("part", ["[],", '"%d":0,'])
-def test_many_wrong_values_are_refused_in_time(tmp_path: Path, part: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "part", "count"),
+    [
+        ('"entries": [', "[],", record.MAX_KEYS),
+        ('"facts": {', '"%d":0,', record.MAX_KEYS),
+        ('"agreement": [', "1.25,", record.MAX_VALUES),
+        ('"agreement": [', '"12345678",', record.MAX_VALUES),
+        ('"device": "\U0001f600', "x", record.MAX_RECORD_BYTES - 100),
+        ('"step_ns": 0.', "1", record.MAX_RECORD_BYTES - 100),
+    ],
+    ids=["lists", "keys", "numbers", "texts", "a text", "digits"],
+)
+def test_many_wrong_values_are_refused_in_time(
+    tmp_path: Path, key: str, part: str, count: int
+) -> None:
     path = tmp_path / "table.json"
     path.with_suffix(".good").write_bytes(seeds.table())
-    key = '"facts": {' if "%d" in part else '"entries": ['
-    count = record.MAX_VALUES // (2 if part == "[]," else 1) - 10
-    body = "".join(part % i for i in range(count)) if "%d" in part else part * count
-    end = '"x":0}}' if "%d" in part else "0]}"
+    body = "".join(part % i for i in range(count - 10)) if "%d" in part else part * (count - 10)
+    end = {"[": "0]}", "{": '"x":0}}'}.get(key[-1], '"}' if part == "x" else "}")
     path.write_text('{"schema": "binas.table/1", ' + key + body + end)
     done = subprocess.run(
         [sys.executable, "-c", NONSENSE, str(path)],
@@ -275,15 +287,16 @@ def test_many_wrong_values_are_refused_in_time(tmp_path: Path, part: str) -> Non
 
 
 def test_more_values_than_a_record_has_are_not_parsed() -> None:
-    with pytest.raises(UsageError, match="holds more values than a"):
-        record.loads(LatencyTable, b"[" * (record.MAX_VALUES + 1), where="table.json")
+    for many in (b"[" * (record.MAX_KEYS + 1), b"," * (record.MAX_VALUES + 1)):
+        with pytest.raises(UsageError, match="holds more values than a"):
+            record.loads(LatencyTable, many, where="table.json")
 
 
 def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "table.json"
     with path.open("wb") as file:
-        file.truncate(record.MAX_BYTES + 1)
-    with pytest.raises(UsageError, match="is larger than 16 MiB"):
+        file.truncate(record.MAX_RECORD_BYTES + 1)
+    with pytest.raises(UsageError, match="is larger than 64 MiB"):
         record.load(LatencyTable, path)
 
 

@@ -47,6 +47,20 @@ def test_a_record_goes_to_disk_and_back(tmp_path: Path) -> None:
     assert record.load(Note, tmp_path / "deep" / "note.json") == NOTE
 
 
+def test_numbers_of_a_list_share_a_line_and_texts_are_left_alone(tmp_path: Path) -> None:
+    note = Note(text="[\n1,\n2\n] and [ 3 ]", count=3, layers=NOTE.layers)
+    record.save(note, tmp_path / "note.json")
+    text = (tmp_path / "note.json").read_text()
+    assert '"in_shape": [1, 2, 3, 4],\n' in text
+    assert record.load(Note, tmp_path / "note.json") == note
+
+
+def test_a_file_with_a_number_per_line_is_read_as_older_versions_wrote_it(tmp_path: Path) -> None:
+    path = tmp_path / "note.json"
+    path.write_text(json.dumps(record.to_dict(NOTE), sort_keys=True, indent=1))
+    assert record.load(Note, path) == NOTE
+
+
 def test_the_file_names_its_schema() -> None:
     assert json.loads(record.dumps(NOTE))["schema"] == "binas.test-note/1"
 
@@ -134,7 +148,7 @@ def test_reading_what_is_not_there_names_the_path(tmp_path: Path) -> None:
 def test_a_file_of_absurd_size_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "huge.json"
     with path.open("wb") as file:
-        file.truncate(record.MAX_BYTES + 1)
+        file.truncate(record.MAX_RECORD_BYTES + 1)
     with pytest.raises(UsageError, match="larger than"):
         record.load(Note, path)
 

@@ -177,3 +177,15 @@ def test_invented_results_repeat_and_say_so() -> None:
     times = [r.median_ns for r in first if isinstance(r, Measurement)]
     assert 0 < times[0] < times[1]
     assert "invented" in invented_fixed().doubts[0]
+
+
+def test_the_table_of_a_large_space_on_a_busy_board_is_read_again(tmp_path: Path) -> None:
+    samples = tuple(4113.0703125 + i / 7 for i in range(320))
+    busy = Measurement(
+        samples_ns=samples, runs_per_batch=64, preemptions=(1,) * 320, yardsticks_ns=samples
+    )
+    large = table(*((k, busy) for k in range(1, 1201)))
+    path = tmp_path / "table.json"
+    record.save(large, path)
+    assert path.stat().st_size < record.MAX_RECORD_BYTES
+    assert record.load(LatencyTable, path) == large
