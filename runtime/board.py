@@ -9,7 +9,7 @@ from pathlib import Path
 from binas.devices.link import Link
 from binas.runtime import artifact
 from binas.runtime.fleet import Job
-from binas.runtime.measure import Measurement, Plan, Result
+from binas.runtime.measure import Measurement, Plan, Result, quiet_ns_of
 from binas.runtime.session import Session
 from binas.runtime.verify import verify
 
@@ -26,14 +26,15 @@ class DeviceBoard:
         anchor: An artifact with reference values: computed and timed to see whether the board can
             be trusted. None: it is taken at its word.
         threads: Threads of the networks.
-        quiet_ns: The board's yardstick when it is left alone, as far as seen.
+        quiet_ns: The board's yardstick when it is left alone, as far as seen or known beforehand.
     """
 
     link: Link
     plan: Plan
     anchor: Path | None = None
     threads: int = 1
-    quiet_ns: float | None = field(default=None, init=False)
+    quiet_ns: float | None = None
+    _seen: list[Measurement] = field(default_factory=list, init=False)
 
     @property
     def name(self) -> str:
@@ -44,15 +45,14 @@ class DeviceBoard:
         """Some steps of an artifact, each by itself."""
         with Session(artifact.load(job.path), self.link, threads=self.threads) as session:
             found = session.layers(self.plan, seed=job.seed, only=job.steps, quiet_ns=self.quiet_ns)
-        for result in found:
-            self._learn(result)
+        self._learn(found)
         return found
 
     def time(self, path: Path, plan: Plan) -> Measurement:
         """A whole network."""
         with Session(artifact.load(path), self.link, threads=self.threads) as session:
             found = session.time(plan, quiet_ns=self.quiet_ns)
-        self._learn(found)
+        self._learn([found])
         return found
 
     def check(self) -> float:
@@ -68,14 +68,13 @@ class DeviceBoard:
             if self.link.trust == "real":
                 verify(session)
             found = session.time(self.plan, quiet_ns=self.quiet_ns)
-        self._learn(found)
+        self._learn([found])
         return found.median_ns
 
     def lease_s(self, job: Job) -> float:
         """Longer than any session of this plan can take."""
         return START_S + 3 * (len(job.steps) + 1) * self.plan.max_ns / 1e9
 
-    def _learn(self, result: Result) -> None:
-        quiet = result.quiet_ns if isinstance(result, Measurement) else None
-        if quiet is not None and (self.quiet_ns is None or quiet < self.quiet_ns):
-            self.quiet_ns = quiet
+    def _learn(self, results: Sequence[Result]) -> None:
+        self._seen += [one for one in results if isinstance(one, Measurement)]
+        self.quiet_ns = quiet_ns_of(self._seen) or self.quiet_ns

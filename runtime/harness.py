@@ -72,6 +72,7 @@ def measurement(
             facts=facts,
             doubts=doubts,
             yardsticks_ns=found.get("yardsticks_ns", ()),
+            quiet_ns=found.get("quiet_ns"),
         )
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise MeasureError(

@@ -6,7 +6,7 @@ judges what came back. Nanoseconds throughout. Doubts are data: they stay with t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -102,6 +102,8 @@ class Measurement:
         facts: What was the case meanwhile.
         yardsticks_ns: Time of a fixed piece of work beside each batch, the slower of the one before
             and the one after; empty where the harness has no yardstick.
+        quiet_ns: The same work on the device left alone: as known beforehand, or at its quickest,
+            a few flukes left out; None where there is no yardstick.
     """
 
     SCHEMA: ClassVar[str] = "binas.measurement/1"
@@ -112,6 +114,7 @@ class Measurement:
     doubts: tuple[str, ...] = ()
     facts: Facts = Facts()
     yardsticks_ns: tuple[float, ...] = ()
+    quiet_ns: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no harness can have measured.
@@ -132,21 +135,29 @@ class Measurement:
             )
 
     @property
-    def quiet_ns(self) -> float | None:
-        """The yardstick at its quickest, a few flukes left out; None where there is none."""
-        return sorted(self.yardsticks_ns)[:FLUKES][-1] if self.yardsticks_ns else None
-
-    @property
-    def kept_ns(self) -> tuple[float, ...]:
-        """The samples that count: undisturbed ones, or all where there is no such batch.
+    def undisturbed_ns(self) -> tuple[float, ...]:
+        """The samples of batches that nothing disturbed; perhaps none.
 
         A batch is disturbed where the program was preempted, or where the yardstick beside it says
         that something else slowed the machine down.
         """
-        limit = MAX_DISTURBANCE * (self.quiet_ns or float("inf"))
+        return self._beside(self.quiet_ns or self.quickest_ns)
+
+    @property
+    def kept_ns(self) -> tuple[float, ...]:
+        """The samples that count: undisturbed ones, else the least disturbed, else all."""
+        return self.undisturbed_ns or self._beside(self.quickest_ns) or self.samples_ns
+
+    @property
+    def quickest_ns(self) -> float:
+        """The yardstick at its quickest during these samples, a few flukes left out."""
+        return sorted(self.yardsticks_ns)[:FLUKES][-1] if self.yardsticks_ns else float("inf")
+
+    def _beside(self, yardstick_ns: float) -> tuple[float, ...]:
+        """The samples taken without preemption beside yardsticks about as quick as that."""
         yardsticks = self.yardsticks_ns or (0.0,) * len(self.samples_ns)
         seen = zip(self.samples_ns, self.preemptions, yardsticks, strict=True)
-        return tuple(ns for ns, n, y in seen if not n and y <= limit) or self.samples_ns
+        return tuple(ns for ns, n, y in seen if not n and y <= MAX_DISTURBANCE * yardstick_ns)
 
     @property
     def median_ns(self) -> float:
@@ -222,6 +233,7 @@ def measured(
     facts: Facts,
     doubts: Sequence[str] = (),
     yardsticks_ns: Sequence[float] = (),
+    quiet_ns: float | None = None,
 ) -> Measurement:
     """A measurement with the doubts that its own numbers and its facts raise.
 
@@ -233,6 +245,7 @@ def measured(
         facts: What was the case meanwhile.
         doubts: Doubts known beforehand; they come first.
         yardsticks_ns: Time of the yardstick beside each batch, where there is one.
+        quiet_ns: The same on the device left alone, if known; None: what these saw must do.
 
     Raises:
         UsageError: The samples cannot have been measured.
@@ -244,7 +257,18 @@ def measured(
         facts=facts,
         yardsticks_ns=tuple(float(ns) for ns in yardsticks_ns),
     )
+    if raw.yardsticks_ns:
+        raw = replace(raw, quiet_ns=float(quiet_ns or raw.quickest_ns))
     return replace(raw, doubts=(*doubts, *_sample_doubts(raw, plan), *_fact_doubts(raw)))
+
+
+def quiet_ns_of(results: Iterable[Result]) -> float | None:
+    """The yardstick of a device left alone, as many measurements saw it; None where none has one.
+
+    The tenth percentile of theirs: the quickest of hundreds would be a fluke.
+    """
+    seen = [r.quiet_ns for r in results if isinstance(r, Measurement) and r.quiet_ns is not None]
+    return percentile(seen, 0.1) if seen else None
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
@@ -264,13 +288,14 @@ def percentile(samples: Sequence[float], share: float) -> float:
 def _sample_doubts(raw: Measurement, plan: Plan) -> list[str]:
     doubts = []
     kept, median, taken = raw.kept_ns, raw.median_ns, len(raw.samples_ns)
+    undisturbed = len(raw.undisturbed_ns)
     if taken < plan.repeats:
         doubts.append(f"{taken} of {plan.repeats} batches fitted the time limit")
     preempted = sum(1 for count in raw.preemptions if count)
     if preempted > PREEMPTED_SHARE * taken:
         doubts.append(f"{preempted} of {taken} batches were preempted")
-    elif len(kept) < min(taken, plan.repeats / 2):
-        doubts.append(f"only {len(kept)} of {taken} batches were undisturbed")
+    elif undisturbed < min(taken, plan.repeats / 2):
+        doubts.append(f"only {undisturbed} of {taken} batches were undisturbed")
     spread = (raw.p90_ns - raw.p10_ns) / median
     if spread > plan.max_spread:
         doubts.append(f"spread (p90 - p10) is {spread:.0%} of the median")

@@ -61,6 +61,7 @@ def joined(good: Sequence[Measurement], plan: Plan) -> Measurement:
         yardsticks_ns=[y for one in good for y in one.yardsticks_ns]
         if all(one.yardsticks_ns for one in good)
         else (),
+        quiet_ns=min((one.quiet_ns for one in good if one.quiet_ns is not None), default=None),
     )
     spread = _disagreement(good)
     if spread > plan.max_spread:
@@ -82,7 +83,7 @@ def is_suspicious(results: Sequence[Result], plan: Plan, quiet_ns: float | None)
     whole = joined(good, plan)
     if quiet_ns and whole.quiet_ns and whole.quiet_ns > MAX_DISTURBANCE * quiet_ns:
         return True
-    return len(whole.kept_ns) < plan.repeats or _disagreement(good) > plan.max_spread
+    return len(whole.undisturbed_ns) < plan.repeats or _disagreement(good) > plan.max_spread
 
 
 def agreement(passes: Sequence[Sequence[Result]], repeated: int) -> Agreement | None:

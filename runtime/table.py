@@ -14,7 +14,7 @@ from typing import ClassVar
 from binas.core.errors import MeasureError, UsageError
 from binas.core.layer import Layer
 from binas.runtime.fit import Fit, Pair, fit_of
-from binas.runtime.measure import Failure, Measurement, Result
+from binas.runtime.measure import Failure, Measurement, Result, quiet_ns_of
 from binas.runtime.passes import Agreement
 
 
@@ -116,6 +116,11 @@ class LatencyTable(_Indexed):
     def fixed_ns(self) -> float:
         """Median cost of a run besides its layers."""
         return self.fixed.median_ns
+
+    @property
+    def quiet_ns(self) -> float | None:
+        """The board's yardstick when it is left alone; None where it has none."""
+        return quiet_ns_of(entry.result for entry in self.entries)
 
     def sum_ns(self, layers: Iterable[Layer]) -> float:
         """Predicted latency of a network: its layers and the fixed cost.

@@ -9,7 +9,7 @@ from pathlib import Path
 from binas.core.errors import DeviceError
 from binas.core.layer import Layer
 from binas.runtime.fleet import Fleet, Job
-from binas.runtime.measure import Failure, Measurement, Plan, Result
+from binas.runtime.measure import Failure, Measurement, Plan, Result, quiet_ns_of
 from binas.runtime.passes import is_suspicious, joined
 from binas.search.chunks import Store
 from binas.search.workshop import What, Workshop
@@ -209,13 +209,12 @@ class Campaign:
 
     def _quiet_ns(self) -> float | None:
         """The yardstick of the slowest board when it is left alone."""
-        quietest: dict[str, float] = {}
+        by_board: dict[str, list[Result]] = {}
         for part in self._groups.values():
             for one in (one for layer in part for one in self._store.passes(layer)):
-                if isinstance(one.result, Measurement) and one.result.quiet_ns is not None:
-                    known = quietest.get(one.board, float("inf"))
-                    quietest[one.board] = min(known, one.result.quiet_ns)
-        return max(quietest.values(), default=None)
+                by_board.setdefault(one.board, []).append(one.result)
+        quiet = [found for seen in by_board.values() if (found := quiet_ns_of(seen)) is not None]
+        return max(quiet, default=None)
 
     def _counted(self, stage: str) -> Callable[[int, int], None]:
         return lambda done, total: self._tell(stage, done, total)

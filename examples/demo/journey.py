@@ -7,6 +7,7 @@ net's *measured* latency, so the two cannot start together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ class _Journey:
             ALL_CODE,
             {"device": self._device(), "of": baseline.stage.digest},
             found=baseline.stage.folder / "found.json",
+            table=self._table_file(table),
         )
         crew.alone(reference)
         measured = record.load(Measurement, reference.stage.folder / "measurement.json")
@@ -120,8 +122,8 @@ class _Journey:
         )
 
         genotype = record.load(Found, aware.stage.folder / "found.json").in_stages()
-        twin = self._layers("twin layers", tuple(sorted(set(layers_of(genotype, real=True)))))
-        stairs = self._layers("staircase", tuple(stair(channels) for channels in STAIR_CHANNELS))
+        twin = self._layers("twin layers", sorted(set(layers_of(genotype, real=True))), table)
+        stairs = self._layers("staircase", [stair(channels) for channels in STAIR_CHANNELS], table)
         files = {
             name: job.stage.folder / f"{self.request.device}.binas"
             for name, job in artifacts.items()
@@ -132,12 +134,13 @@ class _Journey:
             ALL_CODE,
             {"device": self._device(), "of": [job.stage.digest for job in artifacts.values()]},
             files=files,
+            table=self._table_file(table),
         )
         for job in (twin, stairs, times):
             crew.alone(job)
         return Results(
             setting=self.setting,
-            table=table.stage.folder / "table.json",
+            table=self._table_file(table),
             target_ns=target_ns,
             searches={
                 "baseline": baseline.stage.folder,
@@ -159,7 +162,7 @@ class _Journey:
             stages.run_search,
             SEARCH_CODE,
             {**inputs, "seed": self.request.seed},
-            table=table.stage.folder / "table.json",
+            table=self._table_file(table),
             seed=self.request.seed,
             budget_ns=budget_ns,
             epochs=epochs,
@@ -187,14 +190,23 @@ class _Journey:
             model=net.stage.folder / "model.onnx",
         )
 
-    def _layers(self, name: str, layers: tuple[Layer, ...]) -> Job:
+    def _layers(self, name: str, layers: Sequence[Layer], table: Job) -> Job:
         return self._job(
             name,
             stages.time_layers,
             ALL_CODE,
-            {"device": self._device(), "layers": [asdict(layer) for layer in layers]},
-            layers=layers,
+            {
+                "device": self._device(),
+                "layers": [asdict(layer) for layer in layers],
+                "table": table.stage.digest,
+            },
+            layers=tuple(layers),
+            table=self._table_file(table),
         )
+
+    @staticmethod
+    def _table_file(table: Job) -> Path:
+        return table.stage.folder / "table.json"
 
     def _job(
         self, name: str, work: Work, code: tuple[str, ...], inputs: dict[str, Any], **given: Any

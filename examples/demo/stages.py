@@ -125,17 +125,17 @@ def run_search(
     return f"{best.accuracy:.1%} on validation with shared weights{said}: {found.genotype}"
 
 
-def time_untrained(folder: Path, tick: Tick, *, setting: Setting, found: Path) -> str:
+def time_untrained(folder: Path, tick: Tick, *, setting: Setting, found: Path, table: Path) -> str:
     """Measure a genotype before it is trained: weights do not change how long kernels take."""
     genotype = record.load(Found, found).in_stages()
     device, path = registry.find(setting.device), folder / "untrained.binas"
     with registry.connect(device) as link:
         compile_network(genotype, device, path)
-        rounds = []
+        quiet_ns, rounds = record.load(LatencyTable, table).quiet_ns, []
         for turn in range(ROUNDS):
             tick(turn, ROUNDS, "measure")
             with Session(load(path), link) as session:
-                rounds.append(session.time(NET_PLAN))
+                rounds.append(session.time(NET_PLAN, quiet_ns=quiet_ns))
     whole = joined(rounds, NET_PLAN)
     record.save(whole, folder / "measurement.json")
     return f"{whole.median_ns / 1e3:.1f} µs measured"
@@ -198,9 +198,12 @@ def make_artifacts(folder: Path, tick: Tick, *, setting: Setting, model: Path) -
     return f"{len(reports)} links verified, binary layers {exact}"
 
 
-def time_artifacts(folder: Path, tick: Tick, *, setting: Setting, files: dict[str, Path]) -> str:
+def time_artifacts(
+    folder: Path, tick: Tick, *, setting: Setting, files: dict[str, Path], table: Path
+) -> str:
     """Measure networks, whole and step by step, with nothing else running."""
     artifacts = {name: load(path) for name, path in files.items()}
+    quiet_ns = record.load(LatencyTable, table).quiet_ns
     rounds: dict[str, list[Measurement]] = {name: [] for name in files}
     steps: dict[str, tuple[Measurement | Failure, ...]] = {}
     with registry.connect(registry.find(setting.device)) as link:
@@ -208,22 +211,27 @@ def time_artifacts(folder: Path, tick: Tick, *, setting: Setting, files: dict[st
             for place, (name, artifact) in enumerate(artifacts.items()):
                 tick(turn * len(files) + place, ROUNDS * len(files), name)
                 with Session(artifact, link) as session:
-                    rounds[name].append(session.time(NET_PLAN))
+                    rounds[name].append(session.time(NET_PLAN, quiet_ns=quiet_ns))
                     if turn == 0:
-                        steps[name] = tuple(session.layers(STEP_PLAN))
+                        steps[name] = tuple(session.layers(STEP_PLAN, quiet_ns=quiet_ns))
     wholes = {name: joined(found, NET_PLAN) for name, found in rounds.items()}
     for name, whole in wholes.items():
         record.save(Timed(whole=whole, steps=steps[name]), folder / f"{name}.json")
     return ", ".join(f"{name} {whole.median_ns / 1e3:.2f} µs" for name, whole in wholes.items())
 
 
-def time_layers(folder: Path, tick: Tick, *, setting: Setting, layers: tuple[Layer, ...]) -> str:
+def time_layers(
+    folder: Path, tick: Tick, *, setting: Setting, layers: tuple[Layer, ...], table: Path
+) -> str:
     """Measure layers by themselves, as the table's are."""
+    quiet_ns = record.load(LatencyTable, table).quiet_ns
     device = registry.find(setting.device)
     artifact = compile_layers(layers, device, folder / "layers.binas")
     tick(1, 2)
     with registry.connect(device) as link, Session(artifact, link) as session:
-        times = LayerTimes(layers=layers, results=tuple(session.layers(TABLE_PLAN)))
+        times = LayerTimes(
+            layers=layers, results=tuple(session.layers(TABLE_PLAN, quiet_ns=quiet_ns))
+        )
     record.save(times, folder / "times.json")
     return f"{len(layers)} layers measured"
 

@@ -143,16 +143,17 @@ static double batch(void *argument, long runs) {
     return binas_now_ns() - begin;
 }
 
-static void sample(session *s, const options *o, long step) {
+static void sample(session *s, sampling *how, long step) {
     target t = {s, step};
-    if (binas_sample(&o->how, batch, &t) != 0) exit(refuse("out of memory", NULL));
+    if (binas_sample(how, batch, &t) != 0) exit(refuse("out of memory", NULL));
 }
 
 static int do_time(session *s, const options *o, double load_ns) {
     target whole = {s, -1};
+    sampling how = o->how;
     double first = batch(&whole, 1);
     printf("{\"load_ns\":%.0f,\"first_ns\":%.0f,\"threads\":%ld,", load_ns, first, o->threads);
-    sample(s, o, -1);
+    sample(s, &how, -1);
     printf("}\n");
     return 0;
 }
@@ -184,11 +185,12 @@ static int do_layers(session *s, const options *o) {
         order[i - 1] = order[j];
         order[j] = kept;
     }
+    sampling how = o->how;
     printf("{\"threads\":%ld,\"steps\":[", o->threads);
     for (size_t i = 0; i < count; ++i) {
         fill(s->arena, binas_arena_bytes());
         printf("%s{\"index\":%zu,", i ? "," : "", order[i]);
-        sample(s, o, (long)order[i]);
+        sample(s, &how, (long)order[i]);
         printf("}");
     }
     printf("]}\n");

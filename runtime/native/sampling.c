@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "sampling.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,13 +9,15 @@
 #include <time.h>
 
 enum {
-    LOOKS = 64,         /* yardsticks from which the quiet one is taken */
+    LOOKS = 64,         /* yardsticks looked at before the first sample */
+    FLUKES = 5,         /* so many may be quicker than a machine left alone; runtime/measure.py */
     PATIENCE = 16,      /* samples taken at most for one that is to be undisturbed */
     MAX_RUNS = 100000000,
     PAGE = 4096,
     DEPTH_STEP = 25 * 64 /* odd in cache lines: 64 samples see 64 depths, the first few far apart */
 };
 static const double TOLERANCE = 1.04; /* of the yardstick; MAX_DISTURBANCE of runtime/measure.py */
+static const double QUICKER = 0.97;   /* than this share of what was told: told of a slower clock */
 
 double binas_now_ns(void) {
     struct timespec t;
@@ -45,16 +48,32 @@ double binas_yardstick_ns(void) {
     return binas_now_ns() - begin;
 }
 
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+/* What the yardstick takes on a machine left alone: as told, or the quickest looks so far. */
+typedef struct {
+    double told, quickest[FLUKES]; /* ascending */
+} gauge;
+
+static double quiet_ns(const gauge *g) {
+    double seen = g->quickest[FLUKES - 1];
+    return g->told > 0 && seen > QUICKER * g->told ? g->told : seen;
 }
 
-double binas_quiet_ns(void) {
-    double looks[LOOKS];
-    for (int i = 0; i < LOOKS; ++i) looks[i] = binas_yardstick_ns();
-    qsort(looks, LOOKS, sizeof *looks, ascending);
-    return looks[LOOKS / 10];
+static double look_at(gauge *g) {
+    double ns = binas_yardstick_ns(), rest = ns;
+    for (int i = 0; i < FLUKES; ++i)
+        if (rest < g->quickest[i]) {
+            double slower = g->quickest[i];
+            g->quickest[i] = rest;
+            rest = slower;
+        }
+    return ns;
+}
+
+static gauge gauge_of(double told) {
+    gauge g = {told, {0}};
+    for (int i = 0; i < FLUKES; ++i) g.quickest[i] = INFINITY;
+    for (int i = 0; told <= 0 && i < LOOKS; ++i) look_at(&g);
+    return g;
 }
 
 /* The batch at another depth of the stack. Processors compare the low 12 bits of addresses first, so
@@ -74,7 +93,13 @@ static void print_all(const char *name, const double *values, long count, int di
     printf("]");
 }
 
-int binas_sample(const sampling *how, binas_batch batch, void *argument) {
+static long undisturbed_of(long count, const double *switches, const double *yardsticks, double quiet) {
+    long found = 0;
+    for (long i = 0; i < count; ++i) found += switches[i] == 0 && yardsticks[i] <= TOLERANCE * quiet;
+    return found;
+}
+
+int binas_sample(sampling *how, binas_batch batch, void *argument) {
     long runs = 1, count = 0, undisturbed = 0, room = how->repeats * PATIENCE;
     double *memory = malloc(sizeof(double) * 3 * (size_t)room);
     if (!memory) return -1;
@@ -82,22 +107,30 @@ int binas_sample(const sampling *how, binas_batch batch, void *argument) {
     double begin = binas_now_ns();
     while (batch(argument, runs) < how->min_batch_ns && runs < MAX_RUNS) runs *= 2;
     for (long i = 0; i < how->warmup; ++i) batch(argument, runs);
-    double quiet_ns = how->quiet_ns > 0 ? how->quiet_ns : binas_quiet_ns();
-    double look = binas_yardstick_ns();
+    gauge g = gauge_of(how->quiet_ns);
+    double quiet = quiet_ns(&g), look = look_at(&g);
     while (undisturbed < how->repeats && count < room &&
            (count < 3 || binas_now_ns() - begin < how->max_ns)) {
+        /* A look is shorter than a batch, so it finds the quiet moments that a batch would miss. */
+        while (look > TOLERANCE * quiet_ns(&g) && binas_now_ns() - begin < how->max_ns / 2)
+            look = look_at(&g);
         long switched = preemptions();
         size_t depth = (size_t)count * DEPTH_STEP % PAGE;
         times[count] = at_depth(batch, argument, runs, depth) / (double)runs;
         switched = preemptions() - switched;
-        double next = binas_yardstick_ns();
+        double next = look_at(&g);
         yardsticks[count] = look > next ? look : next;
         switches[count] = (double)switched;
-        undisturbed += !switched && yardsticks[count] <= TOLERANCE * quiet_ns;
         look = next;
         ++count;
+        int quicker = quiet_ns(&g) < quiet; /* what seemed undisturbed may not have been */
+        quiet = quiet_ns(&g);
+        undisturbed = quicker
+                          ? undisturbed_of(count, switches, yardsticks, quiet)
+                          : undisturbed + (!switched && yardsticks[count - 1] <= TOLERANCE * quiet);
     }
-    printf("\"runs_per_batch\":%ld", runs);
+    how->quiet_ns = quiet;
+    printf("\"runs_per_batch\":%ld,\"quiet_ns\":%.0f", runs, quiet);
     print_all("samples_ns", times, count, 3);
     print_all("preemptions", switches, count, 0);
     print_all("yardsticks_ns", yardsticks, count, 0);

@@ -6,7 +6,7 @@
 typedef struct {
     long repeats, warmup;
     double min_batch_ns, max_ns;
-    double quiet_ns; /* the yardstick of a machine left alone; 0: take what the start shows */
+    double quiet_ns; /* the yardstick of a machine left alone; 0: what is seen must do */
 } sampling;
 
 double binas_now_ns(void);
@@ -14,13 +14,11 @@ double binas_now_ns(void);
 /* A fixed amount of work that wants all of a core: slower when somebody else shares it. */
 double binas_yardstick_ns(void);
 
-/* What the yardstick takes now at its quickest: the tenth percentile of many. */
-double binas_quiet_ns(void);
-
 /* `runs` runs in a row, timed; does not return where a run fails. */
 typedef double (*binas_batch)(void *argument, long runs);
 
-/* Take samples of `batch` and print them as members of a JSON object. Returns 0, or -1 without memory. */
-int binas_sample(const sampling *how, binas_batch batch, void *argument);
+/* Take samples of `batch` and print them as members of a JSON object. Leaves in `how->quiet_ns` what the
+ * samples were judged by, for those that follow. Returns 0, or -1 without memory. */
+int binas_sample(sampling *how, binas_batch batch, void *argument);
 
 #endif

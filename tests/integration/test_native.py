@@ -461,6 +461,13 @@ def test_where_no_machine_is_as_quick_as_asked_for_the_harness_gives_up_in_time(
     options = "--weights weights.bin --repeats 4 --min-batch-ns 1e4 --quiet-ns 1 --max-ns 1e6"
     timed = json.loads(call(bench, f"time {options}").stdout)
     assert 3 <= len(timed["samples_ns"]) <= 64
+    assert timed["quiet_ns"] == 1
+
+
+def test_a_harness_that_was_told_of_a_slower_machine_believes_its_own_eyes(bench: Path) -> None:
+    options = "--weights weights.bin --repeats 4 --min-batch-ns 1e4 --quiet-ns 1e9"
+    timed = json.loads(call(bench, f"time {options}").stdout)
+    assert min(timed["yardsticks_ns"]) * 0.8 < timed["quiet_ns"] < 1e9
 
 
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])

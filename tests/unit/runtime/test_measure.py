@@ -8,7 +8,15 @@ import pytest
 
 from binas.core import record
 from binas.core.errors import UsageError
-from binas.runtime.measure import Facts, Measurement, Plan, Sustained, measured
+from binas.runtime.measure import (
+    Facts,
+    Failure,
+    Measurement,
+    Plan,
+    Sustained,
+    measured,
+    quiet_ns_of,
+)
 
 PLAN = Plan(repeats=6, min_batch_ns=1000)
 STEADY = [100.0, 101.0, 100.0, 99.0, 100.0, 100.0]
@@ -126,6 +134,30 @@ def test_a_measurement_with_few_undisturbed_batches_is_doubted() -> None:
         yardsticks_ns=yardsticks,
     )
     assert found.doubts == ("only 5 of 20 batches were undisturbed",)
+
+
+def test_on_a_machine_never_as_quick_as_known_the_least_disturbed_count_and_are_doubted() -> None:
+    found = measured(
+        [130.0] * 8 + [190.0] * 12,
+        [0] * 20,
+        10,
+        plan=Plan(repeats=12, min_batch_ns=1000),
+        facts=Facts(),
+        yardsticks_ns=[65.0] * 8 + [95.0] * 12,
+        quiet_ns=50,
+    )
+    assert found.undisturbed_ns == ()
+    assert found.median_ns == 130
+    assert found.doubts == ("only 0 of 20 batches were undisturbed",)
+
+
+def test_a_device_left_alone_is_known_from_many_measurements_and_not_from_the_luckiest() -> None:
+    def seen(quiet: float) -> Measurement:
+        return measured([100.0], [0], 1, plan=PLAN, facts=Facts(), yardsticks_ns=[quiet])
+
+    many = [seen(40), *(seen(50 + place / 10) for place in range(20)), seen(90)]
+    assert 50 <= (quiet_ns_of(many) or 0) < 51
+    assert quiet_ns_of([Failure(kind="run", message="no")]) is None
 
 
 def test_a_few_flukes_of_the_yardstick_make_no_machine_seem_slow() -> None:
