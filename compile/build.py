@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from hashlib import sha256
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,9 @@ from numpy.typing import NDArray
 from binas.compile import isa as isas
 from binas.compile.graph import Graph, Node
 from binas.compile.isa import Isa
-from binas.compile.kernels.frame import Kernel
 from binas.compile.memory import MemoryPlan, plan_memory
 from binas.compile.model import BinaryModel
+from binas.compile.objects import Object, compiled, kernel_version
 from binas.compile.plan import plan, plan_layers
 from binas.compile.plan_source import Call, plan_source, symbols
 from binas.compile.samples import sample_graph
@@ -120,19 +118,6 @@ def compile_layers(layers: Sequence[Layer], device: Device, output: Path) -> Art
     return made.artifact
 
 
-@cache
-def kernel_version() -> str:
-    """Digest of all that decides a kernel's code: tables of another version do not apply."""
-    digest = sha256(metadata.version("apache-tvm").encode())
-    room = resources.files("binas.compile")
-    files = [room / "isa.py", room / "codegen.py", room / "graph.py"]
-    files += [file for file in (room / "kernels").iterdir() if file.name.endswith(".py")]
-    for file in sorted(files, key=lambda entry: entry.name):
-        digest.update(file.name.encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
-
-
 @dataclass(frozen=True, slots=True)
 class _Facts:
     model_name: str
@@ -162,7 +147,7 @@ def _assemble(
     verify: bool,
     forms: Sequence[str] = (),
 ) -> tuple[_Made, MemoryPlan]:
-    from binas.compile import codegen, emit, link  # noqa: PLC0415 (tvm takes a second)
+    from binas.compile import emit, link  # noqa: PLC0415
     from binas.compile.chain import check  # noqa: PLC0415
 
     if output.is_dir():
@@ -171,28 +156,24 @@ def _assemble(
     isa = isas.find(device.cpu, device.arch)
     memory = plan_memory(graph)
     say("kernels")
-    kernels = _kernels((node.layer for node in graph.nodes), isa)
-    names = symbols([node.layer for node in graph.nodes])
+    kernels = compiled((node.layer for node in graph.nodes), isa)
+    names = symbols(list(kernels))
     calls, weights = _bind(graph.nodes, kernels, names, isa)
     manifest = _manifest(graph, device, facts, kernels, memory, len(weights))
-    say("machine code")
-    functions = {names[layer]: kernel.function for layer, kernel in kernels.items()}
     plan_c = plan_source(graph, calls, memory, weights)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "plan.c"
         source.write_text(plan_c)
-        codegen.compile_object(functions, isa, Path(folder) / "kernels.o")
         say("link")
-        members = link.members(isa.arch, Path(folder), weights, taps)
+        codes = {names[layer]: kernel.code for layer, kernel in kernels.items()}
+        members = link.members(isa.arch, Path(folder), codes, weights, taps)
         beside = artifacts.write(Path(folder) / output.name, manifest, members)
         verified = {}
         if verify:
             say("verify")
             verified = check(graph, taps, beside, device)
     made = artifacts.write(output, manifest, members)
-    # Only for people to look at: what runs has come from the child process.
-    module = codegen.build(functions, isa) if {"llvm", "asm"}.intersection(forms) else None
-    emitted = emit.write(forms, output, functions, module, plan_c)
+    emitted = emit.write(forms, output, names, isa, plan_c)
     return _Made(made, verified, tuple(emitted)), memory
 
 
@@ -207,15 +188,8 @@ def _check_room() -> None:
         )
 
 
-def _kernels(layers: Iterable[Layer], isa: Isa) -> dict[Layer, Kernel]:
-    from binas.compile.kernels import family  # noqa: PLC0415 (tvm takes a second)
-
-    names = symbols(list(layers))
-    return {layer: family.generate(layer, isa, symbol) for layer, symbol in names.items()}
-
-
 def _bind(
-    nodes: Sequence[Node], kernels: dict[Layer, Kernel], names: dict[Layer, str], isa: Isa
+    nodes: Sequence[Node], kernels: dict[Layer, Object], names: dict[Layer, str], isa: Isa
 ) -> tuple[list[Call], bytes]:
     """Lay all parameter arrays out in one section, equal ones once."""
     from binas.compile.kernels import family  # noqa: PLC0415
@@ -238,7 +212,7 @@ def _manifest(
     graph: Graph,
     device: Device,
     facts: _Facts,
-    kernels: dict[Layer, Kernel],
+    kernels: dict[Layer, Object],
     memory: MemoryPlan,
     weights_bytes: int,
 ) -> Manifest:

@@ -1,4 +1,4 @@
-"""Kernels → one object file of plain C functions, through TVM's lowering and LLVM.
+"""Kernels → object files of plain C functions, through TVM's lowering and LLVM.
 
 TVM's default pipeline ends in its packed calling convention, which needs its runtime. Ours ends in
 `int32 f(pointers..., int32 begin, int32 end)`: after the same lowering, every buffer parameter
@@ -57,22 +57,27 @@ def build(functions: Mapping[str, Any], isa: Isa) -> Any:
         raise CompileError(f"code generation for {isa.cpu} failed: {last}") from error
 
 
-def compile_object(functions: Mapping[str, Any], isa: Isa, path: Path) -> None:
-    """Compile PrimFuncs and write their machine code, in a child process.
+def compile_objects(functions: Mapping[str, Any], isa: Isa, folder: Path) -> dict[str, Path]:
+    """Compile PrimFuncs, each to an object file of its own, all in one child process.
 
-    LLVM ends the whole process where it cannot go on: on a full disk, a file that may not grow, an
+    One LLVM module each, so that what a function becomes does not depend on its neighbours. LLVM
+    ends the whole process where it cannot go on: on a full disk, a file that may not grow, an
     instruction it cannot select. Here it ends the child, and what it said becomes the error.
+
+    Returns:
+        Symbol → its object in `folder`.
 
     Raises:
         CompileError: TVM or LLVM refused, or the child was ended.
     """
+    paths = {symbol: folder / f"{symbol}.o" for symbol in functions}
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        _in_child(functions, isa, path, writer)
+        _in_child(functions, isa, paths, writer)
     os.close(writer)
     try:
         with os.fdopen(reader, "rb") as pipe:
@@ -91,19 +96,23 @@ def compile_object(functions: Mapping[str, Any], isa: Isa, path: Path) -> None:
             f"code generation for {isa.cpu} was ended ({_ending(code)}): {last}",
             hint="is there room in the temporary folder, and does `ulimit -a` allow large files?",
         )
+    return paths
 
 
 _REFUSED = 3  # exit code of a child that has an error of ours to tell
 
 
-def _in_child(functions: Mapping[str, Any], isa: Isa, path: Path, writer: int) -> NoReturn:
+def _in_child(
+    functions: Mapping[str, Any], isa: Isa, paths: Mapping[str, Path], writer: int
+) -> NoReturn:
     """The child's life; it leaves without the parent's clean-up."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         for stream in (1, 2):  # what LLVM says to people goes to the parent
             os.dup2(writer, stream)
-        write_object(build(functions, isa), path)
+        for symbol, function in functions.items():
+            write_object(build({symbol: function}, isa), paths[symbol])
         code = 0
     except CompileError as error:
         os.write(writer, str(error).encode())

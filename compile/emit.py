@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from binas.compile.isa import Isa
 from binas.core import record
+from binas.core.layer import Layer
 
 # Form → suffix of its file; `binas-compile --help` says what each is.
 FORMS: Mapping[str, str] = {
@@ -20,19 +22,25 @@ FORMS: Mapping[str, str] = {
 }
 
 
-def write(forms: Sequence[str], output: Path, functions: Any, module: Any, plan: str) -> list[Path]:
+def write(
+    forms: Sequence[str], output: Path, names: Mapping[Layer, str], isa: Isa, plan: str
+) -> list[Path]:
     """Write the forms beside an artifact, each whole or not at all.
+
+    The kernels are made once more, and only for people to look at: what runs is `objects.py`'s.
 
     Args:
         forms: Keys of `FORMS`.
         output: The artifact; its suffix is replaced.
-        functions: Kernel symbol → PrimFunc.
-        module: The same, built.
+        names: Layer → symbol of its kernel.
+        isa: What the kernels are made for.
         plan: plan.c.
 
     Returns:
         The files, in the order of `forms`.
     """
+    functions = _functions(names, isa) if set(forms) - {"c"} else {}
+    module: Any = _built(functions, isa) if {"llvm", "asm"}.intersection(forms) else None
     texts: dict[str, Callable[[], str]] = {
         "tir": lambda: "\n".join(function.script() for function in functions.values()),
         "llvm": lambda: str(module.inspect_source("ll")),
@@ -45,3 +53,15 @@ def write(forms: Sequence[str], output: Path, functions: Any, module: Any, plan:
         record.write_atomic(file, (texts[form]().rstrip() + "\n").encode())
         files.append(file)
     return files
+
+
+def _functions(names: Mapping[Layer, str], isa: Isa) -> dict[str, Any]:
+    from binas.compile.kernels import family  # noqa: PLC0415 (tvm takes a second)
+
+    return {name: family.generate(layer, isa, name).function for layer, name in names.items()}
+
+
+def _built(functions: Mapping[str, Any], isa: Isa) -> Any:
+    from binas.compile import codegen  # noqa: PLC0415 (tvm takes a second)
+
+    return codegen.build(functions, isa)

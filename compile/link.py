@@ -47,10 +47,25 @@ _EXPORTS += "  local: *; };\n"
 
 
 def members(
-    arch: Arch, folder: Path, weights: bytes, taps: Mapping[str, NDArray[Any]]
+    arch: Arch,
+    folder: Path,
+    kernels: Mapping[str, bytes],
+    weights: bytes,
+    taps: Mapping[str, NDArray[Any]],
 ) -> dict[str, bytes]:
-    """The members of an artifact but its manifest, from plan.c and kernels.o in a folder."""
-    common = [*native_sources("model.c", "threads.c"), folder / "plan.c", folder / "kernels.o"]
+    """The members of an artifact but its manifest.
+
+    Args:
+        arch: Linked for.
+        folder: Has plan.c, and room for what is made on the way.
+        kernels: Symbol → object file.
+        weights: The parameter arrays.
+        taps: The reference.
+    """
+    common = [*native_sources("model.c", "threads.c"), folder / "plan.c"]
+    for symbol, code in kernels.items():
+        common.append(folder / f"{symbol}.o")
+        common[-1].write_bytes(code)
     link_library(arch, common, folder / "libmodel.so")
     link_program(arch, [*native_sources("bench.c", "sampling.c"), *common], folder / "bench")
     buffer = io.BytesIO()
@@ -83,7 +98,14 @@ def link_library(arch: Arch, sources: Sequence[Path], output: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "exports"
         script.write_text(_EXPORTS)
-        shared = ["-target", SHARED[arch], "-shared", "-fPIC", "-Wl,-Bsymbolic"]
+        shared = [
+            "-target",
+            SHARED[arch],
+            "-shared",
+            "-fPIC",
+            "-Wl,-Bsymbolic",
+            "-Wl,--gc-sections",
+        ]
         # An empty library (`prepare`) defines none of the exports.
         shared += [f"-Wl,--version-script={script}", "-Wl,--undefined-version", "-s"]
         zig([*shared, *_FLAGS, *map(str, sources), "-o", str(output)])

@@ -5,6 +5,7 @@ One function per step binds the step's kernel to its offsets in the arena and th
 
 from __future__ import annotations
 
+import hashlib
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,8 +77,12 @@ def checksum(weights: bytes) -> int:
 
 
 def symbols(layers: Sequence[Layer]) -> dict[Layer, str]:
-    """A C name per distinct layer; equal layers share a kernel."""
-    return {layer: f"binas_kernel_{i}" for i, layer in enumerate(dict.fromkeys(layers))}
+    """A C name per distinct layer, the same in every artifact; equal layers share a kernel."""
+    return {layer: f"binas_kernel_{_digest(layer)}" for layer in dict.fromkeys(layers)}
+
+
+def _digest(layer: Layer) -> str:
+    return hashlib.sha256(repr(layer).encode()).hexdigest()[:16]
 
 
 def _literal(text: str) -> str:

@@ -18,6 +18,7 @@ import click
 
 from binas.core.cli import Command, emit, json_option, version_option
 from binas.core.errors import BinasError
+from binas.devices.zig import cache_folder
 
 # Package → the module to import; empty: its presence says enough.
 PACKAGES = {
@@ -134,8 +135,7 @@ def _files(problems: list[str]) -> dict[str, Any]:
     except BinasError as error:
         devices = None
         problems.append(str(error))
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(os.environ.get("ZIG_GLOBAL_CACHE_DIR") or Path(cache) / "binas" / "zig")
+    folder = cache_folder()
     room = shutil.disk_usage(_existing(folder)).free >> 20
     if room < 1024:
         problems.append(f"{folder} has {room} MiB left: the linker's libraries take up to 1 GiB")

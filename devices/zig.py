@@ -20,10 +20,14 @@ SHARED: dict[Arch, str] = {  # 2.28 is Debian 10: every Raspberry Pi OS since 20
 _TIMEOUT_S = 600
 
 
+def user_caches() -> Path:
+    """Where what can be made again is kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "binas"
+
+
 def cache_folder() -> Path:
     """Where zig keeps its C libraries and compiled sources."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(os.environ.get("ZIG_GLOBAL_CACHE_DIR") or Path(base) / "binas" / "zig")
+    return Path(os.environ.get("ZIG_GLOBAL_CACHE_DIR") or user_caches() / "zig")
 
 
 def library(arch: Arch) -> list[str]:

@@ -13,7 +13,7 @@ import platform
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -85,6 +85,16 @@ def needs() -> Callable[[str], str]:
         return found
 
     return find
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One folder of kernels for all processes of a run, empty at its start."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BINAS_KERNEL_CACHE", str(shared / "kernels"))
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -195,7 +195,7 @@ kernel = family.generate(layer, target, "k")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
 try:
-    codegen.compile_object({"k": kernel.function}, target, Path(sys.argv[1]))
+    codegen.compile_objects({"k": kernel.function}, target, Path(sys.argv[1]))
 except codegen.CompileError as error:
     print("refused:", error)
 """
@@ -204,7 +204,7 @@ except codegen.CompileError as error:
 def test_a_back_end_that_ends_its_process_ends_a_child_and_is_an_error(tmp_path: Path) -> None:
     """LLVM ends the process where a file may not grow; the compiler lives on and says so."""
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(tmp_path / "kernels.o")],
+        [sys.executable, "-c", LIMITED, str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,
@@ -220,4 +220,4 @@ def test_a_signal_of_the_back_end_is_an_error(
 ) -> None:
     monkeypatch.setattr(codegen, "build", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(CompileError, match="signal SIGKILL"):
-        codegen.compile_object({}, isas.find("x86-64-v2", "x86_64"), tmp_path / "k.o")
+        codegen.compile_objects({"k": None}, isas.find("x86-64-v2", "x86_64"), tmp_path)

@@ -104,7 +104,7 @@ def test_what_was_made_on_the_way_is_written_beside_the_artifact(
     assert json.loads(result.stdout)["emitted"] == [str(tmp_path / name) for name in names]
     texts = {name: (tmp_path / name).read_text() for name in names}
     for text in texts.values():
-        assert "binas_kernel_0" in text
+        assert "binas_kernel_" in text
     assert "retq" in texts["n.s"] or "\tret" in texts["n.s"]
     assert "prim_func" in texts["n.tir"]
     assert "define" in texts["n.ll"]

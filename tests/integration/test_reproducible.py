@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 
-from binas.compile.model import ModelWriter
+from binas.compile.build import compile_model
+from binas.compile.model import BinaryModel, ModelWriter
 from binas.core.record import digest_bytes
+from binas.devices.registry import find
 from binas.runtime import artifact
 
 
@@ -34,15 +37,20 @@ def model(path: Path) -> None:
     onnx.save(w.finish([x], metadata=metadata), str(path))
 
 
-def compiled(folder: Path, seed: int) -> Path:
-    """Compile in a folder of its own, in a process of its own."""
+def compiled(folder: Path, seed: int, kernels: str) -> Path:
+    """Compile in a folder of its own, in a process of its own, with kernels kept there."""
     folder.mkdir()
     (folder / "tmp").mkdir()
     model(folder / "net.onnx")
     subprocess.run(
         [Path(sys.executable).with_name("binas-compile"), "net.onnx", "--device", "rpi4"],
         cwd=folder,
-        env={**os.environ, "PYTHONHASHSEED": str(seed), "TMPDIR": str(folder / "tmp")},
+        env={
+            **os.environ,
+            "PYTHONHASHSEED": str(seed),
+            "TMPDIR": str(folder / "tmp"),
+            "BINAS_KERNEL_CACHE": kernels,
+        },
         check=True,
         capture_output=True,
         timeout=200,
@@ -50,11 +58,21 @@ def compiled(folder: Path, seed: int) -> Path:
     return folder / "net.binas"
 
 
-def test_two_compilations_give_the_same_bytes_and_say_what_they_are_of(tmp_path: Path) -> None:
-    first, second = (compiled(tmp_path / name, seed) for seed, name in enumerate(("a", "bb")))
-    assert hashlib.sha256(first.read_bytes()).hexdigest() == (
-        hashlib.sha256(second.read_bytes()).hexdigest()
-    )
+def test_kept_kernels_or_none_the_bytes_are_the_same_and_say_what_they_are_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = tmp_path / "kernels"
+    monkeypatch.setenv("BINAS_KERNEL_CACHE", str(kernels))
+    model(tmp_path / "net.onnx")
+    first = tmp_path / "first.binas"
+    compile_model(BinaryModel.load(tmp_path / "net.onnx"), find("rpi4"), first)
+    kept = sorted(kernels.iterdir())
+    warm = compiled(tmp_path / "a", 0, str(kernels))
+    assert kept == sorted(kernels.iterdir())
+    cold = compiled(tmp_path / "bb", 1, "off")
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (first, warm, cold)]
+    assert len(kept) > 0
+    assert len(set(digests)) == 1
     made = artifact.load(first)
     data = (tmp_path / "a" / "net.onnx").read_bytes()
     assert made.manifest.model_digest == digest_bytes(data)

@@ -64,9 +64,13 @@ def test_any_single_bit_changes_the_checksum(seed: int, words: int, data: st.Dat
     assert checksum(bytes(weights)) != before
 
 
-def test_equal_layers_share_a_symbol() -> None:
+def test_equal_layers_share_a_symbol_which_is_the_same_in_any_company() -> None:
     other = replace(LAYER, stages=("relu",))
-    assert symbols([LAYER, other, LAYER]) == {LAYER: "binas_kernel_0", other: "binas_kernel_1"}
+    names = symbols([LAYER, other, LAYER])
+    assert list(names) == [LAYER, other]
+    assert names[LAYER] != names[other]
+    assert symbols([other]) == {other: names[other]}
+    assert all(re.fullmatch("binas_kernel_[0-9a-f]{16}", name) for name in names.values())
 
 
 def test_no_layers_are_nothing_to_compile() -> None:
