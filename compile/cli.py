@@ -38,6 +38,16 @@ from binas.runtime.artifact import Normalisation
     help="Also write what the compiler made on the way, beside the artifact; forms see below.",
 )
 @click.option(
+    "--estimate",
+    is_flag=True,
+    help="Also count what runs under emulation and price it in cycles: no latency.",
+)
+@click.option(
+    "--pipeline",
+    metavar="CPU",
+    help="With --estimate: the CPU whose pipeline is assumed.  [default: the device's]",
+)
+@click.option(
     "--require-binary",
     is_flag=True,
     help="Fail if a layer stays float that --allow-float does not name.",
@@ -67,6 +77,8 @@ def main(
     output: Path | None,
     verify: bool,
     emit: str,
+    estimate: bool,
+    pipeline: str | None,
     require_binary: bool,
     allow_float: tuple[str, ...],
     labels_file: Path | None,
@@ -80,6 +92,7 @@ def main(
     \b
     Example:
       binas-compile model.onnx --device rpi4 -o model.binas --verify
+      binas-compile model.onnx --device rpi4 --estimate --pipeline cortex-a76
       binas-compile model.onnx --mean 123.7,116.3,103.5 --std 58.4,57.1,57.4 --labels names.txt
       binas-run model.binas --device host --input photo.jpg
 
@@ -95,13 +108,15 @@ def main(
       asm   NAME.s       the machine code in the CPU's assembly language
       c     NAME.plan.c  the plan: which kernel each step calls, on which bytes of the arena
     """
-    from binas.compile import isa  # noqa: PLC0415 (heavy rooms are imported inside commands)
+    from binas.compile import cycles, isa  # noqa: PLC0415 (heavy rooms are imported inside)
     from binas.compile.build import compile_model  # noqa: PLC0415
     from binas.compile.model import BinaryModel  # noqa: PLC0415
     from binas.compile.plan import plan  # noqa: PLC0415
     from binas.compile.report import check_binary, compile_record, compile_text  # noqa: PLC0415
     from binas.devices import registry  # noqa: PLC0415
 
+    if pipeline is not None and not estimate:
+        raise UsageError("--pipeline without --estimate", hint="add --estimate")
     forms = _forms(emit)
     device = registry.find(device_name)
     isa.find(device.cpu, device.arch)
@@ -127,10 +142,14 @@ def main(
             emit=forms,
             say=lambda stage: bar.update(task, description=stage),
         )
+        guess = None
+        if estimate:
+            bar.update(task, description="count under emulation")
+            guess = cycles.estimate(compiled.artifact, model=pipeline)
     if as_json:
-        cli.emit(compile_record(compiled))
+        cli.emit(compile_record(compiled, guess))
     else:
-        click.echo(compile_text(compiled))
+        click.echo(compile_text(compiled, guess))
 
 
 def _forms(text: str) -> tuple[str, ...]:

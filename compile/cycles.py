@@ -76,11 +76,16 @@ def estimate(artifact: Artifact, *, model: str | None = None) -> Estimate:
         model: LLVM's name of a CPU; None: the one that the artifact was compiled for.
 
     Raises:
-        UsageError: Another architecture.
+        UsageError: Another architecture or instruction set, or no such CPU.
         DeviceError: An emulator, llvm-mca or llvm-objdump is not installed.
         MeasureError: One of them failed.
     """
     manifest = artifact.manifest
+    if any(feature.startswith("avx512") for feature in manifest.features):
+        raise UsageError(
+            f"no emulator executes the AVX-512 code of {manifest.cpu}",
+            hint="estimate for --device x86-64-v3",
+        )
     model = model or manifest.cpu
     blocks = executed_blocks(artifact)
     with tempfile.TemporaryDirectory() as folder:
@@ -249,6 +254,11 @@ def _run(command: Sequence[str], *, stdin: str = "", cwd: Path | None = None) ->
         timeout=_TIMEOUT_S,
         check=False,
     )
+    if "is not a recognized processor" in done.stderr:
+        raise UsageError(
+            f"{Path(command[0]).name} knows no pipeline: {done.stderr.strip().splitlines()[0]}",
+            hint="llvm-mca -mtriple=aarch64 -mcpu=help lists them; or leave --pipeline out",
+        )
     if done.returncode != 0:
         said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0]
         raise MeasureError(f"{Path(command[0]).name} failed: {said}", hint="another version of it?")

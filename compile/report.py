@@ -8,6 +8,7 @@ from typing import Any
 from binas.compile import estimate
 from binas.compile import isa as isas
 from binas.compile.build import Compiled
+from binas.compile.cycles import Estimate
 from binas.core.errors import CompileError, unknown_name
 from binas.runtime.artifact import Manifest, Step
 from binas.runtime.verify import VerifyReport
@@ -16,7 +17,7 @@ SCHEMA = "binas.compile/1"
 SHOWN = 5  # steps that people are told about
 
 
-def compile_record(compiled: Compiled) -> dict[str, Any]:
+def compile_record(compiled: Compiled, guess: Estimate | None = None) -> dict[str, Any]:
     """The `--json` object of binas-compile."""
     manifest = compiled.artifact.manifest
     return {
@@ -40,10 +41,11 @@ def compile_record(compiled: Compiled) -> dict[str, Any]:
         "arena_bytes": manifest.arena_bytes,
         "arena_lower_bound_bytes": compiled.lower_bound_bytes,
         "verified": {name: _verified(report) for name, report in compiled.verified.items()},
+        "estimated_cycles": None if guess is None else _cycles(guess, manifest),
     }
 
 
-def compile_text(compiled: Compiled) -> str:
+def compile_text(compiled: Compiled, guess: Estimate | None = None) -> str:
     """The same for people."""
     manifest = compiled.artifact.manifest
     binary = [layer for layer in manifest.layers if layer.kind == "binary"]
@@ -65,7 +67,7 @@ def compile_text(compiled: Compiled) -> str:
         f"  arena           {manifest.arena_bytes / 1024:.1f} KiB"
         f" (no plan can need less than {compiled.lower_bound_bytes / 1024:.1f})",
     ]
-    lines += _largest(manifest)
+    lines += _largest(manifest) if guess is None else _slowest(guess, manifest)
     lines += [f"  written         {file}" for file in compiled.emitted]
     for name, report in compiled.verified.items():
         exact = "binary layers exact" if report.binary_layers_exact else "binary layers differ"
@@ -93,6 +95,30 @@ def _largest(manifest: Manifest) -> list[str]:
             f"    {step.name[:40]:<40} {share:6.1%} {macs:>8} {moved:6.0f}K  {step.kernel}"
         )
     return lines
+
+
+def _cycles(guess: Estimate, manifest: Manifest) -> dict[str, Any]:
+    steps = zip(manifest.steps, guess.steps, strict=True)
+    return {
+        "pipeline": guess.model,
+        "total": guess.total,
+        "instructions": guess.instructions,
+        "steps": [{"name": step.name, "cycles": cycles} for step, cycles in steps],
+    }
+
+
+def _slowest(guess: Estimate, manifest: Manifest) -> list[str]:
+    """The steps that take most of the estimated cycles."""
+    found = sorted(zip(manifest.steps, guess.steps, strict=True), key=lambda pair: -pair[1])
+    return [
+        f"  estimate        {guess.total:,.0f} cycles, {guess.instructions:,} instructions, if all"
+        f" is as {guess.model}'s pipeline",
+        "                  foresees: no caches, no branches; never a latency",
+        *(
+            f"    {step.name[:40]:<40} {cycles / guess.total:6.1%} {cycles:>12,.0f}  {step.kernel}"
+            for step, cycles in found[:SHOWN]
+        ),
+    ]
 
 
 def _kernel(step: Step, share: float) -> dict[str, Any]:

@@ -27,7 +27,7 @@ OpName = Literal[
     "pool",  # 3x3 mean and a batch norm without parameters
 ]
 
-BUILT_IN = ("digits",)  # the spaces shipped beside this file, spaces/NAME.toml
+BUILT_IN = ("digits", "cifar10")  # the spaces shipped beside this file, spaces/NAME.toml
 MAX_SIZE = 1 << 16  # beyond it no board holds a network
 LIMITS = {"classes": MAX_SIZE, "channels": MAX_SIZE, "stages": 16, "max_cells": 256}
 MAX_CELL_CHOICES = 1000  # a latency table prices every cell a space can hold; beyond it takes hours

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from binas.compile.build import compile_model
+from binas.compile.cli import main
 from binas.compile.cycles import Estimate, estimate, executed_blocks
 from binas.compile.model import BinaryModel
 from binas.core import record
@@ -72,6 +75,31 @@ def test_the_host_is_estimated_by_a_plugin_of_qemu(model: BinaryModel, tmp_path:
     found = estimate(made, model="haswell")
     assert all(cycles > 0 for cycles in found.steps)
     assert found.instructions == sum(block.instructions * block.executed for block in blocks)
+
+
+@needs_mca
+def test_the_command_prices_a_model_in_cycles_and_says_what_they_are(
+    model: BinaryModel, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.onnx"
+    path.write_bytes(model.proto.SerializeToString())
+    asked = [str(path), "--device", "rpi4", "--estimate", "--pipeline", "cortex-a53"]
+    told = CliRunner().invoke(main, [*asked, "--json"])
+    found = json.loads(told.stdout)["estimated_cycles"]
+    assert found["pipeline"] == "cortex-a53"
+    assert found["total"] == pytest.approx(sum(step["cycles"] for step in found["steps"]))
+    assert "_ns" not in json.dumps(found)
+    shown = CliRunner().invoke(main, asked).stdout
+    assert f"{found['total']:,.0f} cycles" in shown
+    assert "never a latency" in shown
+    refused = CliRunner().invoke(main, [*asked[:-1], "cortex-a999"])
+    assert refused.exit_code == 2
+    assert "knows no pipeline: 'cortex-a999'" in refused.stderr
+
+
+def test_what_no_emulator_executes_is_not_estimated(model: BinaryModel, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no emulator executes the AVX-512 code"):
+        estimate(artifact(model, "x86-64-v4", tmp_path))
 
 
 def test_there_is_no_estimate_for_32_bit_boards(model: BinaryModel, tmp_path: Path) -> None:

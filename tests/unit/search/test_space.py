@@ -19,7 +19,8 @@ from binas.search.space import BUILT_IN, MAX_CELL_CHOICES, Space
 def test_built_in_spaces_load(name: str) -> None:
     found = spaces.load(name)
     assert found.edges == ((0, 1), (0, 2), (1, 2))
-    assert found.depths == (1, 2)
+    assert found.depths[0] == 1
+    assert all(found.node_channels(0, width) % 8 == 0 for width in range(len(found.widths)))
 
 
 def test_sizes_and_channels_follow_the_stage(hollow: Space) -> None:
