@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import shlex
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from binas.devices.check import check
 from binas.devices.probe import host_device, this_machine
 from binas.devices.registry import connect, find
 from binas.devices.ssh import SshLink
+from tests.integration.conftest import Server, sshd
 
 Board = Callable[..., SshLink]
 pytestmark = pytest.mark.timeout(120)
@@ -244,3 +247,29 @@ def test_check_finds_a_board_of_another_kind(board: Board) -> None:
     board(board=other).close()
     last = list(check("loop"))[-1]
     assert (last.name, last.ok) == ("architecture", False)
+
+
+def test_a_board_behind_a_jump_host_of_the_users_own_config(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    (tmp_path / "bastion").mkdir()
+    with sshd(tmp_path / "bastion") as bastion:
+        hosts = [("bastion", bastion, ""), ("desk", server, "  ProxyJump bastion\n")]
+        (tmp_path / "config").write_text(
+            "".join(
+                f"Host {name}\n  HostName 127.0.0.1\n  Port {one.port}\n  User {user}\n"
+                f"  IdentityFile {one.key}\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n"
+                f"  UserKnownHostsFile {tmp_path}/known\n{more}"
+                for name, one, more in hosts
+            )
+        )
+        monkeypatch.setenv("BINAS_DEVICES", str(tmp_path / "devices.toml"))
+        (tmp_path / "devices.toml").write_text(
+            '[loop]\nboard = "host"\nlink = "ssh"\nhost = "desk"\n'
+            f'options = ["-F", "{tmp_path}/config"]\n'
+        )
+        with connect(find("loop")) as link:
+            put(link, tmp_path, "where", "#!/bin/sh\necho $SSH_CONNECTION\n")
+            assert link.run(["where"], 20).stdout.split()[3] == str(server.port)
+        assert "Accepted publickey" in (tmp_path / "bastion" / "log").read_text()
