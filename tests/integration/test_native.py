@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from binas.compile import link
@@ -25,6 +26,7 @@ from binas.core.errors import UsageError
 from binas.core.layer import Layer
 from binas.devices import registry
 from binas.runtime.artifact import MEMBERS, Artifact, load
+from binas.runtime.cli import bench as bench_command
 from binas.runtime.library import Library
 from tests.integration.sanitizers import FAKE_PLAN, sanitizing_compiler
 
@@ -453,6 +455,16 @@ def test_the_harness_says_what_it_is_and_measures(bench: Path, artifacts: list[A
     some = json.loads(call(bench, f"layers {options} --only 2,0").stdout)["steps"]
     assert sorted(step["index"] for step in some) == [0, 2]
     assert "--only names no steps" in call(bench, f"layers {options} --only 2,99").stderr
+
+
+def test_a_device_kept_busy_says_what_becomes_of_its_latency(artifacts: list[Artifact]) -> None:
+    asked = [str(artifacts[0].path), "--device", "host", "--repeats", "2", "--cool-down", "100ms"]
+    done = CliRunner().invoke(bench_command, [*asked, "--sustained", "300ms", "--json"])
+    lasting = json.loads(done.stdout)["sustained"]
+    assert 0.2 < lasting["seconds"] < 2
+    assert lasting["first_ns"] > 0 and lasting["last_ns"] > 0
+    shown = CliRunner().invoke(bench_command, [*asked, "--sustained", "300ms"]).stdout
+    assert "to the first tenth" in shown
 
 
 def test_where_no_machine_is_as_quick_as_asked_for_the_harness_gives_up_in_time(
