@@ -7,10 +7,11 @@ an interrupted build goes on and a second one measures nothing. Why so: docs/mea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -22,11 +23,14 @@ from binas.runtime.measure import Plan
 from binas.runtime.passes import agreement, outcome
 from binas.runtime.table import Entry, LatencyTable, Network, fitted
 from binas.search.campaign import Campaign, Progress, Say
+from binas.search.cells import CellGenotype
 from binas.search.chunks import Key, Store
-from binas.search.genotype import Genotype
+from binas.search.genotype import AnyGenotype, AnySpace, Genotype
 from binas.search.menu import Menu
 from binas.search.menu import menu as plan_menu
+from binas.search.networks.family import supernet
 from binas.search.space import Space
+from binas.search.strategy.cell_prices import CellMenu
 from binas.search.strategy.derive import uniform
 from binas.search.workshop import Workshop
 
@@ -71,7 +75,7 @@ def menu_of(space: Space, folder: Path | None = None, progress: Progress | None 
 
 
 def build_table(
-    space: Space,
+    space: AnySpace,
     device: Device,
     folder: Path,
     *,
@@ -87,7 +91,9 @@ def build_table(
     """Measure every layer of a space on a device, or on several of one kind.
 
     Args:
-        space: A BARS space.
+        space: Of stages, whose every layer is measured; or of cells, whose networks are too many
+            for that: the layers that `CellLut` makes its prices of, and those of the random
+            networks.
         device: What the layers are compiled for, and the table named after.
         folder: Keeps what is measured; the caller writes the table.
         workshop: Compiles, and has the boards.
@@ -106,8 +112,8 @@ def build_table(
     if fit_nets == 1:
         raise UsageError("a fit over one network says nothing", hint="give --fit-nets 5, or 0")
     tell: Progress = progress if progress is not None else lambda _stage, _done, _all: None
-    menu = menu_of(space, folder, progress)
-    layers = menu.layers
+    nets = random_networks(space, fit_nets or int(len(workshop.boards) > 1), seed)
+    layers, steps = _offered(space, nets, folder, progress)
     key = Key(
         device=device.name,
         model=(facts or {}).get("model", ""),
@@ -118,7 +124,6 @@ def build_table(
     )
     store = Store(folder, layers, key)
     reused = sum(len(store.results(layer)) >= passes for layer in layers)
-    nets = random_genotypes(space, fit_nets or int(len(workshop.boards) > 1), seed)
     whole = {folder / f"net-{record.digest(net)}.binas": net for net in nets}
     nothing = folder / "nothing.binas"
     campaign = Campaign(workshop, store, plan, tell=tell, say=say, seed=seed)
@@ -144,7 +149,7 @@ def build_table(
     )
     if fit_nets and not table.failures:
         networks = [
-            Network(name=str(net), layers=menu.steps(net), measured_ns=times[path].median_ns)
+            Network(name=str(net), layers=steps(net), measured_ns=times[path].median_ns)
             for path, net in whole.items()
         ]
         table = fitted(table, networks)
@@ -174,10 +179,35 @@ def of_one_kind(devices: Sequence[Device]) -> Sequence[Device]:
     return devices
 
 
+def random_networks(space: AnySpace, count: int, seed: int) -> tuple[AnyGenotype, ...]:
+    """Networks of any space; the same ones for the same seed."""
+    if isinstance(space, Space):
+        return random_genotypes(space, count, seed)
+    generator, net = torch.Generator().manual_seed(seed), supernet(space)
+    return tuple(
+        net.derive([torch.rand(group.shape, generator=generator) for group in net.groups])
+        for _ in range(count)
+    )
+
+
 def random_genotypes(space: Space, count: int, seed: int) -> tuple[Genotype, ...]:
-    """Networks of a space, every choice alike; the same ones for the same seed."""
+    """Networks of a space of stages, every choice alike; the same ones for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     return tuple(uniform(space, generator) for _ in range(count))
+
+
+Steps = Callable[[AnyGenotype], tuple[Layer, ...]]
+
+
+def _offered(
+    space: AnySpace, nets: Sequence[AnyGenotype], folder: Path, progress: Progress | None
+) -> tuple[tuple[Layer, ...], Steps]:
+    """The layers of a table, and what the steps of these networks are."""
+    if isinstance(space, Space):
+        menu = menu_of(space, folder, progress)
+        return menu.layers, lambda net: menu.steps(cast(Genotype, net))
+    cells = CellMenu.of(space, cast("Sequence[CellGenotype]", nets))
+    return cells.layers, lambda net: cells.steps(cast(CellGenotype, net))
 
 
 def _planner_digest() -> str:

@@ -16,7 +16,7 @@ from binas.core.layer import Layer
 from binas.devices.device import Device
 from binas.runtime.fleet import Board, Job
 from binas.runtime.measure import Measurement, Plan
-from binas.search.genotype import Buildable, Genotype
+from binas.search.genotype import Buildable
 
 if TYPE_CHECKING:
     from binas.devices.link import Link
@@ -124,11 +124,6 @@ def compile_network(genotype: Buildable, device: Device, path: Path) -> None:
     from binas.search.export import export  # noqa: PLC0415 (onnx)
     from binas.search.networks.family import build  # noqa: PLC0415 (torch)
 
-    if not isinstance(genotype, Genotype):
-        raise CompileError(
-            "networks of cells cannot be exported, so they cannot be measured",
-            hint="measure networks of stages, such as those of --space digits",
-        )
     net = build(genotype)
     net.eval()
     compile_model(BinaryModel.of(export(net, genotype), path.stem), device, path)

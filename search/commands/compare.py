@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from binas.search.recipe import RetrainSettings
     from binas.search.run import RunFolder
     from binas.search.strategy.catalogue import Strategy
+    from binas.search.strategy.cell_ground import CellPrices
     from binas.search.strategy.settings import SearchSettings
 
 
@@ -125,7 +126,7 @@ class _Job:
         self,
         space: AnySpace,
         data: Dataset,
-        lut: Lut | None,
+        lut: Lut | CellPrices | None,
         budget_ns: float | None,
         inputs: dict[str, str],
         output: Path,

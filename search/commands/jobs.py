@@ -13,6 +13,7 @@ from binas.search.recipe import RetrainSettings
 from binas.search.retrain import Trained, retrain, save_network
 from binas.search.run import RunFolder
 from binas.search.strategy.catalogue import Strategy
+from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.settings import Found, SearchSettings
 from binas.search.strategy.task import Timer
 
@@ -25,7 +26,7 @@ def searched(
     folder: RunFolder,
     *,
     seed: int,
-    lut: Lut | None = None,
+    lut: Lut | CellPrices | None = None,
     budget_ns: float | None = None,
     timer: Timer | None = None,
 ) -> Found:

@@ -16,6 +16,7 @@ from binas.search.commands import shared
 if TYPE_CHECKING:
     from binas.search.cost import Lut
     from binas.search.genotype import AnySpace
+    from binas.search.strategy.cell_prices import CellLut
     from binas.search.strategy.task import Timer
 
 
@@ -193,7 +194,7 @@ def _timer(device: str | None, folder: Path) -> Iterator[Timer | None]:
         yield queue
 
 
-def lut_of(space: AnySpace, table: Path, device: str | None) -> Lut:
+def lut_of(space: AnySpace, table: Path, device: str | None) -> Lut | CellLut:
     """A table's prices for a space; a table of other kernels or another device is refused."""
     from binas.compile.build import kernel_version  # noqa: PLC0415 (onnx)
     from binas.core import record  # noqa: PLC0415
@@ -201,13 +202,9 @@ def lut_of(space: AnySpace, table: Path, device: str | None) -> Lut:
     from binas.runtime.table import LatencyTable  # noqa: PLC0415
     from binas.search.cost import Lut  # noqa: PLC0415
     from binas.search.space import Space  # noqa: PLC0415
+    from binas.search.strategy.cell_prices import CellLut  # noqa: PLC0415
     from binas.search.survey import menu_of  # noqa: PLC0415
 
-    if not isinstance(space, Space):
-        raise UsageError(
-            "latency tables are of spaces of stages, this one is of cells",
-            hint="leave out --table, or give a space without a layout",
-        )
     prices = record.load(LatencyTable, table)
     if device is not None:
         asked = registry.find(device)
@@ -226,15 +223,19 @@ def lut_of(space: AnySpace, table: Path, device: str | None) -> Lut:
                 f"{table} was measured with {what} {found}, networks are compiled for {ours}",
                 hint="build it again: binas-table build",
             )
+    if not isinstance(space, Space):
+        return CellLut.of(space, prices)
     kept = table.with_suffix(".build")  # where `binas-table build` left the menu
     return Lut.of(menu_of(space, kept if kept.is_dir() else None), prices)
 
 
 def _budget_ns(
-    budget: str | None, ratio: float | None, baseline: Path | None, lut: Lut | None
+    budget: str | None, ratio: float | None, baseline: Path | None, lut: Lut | CellLut | None
 ) -> float | None:
     """The budget, in ns; every combination that cannot mean anything is refused."""
+    from binas.search.cells import CellGenotype  # noqa: PLC0415
     from binas.search.config import nanoseconds  # noqa: PLC0415
+    from binas.search.cost import Lut  # noqa: PLC0415
     from binas.search.genotype import Genotype  # noqa: PLC0415
 
     if budget is not None and ratio is not None:
@@ -253,6 +254,8 @@ def _budget_ns(
     if ratio is None or baseline is None:
         return None
     found = shared.genotype_of(baseline)
-    if not isinstance(found, Genotype):
-        raise UsageError(f"{baseline} is no network of the space", hint="give a run on it")
-    return ratio * lut.predict_ns(found)
+    if isinstance(lut, Lut) and isinstance(found, Genotype):
+        return ratio * lut.predict_ns(found)
+    if not isinstance(lut, Lut) and isinstance(found, CellGenotype):
+        return ratio * lut.predict_ns(found)
+    raise UsageError(f"{baseline} is no network of the space", hint="give a run on it")

@@ -68,11 +68,11 @@ def table_build(
     """
     from binas.core import record  # noqa: PLC0415
     from binas.devices import registry  # noqa: PLC0415
-    from binas.search import space, survey  # noqa: PLC0415
+    from binas.search import genotype, survey  # noqa: PLC0415
     from binas.search.workshop import DeviceWorkshop  # noqa: PLC0415
 
     shared.set_threads(1)
-    chosen = space.load(space_name)
+    chosen = genotype.load_space(space_name)
     devices = survey.of_one_kind([registry.find(name) for name in device_names])
     with ExitStack() as stack, cli.progress() as bars:
         links = [stack.enter_context(registry.connect(device)) for device in devices]

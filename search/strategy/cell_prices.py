@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from binas.core.errors import UsageError
+from binas.core.layer import Layer
 from binas.search.cells import INPUTS, CellEdges, CellGenotype, CellOp, CellSpace, Edge
-from binas.search.cost import Prices, predict_ns
+from binas.search.cost import Prices, layers_of, predict_ns
 from binas.search.genotype import AnyGenotype
 from binas.search.networks.family import supernet
 
@@ -100,6 +101,44 @@ class CellLut:
             )
         ]
         return self.predict_ns(supernet(self.space).derive([(-c / 1e6).exp() for c in cheapest]))
+
+
+@dataclass(frozen=True, slots=True)
+class CellMenu:
+    """The fused steps that a table of a space of cells must hold.
+
+    Attributes:
+        layers: Of the networks that prices are made of, and of `networks`; once each, sorted.
+        networks: Further networks, and their steps.
+    """
+
+    layers: tuple[Layer, ...]
+    networks: dict[CellGenotype, tuple[Layer, ...]]
+
+    @staticmethod
+    def of(space: CellSpace, networks: Sequence[CellGenotype]) -> CellMenu:
+        """Plan them all."""
+        seen = _Seen()
+        CellLut.of(space, seen)
+        planned = {net: layers_of(net) for net in networks}
+        return CellMenu(tuple(sorted(seen.layers.union(*planned.values()))), planned)
+
+    def steps(self, genotype: CellGenotype) -> tuple[Layer, ...]:
+        """The steps of one of the further networks."""
+        return self.networks[genotype]
+
+
+class _Seen:
+    """Prices that only remember what they were asked for (a `Prices`)."""
+
+    fixed_ns = 0.0
+
+    def __init__(self) -> None:
+        self.layers: set[Layer] = set()
+
+    def latency_ns(self, layer: Layer) -> float:
+        self.layers.add(layer)
+        return 1.0
 
 
 def _plain(space: CellSpace) -> CellGenotype:

@@ -269,7 +269,7 @@ def test_a_board_behind_a_jump_host_of_the_users_own_config(
             '[loop]\nboard = "host"\nlink = "ssh"\nhost = "desk"\n'
             f'options = ["-F", "{tmp_path}/config"]\n'
         )
-        with connect(find("loop")) as link:
+        with SshLink(find("loop")) as link:
             put(link, tmp_path, "where", "#!/bin/sh\necho $SSH_CONNECTION\n")
             assert link.run(["where"], 20).stdout.split()[3] == str(server.port)
         assert "Accepted publickey" in (tmp_path / "bastion" / "log").read_text()

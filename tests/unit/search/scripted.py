@@ -12,6 +12,7 @@ from binas.devices.null import FIXED_NS, invented_ns
 from binas.runtime.fleet import Job
 from binas.runtime.measure import Failure, Measurement, Plan, Result
 from binas.runtime.replay import invented, invented_fixed
+from binas.search.cells import CellGenotype
 from binas.search.cost import layers_of
 from binas.search.genotype import Genotype
 from binas.search.survey import TABLE_PLAN
@@ -75,7 +76,7 @@ class Scripted:
     dying: frozenset[Layer] = frozenset()  # kills the program that measures it
     unstable: frozenset[Layer] = frozenset()  # fails alone
     at: dict[Path, tuple[Layer, ...]] = field(default_factory=dict)
-    networks: dict[Path, Genotype] = field(default_factory=dict)
+    networks: dict[Path, Genotype | CellGenotype] = field(default_factory=dict)
     boards: list[ScriptedBoard] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -94,7 +95,7 @@ class Scripted:
         for path, what in orders.items():
             bad = isinstance(what, tuple) and self.broken & set(what)
             errors[path] = CompileError("no such kernel") if bad else None
-            if isinstance(what, Genotype):
+            if isinstance(what, Genotype | CellGenotype):
                 self.networks[path] = what
             elif isinstance(what, tuple) and not bad:
                 self.at[path] = what

@@ -15,10 +15,19 @@ from binas.devices.device import Device
 from binas.devices.null import invented_ns
 from binas.runtime.measure import Failure
 from binas.search import survey
+from binas.search.cells import CellSpace
 from binas.search.chunks import SIZE
 from binas.search.menu import Menu
 from binas.search.space import Space
-from binas.search.survey import PASSES, build_table, layers_of_space, menu_of, random_genotypes
+from binas.search.strategy.cell_prices import CellLut
+from binas.search.survey import (
+    PASSES,
+    build_table,
+    layers_of_space,
+    menu_of,
+    random_genotypes,
+    random_networks,
+)
 from tests.unit.search.scripted import Scripted, ScriptedBoard
 
 
@@ -252,3 +261,24 @@ def test_a_menu_is_kept_for_its_space_and_planner(
 def test_random_networks_come_from_their_seed(tiny: Space) -> None:
     assert random_genotypes(tiny, 5, 1) == random_genotypes(tiny, 5, 1)
     assert random_genotypes(tiny, 5, 1) != random_genotypes(tiny, 5, 2)
+
+
+def test_a_table_of_cells_prices_every_operation_and_predicts_networks(
+    device: Device, tmp_path: Path
+) -> None:
+    cells = CellSpace(
+        input_shape=(1, 8, 8),
+        classes=3,
+        channels=4,
+        cells=1,
+        nodes=2,
+        normal_ops=("none", "skip"),
+        reduction_ops=("none", "max", "sep3"),
+    )
+    table = build_table(cells, device, tmp_path, workshop=Scripted(), fit_nets=3).table
+    assert table.fit is not None and table.fit.nets == 3
+    assert table.fit.worst < 1e-9  # these networks' own steps are all in the table
+    prices = CellLut.of(cells, table)
+    assert prices.fastest_ns() > table.fixed_ns
+    for net in random_networks(cells, 3, seed=0):
+        assert prices.predict_ns(net) > prices.rest_ns
