@@ -18,6 +18,7 @@ from binas.compile.isa import Isa
 from binas.compile.memory import MemoryPlan, plan_memory
 from binas.compile.model import BinaryModel
 from binas.compile.objects import Object, compiled, kernel_version
+from binas.compile.pixels import Pixels, entries, pixels_of
 from binas.compile.plan import plan, plan_layers
 from binas.compile.plan_source import Call, plan_source, symbols
 from binas.compile.samples import sample_graph
@@ -68,6 +69,7 @@ def compile_model(
     output: Path,
     *,
     verify: bool = False,
+    uint8: bool = False,
     emit: Sequence[str] = (),
     say: Say = lambda _: None,
 ) -> Compiled:
@@ -78,10 +80,12 @@ def compile_model(
         device: What it is compiled for; its CPU decides the kernels.
         output: Where the artifact goes; written beside and renamed into place.
         verify: Walk the chain of truth as far as this machine can see.
+        uint8: The caller gives the image as bytes [N, H, W, C]; the network normalises them.
         emit: Intermediate forms to write beside the artifact, of `compile/emit.py`.
         say: Told what happens, for people.
 
     Raises:
+        UsageError: Bytes are wanted of a model that reads no image, or does not say what they mean.
         CompileError: The model cannot be compiled.
         WrongAnswerError: A link of the chain differs from the one before it; nothing is written.
     """
@@ -90,8 +94,8 @@ def compile_model(
     say("plan")
     graph = plan(model)
     say("reference")
-    inputs = truth.fixed_input(model)
-    taps = truth.taps(model, graph, inputs)
+    pixels = pixels_of(graph, model.inputs, model.normalisation) if uint8 else None
+    taps = truth.taps(model, graph, truth.fixed_input(model, pixels), pixels)
     facts = _Facts(
         model_name=model.name,
         model_digest=model.digest,
@@ -100,6 +104,7 @@ def compile_model(
         labels=model.labels,
         sources=model.sources,
         normalisation=model.normalisation,
+        pixels=pixels,
     )
     made, memory = _assemble(graph, device, facts, taps, output, say, verify=verify, forms=emit)
     return Compiled(
@@ -127,6 +132,7 @@ class _Facts:
     labels: tuple[str, ...]
     sources: dict[str, str] = field(default_factory=dict)
     normalisation: Normalisation | None = None
+    pixels: Pixels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,7 @@ def _assemble(
     names = symbols(list(kernels))
     calls, weights = _bind(graph.nodes, kernels, names, isa)
     manifest = _manifest(graph, device, facts, kernels, memory, len(weights))
-    plan_c = plan_source(graph, calls, memory, weights)
+    plan_c = plan_source(graph, calls, memory, weights, facts.pixels)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "plan.c"
         source.write_text(plan_c)
@@ -247,10 +253,7 @@ def _manifest(
         features=CPUS[device.arch][device.cpu],
         kernel_version=kernel_version(),
         versions={name: metadata.version(name) for name in packages},
-        inputs=tuple(
-            replace(port, channels_last=graph.values[port.name].channels_last)
-            for port in facts.inputs
-        ),
+        inputs=entries(graph, facts.inputs, facts.pixels),
         outputs=tuple(
             replace(port, channels_last=at in graph.outputs_last)
             for at, port in enumerate(facts.outputs)

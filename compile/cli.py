@@ -68,6 +68,12 @@ from binas.runtime.artifact import Normalisation
     "--mean", metavar="R,G,B", help="What is taken from pixels of 0 to 255; one number or three."
 )
 @click.option("--std", metavar="R,G,B", help="What they are divided by then.")
+@click.option(
+    "--uint8",
+    is_flag=True,
+    help="The caller gives pixels as bytes, N H W C; the network normalises them by --mean and "
+    "--std, or as the model says.",
+)
 @click.option("--bgr", is_flag=True, help="The network wants blue first; so do --mean and --std.")
 @cli.json_option
 @cli.version_option
@@ -84,6 +90,7 @@ def main(
     labels_file: Path | None,
     mean: str | None,
     std: str | None,
+    uint8: bool,
     bgr: bool,
     as_json: bool,
 ) -> None:
@@ -95,6 +102,7 @@ def main(
       binas-compile model.onnx --device rpi4 --estimate --pipeline cortex-a76
       binas-compile model.onnx --mean 123.7,116.3,103.5 --std 58.4,57.1,57.4 --labels names.txt
       binas-run model.binas --device host --input photo.jpg
+      binas-compile model.onnx --uint8 --mean 127.5 --std 127.5   (bytes in, no float image)
 
     MODEL may be example:digits, a small trained network that the package holds, or a model of
     another tool: QONNX, Larq through tf2onnx, any spelling of a sign before a layer.
@@ -139,6 +147,7 @@ def main(
             device,
             output,
             verify=verify,
+            uint8=uint8,
             emit=forms,
             say=lambda stage: bar.update(task, description=stage),
         )

@@ -28,6 +28,7 @@ from binas.core.errors import DeviceError, MeasureError, UsageError
 from binas.devices import elf
 from binas.runtime.artifact import Artifact
 from binas.runtime.emulated import EmulatedSession
+from binas.runtime.layout import checked_inputs
 
 ITERATIONS = 50  # of a block in llvm-mca: enough to reach its steady state
 COLD_SHARE = (
@@ -141,8 +142,7 @@ class _Code:
 
 def _blocks_in_process(artifact: Artifact) -> list[Block]:
     session = EmulatedSession(artifact)
-    taps = artifact.taps()
-    session.run({port.name: taps[f"input:{port.name}"] for port in artifact.manifest.inputs})
+    session.run(artifact.inputs())
     kernels = _kernels(artifact.read("bench"), artifact)
     spans = _spans(kernels, artifact)
     return [
@@ -156,7 +156,6 @@ def _blocks_under_qemu(artifact: Artifact) -> list[Block]:
     qemu = shutil.which("qemu-x86_64")
     if qemu is None:
         raise DeviceError("qemu-x86_64 is not installed", hint="apt install qemu-user")
-    taps, manifest = artifact.taps(), artifact.manifest
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plugin = folder / "blocks.so"
@@ -166,7 +165,7 @@ def _blocks_under_qemu(artifact: Artifact) -> list[Block]:
         bench.write_bytes(artifact.read("bench"))
         bench.chmod(0o700)
         (folder / "weights.bin").write_bytes(artifact.read("weights.bin"))
-        inputs = [taps[f"input:{port.name}"].astype("<f4").tobytes() for port in manifest.inputs]
+        inputs = [x.tobytes() for x in checked_inputs(artifact.manifest, artifact.inputs())]
         (folder / "input.bin").write_bytes(b"".join(inputs))
         files = ["--weights", "weights.bin", "--input", "input.bin", "--output", "output.bin"]
         counting = ["-plugin", f"{plugin},out={folder / 'blocks.txt'}"]

@@ -37,13 +37,13 @@ _STATIC = {
     "armv7": "arm-linux-musleabihf",
 }
 _FLAGS = ("-std=gnu11", "-O2", "-DNDEBUG", "-fno-sanitize=undefined", "-Wall", "-Wextra", "-Werror")
-_EXPORTS = (
-    "{ global: binas_abi; binas_status_text; binas_*_bytes; binas_*_count; binas_step_name;\n"
-)
-_EXPORTS += (
-    "  binas_create; binas_run; binas_run_sized; binas_profile; binas_step; binas_destroy;\n"
-)
-_EXPORTS += "  local: *; };\n"
+_EXPORTS = """{
+  global: binas_abi; binas_status_text; binas_*_bytes; binas_*_count; binas_input_type;
+    binas_step_name; binas_create; binas_run; binas_run_sized; binas_profile; binas_step;
+    binas_destroy;
+  local: *;
+};
+"""
 
 
 def members(

@@ -14,6 +14,7 @@ import numpy as np
 
 from binas.compile.graph import Graph, Node, Value
 from binas.compile.memory import MemoryPlan
+from binas.compile.pixels import Pixels
 from binas.core.layer import Layer
 
 
@@ -34,9 +35,16 @@ class Call:
     weights: tuple[int, ...]
 
 
-def plan_source(graph: Graph, calls: Sequence[Call], memory: MemoryPlan, weights: bytes) -> str:
+def plan_source(
+    graph: Graph,
+    calls: Sequence[Call],
+    memory: MemoryPlan,
+    weights: bytes,
+    pixels: Pixels | None = None,
+) -> str:
     """The text of plan.c."""
     lines = ['#include "plan.h"', ""]
+    lines += _levels(pixels) if pixels is not None else []
     lines += _prototypes(calls)
     for index, call in enumerate(calls):
         lines += _step(index, call, graph.values, memory.offsets)
@@ -47,14 +55,15 @@ def plan_source(graph: Graph, calls: Sequence[Call], memory: MemoryPlan, weights
         entry = f"{name}, step{index}, {call.units}, {reads}, {writes}, reads{index}, writes{index}"
         lines.append(f"    {{{entry}}},")
     lines.append("};")
-    last = [graph.values[name].channels_last for name in graph.inputs]
+    last = [graph.values[name].channels_last and pixels is None for name in graph.inputs]
     places = [at in graph.outputs_last for at in range(len(graph.outputs))]
     for what, names, lasts in (
         ("inputs", graph.inputs, last),
         ("outputs", graph.outputs, places),
     ):
+        levels = "levels" if what == "inputs" and pixels is not None else "0"
         ports = [
-            _port(graph.values[name], memory.offsets[name], channels_last=channels_last)
+            _port(graph.values[name], memory.offsets[name], levels, channels_last=channels_last)
             for name, channels_last in zip(names, lasts, strict=True)
         ]
         lines.append(f"static const binas_port {what}[] = {{{', '.join(ports) or '{0}'}}};")
@@ -124,8 +133,17 @@ def _step(
     ]
 
 
-def _port(value: Value, offset: int, *, channels_last: bool) -> str:
+def _levels(pixels: Pixels) -> list[str]:
+    """What each byte of each channel means, to the last bit."""
+    rows = [
+        f"    {', '.join(f'{value.hex()}f' for value in row.astype(float).tolist())},"
+        for row in pixels.levels
+    ]
+    return ["static const float levels[] = {", *rows, "};", ""]
+
+
+def _port(value: Value, offset: int, levels: str, *, channels_last: bool) -> str:
     """Offset, batch, channels, rows, columns; what is N, H, W, C outside, too, is one channel."""
     N, H, W, C = value.shape
     sizes = (N, 1, H, W * C) if channels_last else (N, C, H, W)
-    return f"{{{offset}u, {', '.join(f'{size}u' for size in sizes)}}}"
+    return f"{{{offset}u, {', '.join(f'{size}u' for size in sizes)}, {levels}}}"

@@ -62,6 +62,11 @@ def compile_text(compiled: Compiled, guess: Estimate | None = None) -> str:
             if layer.kind != "binary"
         ),
         *(f"  note            {name}: {note}" for name, note in compiled.notes.items()),
+        *(
+            f"  pixels          {port.name}: bytes {list(port.shape)} (N H W C), normalised inside"
+            for port in manifest.inputs
+            if port.dtype == "uint8"
+        ),
         f"  steps           {len(manifest.steps)} after fusion",
         f"  weights         {manifest.weights_bytes / 1024:.1f} KiB",
         f"  arena           {manifest.arena_bytes / 1024:.1f} KiB"

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from binas.compile.graph import Graph, Value
 from binas.compile.kernels import family
 from binas.compile.model import BinaryModel
+from binas.compile.pixels import Pixels, pixels_of
 from binas.compile.plan import plan
 from binas.core import bits
 from binas.core.errors import CompileError, UsageError
@@ -33,8 +34,10 @@ Arrays = dict[str, NDArray[Any]]
 NEAR = np.float32(1e-3)
 
 
-def fixed_input(model: BinaryModel) -> Arrays:
-    """A standard normal input per port, the same for equal models, with some exact zeros."""
+def fixed_input(model: BinaryModel, pixels: Pixels | None = None) -> Arrays:
+    """A standard normal input per port, with some exact zeros, or bytes; equal for equal models."""
+    if pixels is not None:
+        return {pixels.port.name: pixels.fixed(model.digest)}
     seed = int(model.digest, 16)
     generator = np.random.default_rng(seed)
     found: Arrays = {}
@@ -52,7 +55,7 @@ def reference(path: Path, artifact: Artifact, inputs: Arrays) -> Arrays:
     Args:
         path: The ONNX file that the artifact was compiled from.
         artifact: The artifact.
-        inputs: Port name → float32 array in the port's shape.
+        inputs: Port name → array in the port's shape, float32 or bytes.
 
     Raises:
         UsageError: The artifact was made of another model.
@@ -66,16 +69,20 @@ def reference(path: Path, artifact: Artifact, inputs: Arrays) -> Arrays:
             f"{path.name} has {model.digest}",
             hint=f"compile it again: binas-compile {path} --device {artifact.manifest.device}",
         )
-    return taps(model, plan(model), inputs)
+    graph, pixels = plan(model), None
+    if any(port.dtype == "uint8" for port in artifact.manifest.inputs):
+        pixels = pixels_of(graph, model.inputs, artifact.manifest.normalisation)
+    return taps(model, graph, inputs, pixels)
 
 
-def taps(model: BinaryModel, graph: Graph, inputs: Arrays) -> Arrays:
+def taps(model: BinaryModel, graph: Graph, given: Arrays, pixels: Pixels | None = None) -> Arrays:
     """Reference values, named as `runtime/artifact.py` says.
 
     Args:
         model: The model.
         graph: Its fused plan.
-        inputs: Port name → float32 array in the port's shape.
+        given: Port name → array in the port's shape, float32 or bytes.
+        pixels: What bytes mean, where they are given.
 
     Returns:
         Every value of the graph in its layout, `margin:NAME` for bits, `input:NAME`, `output:NAME`.
@@ -88,9 +95,12 @@ def taps(model: BinaryModel, graph: Graph, inputs: Arrays) -> Arrays:
     wanted = dict.fromkeys(name.removesuffix("#float") for name in graph.values)
     wanted.update(dict.fromkeys(quantized[name] for name in wanted if name in quantized))
     wanted.update(dict.fromkeys(port.name for port in model.outputs))
+    inputs = given
+    if pixels is not None:
+        inputs = {name: pixels.entered(value) for name, value in given.items()}
     raw = _run(model, [name for name in wanted if name not in inputs], inputs)
     raw.update(inputs)
-    found: Arrays = {f"input:{name}": value for name, value in inputs.items()}
+    found: Arrays = {f"input:{name}": value for name, value in given.items()}
     for port in model.outputs:
         found[f"output:{port.name}"] = raw[port.name]
     for name, value in graph.values.items():

@@ -61,26 +61,30 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """An input or output of the model as its ONNX file declares it: float32, row-major.
+    """An input or output of the model as its ONNX file declares it, row-major.
 
     Attributes:
         name: Its ONNX name.
-        shape: As declared.
+        shape: As declared; of pixels N, H, W, C, whatever was declared.
         channels_last: Whether a shape of four is N, H, W, C and not N, C, H, W.
+        dtype: What the caller gives; uint8: pixels of an image, which the network normalises.
     """
 
     name: str
     shape: tuple[int, ...]
     channels_last: bool = False
+    dtype: Literal["float32", "uint8"] = "float32"
 
     def __post_init__(self) -> None:
-        """Refuse sizes that no memory has."""
+        """Refuse sizes that no memory has, and pixels of what is no image."""
         _check_shape(self.name, self.shape)
+        if self.dtype == "uint8" and not (len(self.shape) == 4 and self.channels_last):
+            raise _fault(self.name, f"pixels of shape {list(self.shape)}")
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the float32 array."""
-        return 4 * math.prod(self.shape)
+        """Bytes of the array."""
+        return (1 if self.dtype == "uint8" else 4) * math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +158,8 @@ class Manifest:
         for what, ports in (("inputs", self.inputs), ("outputs", self.outputs)):
             if len({port.name for port in ports}) != len(ports):
                 raise _fault(what, "two of one name")
+        if any(port.dtype != "float32" for port in self.outputs):
+            raise _fault("outputs", "one that is not float32")
         if min(self.arena_bytes, self.weights_bytes) < 0:
             raise _fault("arena and weights", f"{self.arena_bytes} and {self.weights_bytes} bytes")
         for step in self.steps:

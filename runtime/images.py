@@ -35,6 +35,9 @@ def read_images(
         port: Of shape [N, C, H, W], or [N, H, W, C] where its channels are last; C is 1 or 3.
         normalisation: From the artifact.
 
+    Returns:
+        The port's array; of a port of bytes the pixels, in the network's order of channels.
+
     Raises:
         UsageError: No image network, no normalisation, another number of files, or no image.
     """
@@ -68,10 +71,27 @@ def read_images(
         )
     pixels = np.stack([_pixels(path, H, W, C) for path in paths])
     if normalisation.order == "BGR":
-        pixels = pixels[..., ::-1]
+        pixels = np.ascontiguousarray(pixels[..., ::-1])
+    if port.dtype == "uint8":
+        return pixels
+    x = normalised(pixels, normalisation)
+    return np.ascontiguousarray(x if port.channels_last else np.moveaxis(x, -1, 1))
+
+
+def normalised(
+    pixels: np.ndarray[Any, np.dtype[np.uint8]], normalisation: Normalisation
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What a network computes with in place of pixels.
+
+    Args:
+        pixels: [..., C] of 0 to 255, channels in the network's order.
+        normalisation: One mean and std, or one for each of the C channels.
+
+    Returns:
+        (pixel - mean) / std, each operation in float32.
+    """
     mean, std = (np.array(values, np.float32) for values in (normalisation.mean, normalisation.std))
-    x = (pixels.astype(np.float32) - mean) / std
-    return np.ascontiguousarray(x if port.channels_last else np.moveaxis(x, -1, 1), np.float32)
+    return (pixels.astype(np.float32) - mean) / std
 
 
 def _pixels(path: Path, H: int, W: int, C: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -1,7 +1,7 @@
 """How values lie in the files and the arena that the harness reads and writes.
 
-Ports are raw little-endian float32, row-major, concatenated in the manifest's order. In the arena a
-float tensor is float32 [N, H, W, C] and a tensor of bits uint32 [N, H, W, words(C)].
+Ports are raw little-endian float32 or bytes, row-major, concatenated in the manifest's order. In
+the arena a float tensor is float32 [N, H, W, C], and one of bits uint32 [N, H, W, words(C)].
 """
 
 from __future__ import annotations
@@ -38,15 +38,18 @@ def checked_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> list
             raise UsageError(
                 f"input {name!r} has shape {list(value.shape)}, expected {list(port.shape)}"
             )
-        if value.dtype != np.float32:
+        if value.dtype != port.dtype:
             raise UsageError(
-                f"input {name!r} is {value.dtype}, expected float32",
-                hint="save it with x.astype(numpy.float32)",
+                f"input {name!r} is {value.dtype}, expected {port.dtype}",
+                hint="give pixels as they are, 0 to 255: the artifact normalises them"
+                if port.dtype == "uint8"
+                else "save it with x.astype(numpy.float32)",
             )
         if not np.isfinite(value).all():
             found = "NaN, which has no sign" if np.isnan(value).any() else "infinite values"
             raise UsageError(f"input {name!r} holds {found}", hint="clean the input first")
-        arrays.append(np.require(value, "<f4", ("C", "ALIGNED")))
+        kind = np.dtype(port.dtype).newbyteorder("<")
+        arrays.append(np.require(value, kind, ("C", "ALIGNED")))
     return arrays
 
 
@@ -91,7 +94,7 @@ def check_taps(manifest: Manifest, taps: Mapping[str, np.ndarray]) -> None:
             wanted[tensor.name] = layout_shape(tensor), kind
             wanted[f"margin:{tensor.name}"] = tensor.shape, "float32"
     for port in manifest.inputs:
-        wanted[f"input:{port.name}"] = port.shape, "float32"
+        wanted[f"input:{port.name}"] = port.shape, port.dtype
     for port in manifest.outputs:
         wanted[f"output:{port.name}"] = port.shape, "float32"
     for name in wanted.keys() & taps.keys():

@@ -1,6 +1,7 @@
 /* Run a network on one input and print its largest output: all that a program needs of model.h.
  *
- *     classify weights.bin INPUT.raw      INPUT.raw: float32, row-major, as the model declares it
+ *     classify weights.bin INPUT.raw      INPUT.raw: float32, row-major, as the model declares it;
+ *                                         of a network compiled with --uint8 pixels, N H W C
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ static void *aligned(size_t bytes) {
     return aligned_alloc(BINAS_ALIGN, whole ? whole : BINAS_ALIGN);
 }
 
-static int read_floats(const char *path, float *to, size_t bytes) {
+static int read_input(const char *path, void *to, size_t bytes) {
     FILE *file = fopen(path, "rb");
     if (!file) return 0;
     size_t got = fread(to, 1, bytes, file);
@@ -28,11 +29,11 @@ int main(int count, char **words) {
         return fprintf(stderr, "this program is for networks with one input\n"), 2;
     size_t weights_bytes = 0;
     const void *weights = map_weights(words[1], &weights_bytes);
-    float *x = aligned(binas_input_bytes(0));
+    void *x = aligned(binas_input_bytes(0)); /* floats, or bytes: binas_input_type(0) */
     void **outputs = calloc(binas_output_count(), sizeof *outputs);
     if (!x || !outputs) return fprintf(stderr, "out of memory\n"), 1;
     for (size_t i = 0; i < binas_output_count(); ++i) outputs[i] = aligned(binas_output_bytes(i));
-    if (!read_floats(words[2], x, binas_input_bytes(0)))
+    if (!read_input(words[2], x, binas_input_bytes(0)))
         return fprintf(stderr, "%s: expected %zu bytes\n", words[2], binas_input_bytes(0)), 2;
 
     void *arena = aligned(binas_arena_bytes());

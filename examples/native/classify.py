@@ -45,7 +45,7 @@ def main() -> int:
     """Print the index and the value of the largest output."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("artifact", type=Path)
-    parser.add_argument("input", type=Path, help="float32 array of the model's shape, .npy")
+    parser.add_argument("input", type=Path, help="array as the artifact's input wants it, .npy")
     parser.add_argument("--device", default="", help="as in binas-devices list")
     given = parser.parse_args()
     x = np.load(given.input, allow_pickle=False)

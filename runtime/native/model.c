@@ -17,7 +17,8 @@ struct binas_context {
 static const binas_plan *const plan = &binas_the_plan;
 
 static size_t port_bytes(const binas_port *port) {
-    return (size_t)4 * port->batch * port->channels * port->rows * port->columns;
+    size_t item = port->levels ? sizeof(uint8_t) : sizeof(float);
+    return item * port->batch * port->channels * port->rows * port->columns;
 }
 
 int binas_abi(void) { return BINAS_ABI; }
@@ -51,6 +52,10 @@ size_t binas_input_bytes(size_t port) {
 
 size_t binas_output_bytes(size_t port) {
     return port < plan->output_count ? port_bytes(&plan->outputs[port]) : 0;
+}
+
+binas_type binas_input_type(size_t port) {
+    return port < plan->input_count && plan->inputs[port].levels ? BINAS_UINT8 : BINAS_FLOAT32;
 }
 
 const char *binas_step_name(size_t step) {
@@ -119,6 +124,13 @@ static void enter(const binas_port *port, const float *from, float *to) {
         transpose(from, to, port->channels, pixels);
 }
 
+/* N H W C outside and inside: each byte becomes what it means in its channel. */
+static void enter_bytes(const binas_port *port, const uint8_t *from, float *to) {
+    size_t pixels = (size_t)port->batch * port->rows * port->columns, channels = port->channels;
+    for (size_t p = 0; p < pixels; ++p, from += channels, to += channels)
+        for (size_t c = 0; c < channels; ++c) to[c] = port->levels[c * 256 + from[c]];
+}
+
 static void leave(const binas_port *port, const float *from, float *to) {
     size_t pixels = (size_t)port->rows * port->columns, image = pixels * port->channels;
     for (size_t n = 0; n < port->batch; ++n, from += image, to += image)
@@ -146,9 +158,9 @@ binas_status binas_step(binas_context *context, size_t step) {
     return step < plan->step_count ? do_step(context, step) : BINAS_RANGE;
 }
 
-static binas_status check_pointer(const void *pointer) {
+static binas_status check_pointer(const void *pointer, const binas_port *port) {
     if (!pointer) return BINAS_NULL;
-    return (uintptr_t)pointer % _Alignof(float) ? BINAS_UNALIGNED : BINAS_OK;
+    return !port->levels && (uintptr_t)pointer % _Alignof(float) ? BINAS_UNALIGNED : BINAS_OK;
 }
 
 static binas_status check(const binas_context *context, const void *const *inputs,
@@ -157,15 +169,19 @@ static binas_status check(const binas_context *context, const void *const *input
     if (status != BINAS_OK) return status;
     if ((plan->input_count && !inputs) || (plan->output_count && !outputs)) return BINAS_NULL;
     for (uint32_t i = 0; i < plan->input_count; ++i)
-        if ((status = check_pointer(inputs[i])) != BINAS_OK) return status;
+        if ((status = check_pointer(inputs[i], &plan->inputs[i])) != BINAS_OK) return status;
     for (uint32_t i = 0; i < plan->output_count; ++i)
-        if ((status = check_pointer(outputs[i])) != BINAS_OK) return status;
+        if ((status = check_pointer(outputs[i], &plan->outputs[i])) != BINAS_OK) return status;
     return BINAS_OK;
 }
 
 static void enter_all(binas_context *context, const void *const *inputs) {
-    for (uint32_t i = 0; i < plan->input_count; ++i)
-        enter(&plan->inputs[i], inputs[i], (float *)(context->arena + plan->inputs[i].offset));
+    for (uint32_t i = 0; i < plan->input_count; ++i) {
+        const binas_port *port = &plan->inputs[i];
+        float *to = (float *)(context->arena + port->offset);
+        if (port->levels) enter_bytes(port, inputs[i], to);
+        else enter(port, inputs[i], to);
+    }
 }
 
 static void leave_all(binas_context *context, void *const *outputs) {

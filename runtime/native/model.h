@@ -21,7 +21,9 @@
  *
  * Data. A port is a dense array of float32, row-major, of the shape that the model declares (images
  * are N C H W), aligned for float (4 bytes). Outputs must not overlap inputs. Values must be finite:
- * a NaN has no sign, and what a network makes of one is not specified.
+ * a NaN has no sign, and what a network makes of one is not specified. An input that was compiled
+ * for pixels (binas-compile --uint8) is an array of bytes instead, N H W C as cameras give them, at
+ * any address; its channels come in the network's order, and the network normalises them itself.
  *
  * Threads. A context may be used by one thread at a time. Several contexts run at once, of one
  * network or of several. With threads == 1 nothing here allocates, locks or makes a system call
@@ -75,6 +77,10 @@ size_t binas_input_count(void);
 size_t binas_output_count(void);
 size_t binas_input_bytes(size_t port); /* 0: no such port */
 size_t binas_output_bytes(size_t port);
+
+/* What an input is an array of; outputs are float32. */
+typedef enum { BINAS_FLOAT32 = 0, BINAS_UINT8 = 1 } binas_type;
+binas_type binas_input_type(size_t port);
 
 /* The network's steps in order; the name is null where there is no such step. */
 size_t binas_step_count(void);

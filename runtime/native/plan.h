@@ -20,6 +20,7 @@ typedef struct {
 typedef struct {
     size_t offset;                    /* in the arena, N H W C */
     uint32_t batch, channels, rows, columns; /* the caller's array is N C H W */
+    const float *levels; /* null; or [channels][256]: the caller gives bytes, N H W C, that mean these */
 } binas_port;
 
 typedef struct {

@@ -29,8 +29,8 @@ static const binas_plan_step steps[] = {
     {"a", add_one, 1024, 1, 1, low, high}, {"b", back, 1024, 1, 1, high, low},
     {"c", add_one, 1024, 1, 1, low, high}, {"d", back, 1024, 1, 1, high, low},
 };
-static const binas_port inputs[] = {{0u, 1u, 1024u, 1u, 1u}};
-static const binas_port outputs[] = {{0u, 1u, 16u, 8u, 8u}};
+static const binas_port inputs[] = {{0u, 1u, 1024u, 1u, 1u, 0}};
+static const binas_port outputs[] = {{0u, 1u, 16u, 8u, 8u, 0}};
 const binas_plan binas_the_plan = {8256u, 64u, 0ull, 4u, 1u, 1u, steps, inputs, outputs};
 """
 
