@@ -22,6 +22,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 INTERRUPTED = 130  # as a shell reports SIGINT
 
+# What the extras bring, as it is imported: a missing one is no bug but an install of less.
+EXTRAS = {
+    "compile": ("onnx", "onnxruntime", "PIL", "tvm", "unicorn", "ziglang"),
+    "search": ("jinja2", "matplotlib", "safetensors", "sklearn", "torch"),
+    "rpc": ("cloudpickle", "psutil", "tornado"),
+    "tensorboard": ("tensorboard",),
+}
+
 
 class Command(click.Command):
     """A click command that turns a BinasError into a message and an exit code."""
@@ -35,6 +43,14 @@ class Command(click.Command):
             if error.hint:
                 click.echo(f"Hint: {error.hint}", err=True)
             ctx.exit(error.exit_code)
+        except ModuleNotFoundError as error:
+            module = (error.name or "").partition(".")[0]
+            extra = next((extra for extra, known in EXTRAS.items() if module in known), None)
+            if extra is None:
+                raise
+            click.echo(f"Error: this needs {module}, which is not installed", err=True)
+            click.echo(f"Hint: pip install 'binas[{extra}]'", err=True)
+            ctx.exit(UsageError.exit_code)
         except KeyboardInterrupt:
             click.echo("\nInterrupted. The same command goes on where it stopped.", err=True)
             ctx.exit(INTERRUPTED)
