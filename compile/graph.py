@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -87,7 +88,7 @@ class Value:
         return 4 * N * H * W * (C if self.dtype == "float32" else bits.words(C))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Node:
     """One step, see the module's docstring; field meanings as in `core.layer.Layer`.
 
@@ -126,7 +127,7 @@ class Node:
     bits_out: str | None = None
     bits_affine: Affine | None = None
 
-    @property
+    @cached_property
     def layer(self) -> Layer:
         """What of this node decides its latency."""
         return Layer(

@@ -11,27 +11,24 @@ be fused depends on that one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
 from binas.core.layer import Layer
 from binas.search.genotype import CellOps, Genotype
 from binas.search.networks.bars import Head, Stem, normal_cell, reduction_cell
-from binas.search.networks.bars_cell import Cell, nodes_channels
-from binas.search.ops import NormConv
+from binas.search.networks.bars_cell import nodes_channels
+from binas.search.pieces import Job, Planned, Planner, Size, reading
 from binas.search.space import OpName, Space
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Steps = tuple[int, ...]  # indices into Menu.layers
-JOBS_PER_MODEL = 4  # planning is quadratic in the steps of a model, checking it is not
-Planned = tuple[tuple[str, Layer], ...]  # name within the piece, step
 Ends = tuple[Steps, ...]  # [followed by a normal cell, followed by a reduction or the head]
 
 
@@ -92,7 +89,7 @@ def menu(space: Space, *, progress: Callable[[int, int], None] | None = None) ->
 
 
 class _Planner:
-    """Gathers Layers while it plans; one ONNX model holds a few pieces side by side."""
+    """Gathers Layers while it plans."""
 
     def __init__(self, space: Space, progress: Callable[[int, int], None] | None) -> None:
         self.space, self.progress, self.done = space, progress, 0
@@ -101,6 +98,7 @@ class _Planner:
         self.reductions = cell_choices(space, space.reduction_ops)
         self.widths, self.last = range(len(space.widths)), space.stages - 1
         self.sizes = len(self.widths) * (space.stages + 2 + self.last)
+        self.planner = Planner(self._planned)
 
     def menu(self) -> Menu:
         space, widths = self.space, self.widths
@@ -131,35 +129,49 @@ class _Planner:
     def _stem(self, width: int) -> Ends:
         stem = Stem(self.space, self.space.node_channels(0, width))
         ends = (True, self.space.min_cells == 0)
-        jobs = [(stem, self._next(0, width, end)) for end, on in enumerate(ends) if on]
-        return self._number(self._plan(self.space.input_shape, None, jobs), ends)[0]
+        jobs = [Job(stem, self._next(0, width, end)) for end, on in enumerate(ends) if on]
+        return self._number(self.planner.pieces(self.space.input_shape, None, jobs), ends)[0]
 
     def _normal(self, stage: int, width: int) -> tuple[Ends, ...]:
-        channels, ends = self._channels(stage, width), (True, True)
-        jobs: list[tuple[nn.Module, nn.Module | None]] = []
-        for ops in self.normals:
-            cell = normal_cell(self.space, stage, width, [(op,) for op in ops])
-            jobs += [(cell, self._next(stage, width, end)) for end in (0, 1)]
-        found = self._plan((1, *self.space.size(stage)), channels, jobs)
-        return self._number(found, ends)
+        node, size = self.space.node_channels(stage, width), self.space.size(stage)
+        after = [self._next(stage, width, end) for end in (0, 1)]
+
+        def jobs(choices: Sequence[int]) -> list[Job]:
+            chosen = [[(op,) for op in self.normals[choice]] for choice in choices]
+            cells = [normal_cell(self.space, stage, width, ops) for ops in chosen]
+            return [Job(cell, end) for cell in cells for end in after]
+
+        sizes = Size((size[0],), (size[1],), (self._channels(stage, width), node))
+        kind = ("normal", stage == self.last)
+        return self._number(
+            self.planner.cells(kind, sizes, len(self.normals), jobs), ends=(True, True)
+        )
 
     def _reduction(self, stage: int, after: int) -> list[tuple[Ends, ...]]:
         """Per width before; only the two steps that read the cell's input know that width."""
-        channels, ends = self._channels(stage, 0), (True, self.space.min_cells == 0)
-        jobs: list[tuple[nn.Module, nn.Module | None]] = []
-        for ops in self.reductions:
-            cell = reduction_cell(self.space, stage, (0, after), [(op,) for op in ops])
-            jobs += [(cell, self._next(stage + 1, after, end)) for end, on in enumerate(ends) if on]
-        found = self._plan((1, *self.space.size(stage)), channels, jobs)
+        ends = (True, self.space.min_cells == 0)
+        following = [self._next(stage + 1, after, end) for end, on in enumerate(ends) if on]
+
+        def jobs(choices: Sequence[int]) -> list[Job]:
+            chosen = [[(op,) for op in self.reductions[choice]] for choice in choices]
+            cells = [reduction_cell(self.space, stage, (0, after), ops) for ops in chosen]
+            return [Job(cell, end) for cell in cells for end in following]
+
+        node, out = self.space.node_channels(stage + 1, after), self._channels(stage + 1, after)
+        rows, columns = zip(self.space.size(stage), self.space.size(stage + 1), strict=True)
+        size = Size(rows, columns, (self._channels(stage, 0), node // 2, node, out))
+        kind = ("reduction", ends[1] and stage + 1 == self.last)
+        found = self.planner.cells(kind, size, len(self.reductions), jobs)
         return [
-            self._number([_reading(steps, self._channels(stage, before)) for steps in found], ends)
+            self._number([reading(steps, self._channels(stage, before)) for steps in found], ends)
             for before in self.widths
         ]
 
     def _head(self, width: int) -> Steps:
         channels = self._channels(self.last, width)
         head = Head(channels, self.space.classes)
-        found = self._plan((1, *self.space.size(self.last)), channels, [(head, None)])
+        image = (1, *self.space.size(self.last))
+        found = self.planner.pieces(image, channels, [Job(head, None)])
         return self._number(found, (True, False))[0][0]
 
     def _next(self, stage: int, width: int, end: int) -> nn.Module:
@@ -185,62 +197,7 @@ class _Planner:
     def _steps(self, planned: Planned) -> Steps:
         return tuple(self.layers.setdefault(layer, len(self.layers)) for _, layer in planned)
 
-    def _plan(
-        self,
-        shape: tuple[int, int, int],
-        channels: int | None,
-        jobs: Sequence[tuple[nn.Module, nn.Module | None]],
-    ) -> list[Planned]:
-        """Steps of each job's first module.
-
-        Args:
-            shape: C, H, W of the model's input.
-            channels: What a job's module reads, made from the input by a convolution that stands
-                for the previous piece; None: the input itself.
-            jobs: A piece and what follows it.
-        """
-        found: list[Planned] = []
-        for first in range(0, len(jobs), JOBS_PER_MODEL):
-            found += self._plan_some(shape, channels, jobs[first : first + JOBS_PER_MODEL])
+    def _planned(self) -> None:
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, self.sizes)
-        return found
-
-    def _plan_some(
-        self,
-        shape: tuple[int, int, int],
-        channels: int | None,
-        jobs: Sequence[tuple[nn.Module, nn.Module | None]],
-    ) -> list[Planned]:
-        from binas.compile.build import plan_layers  # noqa: PLC0415 (onnx)
-        from binas.compile.model import BinaryModel, ModelWriter  # noqa: PLC0415 (onnx)
-
-        writer = ModelWriter("menu")
-        image, outputs = writer.input("input", (1, *shape)), []
-        for job, (piece, after) in enumerate(jobs):
-            x = image
-            if channels is not None:
-                x = NormConv(shape[0], channels, 1).write(writer, x, f"before{job}")
-            x = cast(Cell, piece).write(writer, x, f"piece{job}")
-            x = x if after is None else cast(Cell, after).write(writer, x, f"after{job}")
-            outputs.append(x)
-        found: list[list[tuple[str, Layer]]] = [[] for _ in jobs]
-        for name, layer in plan_layers(BinaryModel.of(writer.finish(outputs), "menu")):
-            if (match := _OURS.match(name)) is not None:
-                found[int(match[1] or match[2])].append((name.partition("/")[2], layer))
-        return [tuple(steps) for steps in found]
-
-
-def _reading(planned: Planned, channels: int) -> Planned:
-    """The steps of a reduction whose input has that many channels."""
-    return tuple(
-        (name, replace(layer, in_shape=(*layer.in_shape[:3], channels)))
-        if name in ("process", "shortcut")
-        else (name, layer)
-        for name, layer in planned
-    )
-
-
-# Steps of a piece, but for the sign of its input; and the sign of its output.
-_OURS = re.compile(r"piece(\d+)/(?!in\.)|after(\d+)/in\.")

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from binas.core import record
+from binas.search import pieces
 from binas.search.cost import layers_of
 from binas.search.menu import Menu, cell_choices, menu
 from binas.search.space import Space
@@ -39,6 +43,32 @@ def test_one_stage_one_node_three_stages(tiny: Space) -> None:
 def test_channels_across_a_word(tiny: Space) -> None:
     wide = replace(tiny, nodes=1, channels=36, widths=(0.25, 1.0))
     must_price_whole_networks(menu(wide), 30)
+
+
+def test_images_down_to_one_pixel(tiny: Space) -> None:
+    small = replace(tiny, nodes=2, input_shape=(3, 8, 16), stages=3, widths=(0.5, 1.0), min_cells=0)
+    must_price_whole_networks(menu(small), 8)
+
+
+def test_if_sizes_decide_what_is_fused_all_is_planned(
+    tiny: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = replace(tiny, nodes=1, stages=3)
+    found = menu(space)
+    plans = []
+    real = pieces.Planner.pieces
+
+    def counted(self: pieces.Planner, *arguments: Any) -> list[pieces.Planned]:
+        plans.append(arguments)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(pieces.Planner, "pieces", counted)
+    assert menu(space) == found
+    before = len(plans)
+    monkeypatch.setattr(pieces, "resized", lambda planned, *_: planned[:1])
+    assert menu(space) == found
+    widths = len(space.widths)
+    assert before < len(plans) - before == widths * (1 + space.stages + space.stages - 1 + 1)
 
 
 def test_every_layer_is_there_once_and_is_needed(tiny: Space, menu_of_space: MenuOf) -> None:
