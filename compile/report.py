@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from binas.compile import estimate
 from binas.compile import isa as isas
 from binas.compile.build import Compiled
 from binas.compile.cycles import Estimate
+from binas.compile.forms import CompileAnswer, CyclesEstimated, LinkVerified, StepKernel
 from binas.core.errors import CompileError, unknown_name
 from binas.runtime.artifact import Manifest, Step
 from binas.runtime.verify import VerifyReport
 
-SCHEMA = "binas.compile/1"
 SHOWN = 5  # steps that people are told about
 
 
-def compile_record(compiled: Compiled, guess: Estimate | None = None) -> dict[str, Any]:
+def compile_record(compiled: Compiled, guess: Estimate | None = None) -> CompileAnswer:
     """The `--json` object of binas-compile."""
     manifest = compiled.artifact.manifest
     return {
-        "schema": SCHEMA,
+        "schema": "binas.compile/1",
         "artifact": str(compiled.artifact.path),
         "artifact_bytes": compiled.artifact.path.stat().st_size,
         "device": manifest.device,
@@ -102,7 +101,7 @@ def _largest(manifest: Manifest) -> list[str]:
     return lines
 
 
-def _cycles(guess: Estimate, manifest: Manifest) -> dict[str, Any]:
+def _cycles(guess: Estimate, manifest: Manifest) -> CyclesEstimated:
     steps = zip(manifest.steps, guess.steps, strict=True)
     return {
         "pipeline": guess.model,
@@ -126,7 +125,7 @@ def _slowest(guess: Estimate, manifest: Manifest) -> list[str]:
     ]
 
 
-def _kernel(step: Step, share: float) -> dict[str, Any]:
+def _kernel(step: Step, share: float) -> StepKernel:
     return {
         "name": step.name,
         "layer": str(step.layer),
@@ -161,7 +160,7 @@ def check_binary(kinds: Mapping[str, tuple[str, str]], allowed: Sequence[str]) -
         raise CompileError(f"{len(left)} layers stayed float: {shown}{more}", hint=f"add {allow}")
 
 
-def _verified(report: VerifyReport) -> dict[str, Any]:
+def _verified(report: VerifyReport) -> LinkVerified:
     return {
         "binary_layers_exact": report.binary_layers_exact,
         "max_abs_error": report.max_abs_error,

@@ -6,7 +6,7 @@ stdout is the result; stderr is everything else. Only this file turns errors int
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points, version
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -142,8 +142,8 @@ def version_option(function: F) -> F:
     return click.version_option(version=version("binas"), prog_name="binas")(function)
 
 
-def emit(record: dict[str, Any]) -> None:
-    """Write one JSON object to stdout.
+def emit(record: Mapping[str, object]) -> None:
+    """Write one JSON object to stdout: a record, or one of a room's `forms`.
 
     Raises:
         ValueError: The record has no schema tag; that is a bug of the caller.

@@ -152,9 +152,11 @@ def save(record: Record, path: Path) -> None:
     write_atomic(path, (dumps(record, indent=1) + "\n").encode())
 
 
-def json_schema(cls: type[Record]) -> dict[str, Any]:
-    """The JSON Schema of a record's file."""
+def json_schema(cls: type[Any]) -> dict[str, Any]:
+    """The JSON Schema of a record's file, or of an answer: a TypedDict of a room's `forms`."""
     schema: dict[str, Any] = _adapter(cls).json_schema()
+    if not hasattr(cls, "SCHEMA"):
+        return schema
     schema["properties"] = {"schema": {"const": cls.SCHEMA}, **schema.get("properties", {})}
     schema["required"] = ["schema", *schema.get("required", [])]
     return schema

@@ -13,6 +13,7 @@ from binas.core.cli import Group, emit, json_option, say, version_option
 
 if TYPE_CHECKING:
     from binas.devices.device import Device
+    from binas.devices.forms import CheckAnswer, DevicesAnswer, LockAnswer, LockHolder, WalkedStep
 
 
 @click.group(cls=Group, context_settings={"auto_envvar_prefix": "BINAS"})
@@ -86,7 +87,11 @@ def list_devices(as_json: bool) -> None:
 
     devices = all_devices()
     if as_json:
-        emit({"schema": "binas.devices/1", "devices": [_plain(device) for device in devices]})
+        listed: DevicesAnswer = {
+            "schema": "binas.devices/1",
+            "devices": [_plain(device) for device in devices],
+        }
+        emit(listed)
         return
     rows = [("NAME", "ARCH", "CPU", "LINK", "TITLE")]
     rows += [(d.name, d.arch, d.cpu, _route(d), d.title) for d in devices]
@@ -149,8 +154,12 @@ def check(ctx: click.Context, name: str, as_json: bool) -> None:
                 say(f"Hint: {step.hint}")
     ok = all(step.ok for step in steps)
     if as_json:
-        plain = [asdict(step) for step in steps]
-        emit({"schema": "binas.check/1", "device": name, "ok": ok, "steps": plain})
+        told: list[WalkedStep] = [
+            {"name": step.name, "ok": step.ok, "found": step.found, "hint": step.hint}
+            for step in steps
+        ]
+        answer: CheckAnswer = {"schema": "binas.check/1", "device": name, "ok": ok, "steps": told}
+        emit(answer)
     if not ok:
         ctx.exit((UsageError if steps[-1].name == "name" else DeviceError).exit_code)
 
@@ -181,8 +190,9 @@ def lock(name: str, *, hold: bool, end: bool, as_json: bool) -> None:
         raise UsageError("--hold and --break are two things", hint="break first, then hold")
     found = openssh.end_holders(device) if end else openssh.holders(device)
     if as_json:
-        plain = [asdict(holder) for holder in found]
-        emit({"schema": "binas.lock/1", "device": name, "holders": plain})
+        holding: list[LockHolder] = [{"who": h.who, "pid": h.pid} for h in found]
+        answer: LockAnswer = {"schema": "binas.lock/1", "device": name, "holders": holding}
+        emit(answer)
     elif not hold:
         click.echo(f"in use by {', '.join(h.who for h in found)}" if found else "free")
     if found and (end or hold):

@@ -18,6 +18,7 @@ import click
 
 from binas.core.cli import Command, emit, json_option, version_option
 from binas.core.errors import BinasError
+from binas.devices.forms import DoctorAnswer
 from binas.devices.zig import cache_folder
 
 # Package → the module to import; empty: its presence says enough.
@@ -52,18 +53,19 @@ def main(imports: bool, as_json: bool) -> None:
     """
     found = examine(imports=imports)
     if as_json:
-        emit({"schema": "binas.doctor/1", **found})
+        emit(found)
         return
-    for title in ("versions", "machine", "programs", "files"):
+    parts = {key: part for key, part in found.items() if isinstance(part, dict)}
+    for title, part in parts.items():
         click.echo(title)
-        for key, value in found[title].items():
+        for key, value in part.items():
             click.echo(f"  {key:<14} {'-' if value is None else value}")
     click.echo("problems" if found["problems"] else "no problems found")
     for problem in found["problems"]:
         click.echo(f"  {problem}")
 
 
-def examine(*, imports: bool) -> dict[str, Any]:
+def examine(*, imports: bool) -> DoctorAnswer:
     """All of it as JSON values."""
     problems: list[str] = []
     versions: dict[str, str | None] = {"binas": _version("binas"), "python": _python()}
@@ -72,6 +74,7 @@ def examine(*, imports: bool) -> dict[str, Any]:
         present = [name for name in PACKAGES if versions[name] and PACKAGES[name]]
         problems += [why for name in present if (why := _import_fault(name))]
     return {
+        "schema": "binas.doctor/1",
         "versions": versions,
         "machine": _machine(problems),
         "programs": {name: shutil.which(name) is not None for name in PROGRAMS},

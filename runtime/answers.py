@@ -19,6 +19,7 @@ from binas.devices.registry import connect
 from binas.runtime import images
 from binas.runtime.artifact import Artifact, Manifest
 from binas.runtime.emulated import EmulatedSession
+from binas.runtime.forms import OutputSummary, TopEntry
 from binas.runtime.session import Runner, Session
 
 MAX_INPUT_BYTES = 512 << 20
@@ -110,14 +111,14 @@ def write(path: Path, outputs: Mapping[str, np.ndarray]) -> None:
     record.write_atomic(path, buffer.getvalue())
 
 
-def summary(name: str, value: np.ndarray, artifact: Artifact, *, top: int = TOP) -> dict[str, Any]:
+def summary(name: str, value: np.ndarray, artifact: Artifact, *, top: int = TOP) -> OutputSummary:
     """An output in a few words: shape, range, and the largest entries where it looks like classes.
 
     Entries of a batch say which image they are of.
     Values that are not finite are None: JSON has no word for them.
     """
     labels = artifact.manifest.labels
-    known: dict[str, Any] = {
+    known: OutputSummary = {
         "name": name,
         "shape": list(value.shape),
         "min": _finite(value.min()),
@@ -126,16 +127,16 @@ def summary(name: str, value: np.ndarray, artifact: Artifact, *, top: int = TOP)
         "top": [],
     }
     if value.ndim == 2:
-        known["top"] = [
-            {
-                **({"image": row} if value.shape[0] > 1 else {}),
-                "index": int(i),
-                "label": labels[i] if i < len(labels) else str(i),
-                "value": _finite(value[row, i]),
-            }
-            for row in range(value.shape[0])
-            for i in np.argsort(-value[row], kind="stable")[:top]
-        ]
+        for row in range(value.shape[0]):
+            for i in np.argsort(-value[row], kind="stable")[:top]:
+                entry: TopEntry = {
+                    "index": int(i),
+                    "label": labels[i] if i < len(labels) else str(i),
+                    "value": _finite(value[row, i]),
+                }
+                if value.shape[0] > 1:
+                    entry["image"] = row
+                known["top"].append(entry)
     return known
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from binas.devices.device import Device
 from binas.runtime import timeline
 from binas.runtime.artifact import Artifact
 from binas.runtime.fit import Fit
+from binas.runtime.forms import BenchAnswer, TableAnswer, TableEntry, TablesCompared, Timed
 from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result, Sustained, percentile
 from binas.runtime.session import Timing
 from binas.runtime.table import Difference, LatencyTable
@@ -36,7 +37,7 @@ def bench_record(
     timing: Timing,
     results: Sequence[Result],
     extra: Extra,
-) -> dict[str, Any]:
+) -> BenchAnswer:
     """One JSON object of a bench, all samples included."""
     manifest = artifact.manifest
     steps = zip(manifest.steps, results, strict=False)
@@ -61,16 +62,16 @@ def bench_record(
     }
 
 
-def plain_result(result: Result) -> dict[str, Any]:
+def plain_result(result: Result) -> Timed:
     """A measurement with its quantiles, or a failure, as JSON values."""
     if isinstance(result, Failure):
         return {"failure": asdict(result)}
-    quantiles = {
+    quantiles: Timed = {
         "median_ns": result.median_ns,
         "p10_ns": result.p10_ns,
         "p90_ns": result.p90_ns,
     }
-    return {**quantiles, **asdict(result)}
+    return {**quantiles, **cast("Timed", asdict(result))}
 
 
 def bench_text(artifact: Artifact, timing: Timing, results: Sequence[Result], extra: Extra) -> str:
@@ -113,7 +114,7 @@ def facts_text(facts: Facts) -> str:
     return ", ".join(words)
 
 
-def table_record(table: LatencyTable) -> dict[str, Any]:
+def table_record(table: LatencyTable) -> TableAnswer:
     """One JSON object of a table: medians, failures, fit and doubts, without the samples."""
     return {
         "schema": "binas.table-summary/1",
@@ -166,7 +167,7 @@ def table_text(table: LatencyTable, limit: int) -> str:
     return "\n".join([*lines, "", *_agreement_text(table), _fit_text(table)])
 
 
-def comparison_record(differences: Sequence[Difference]) -> dict[str, Any]:
+def comparison_record(differences: Sequence[Difference]) -> TablesCompared:
     """One JSON object of a comparison of two tables."""
     both = [d.ratio for d in differences if d.ratio is not None]
     return {
@@ -174,7 +175,16 @@ def comparison_record(differences: Sequence[Difference]) -> dict[str, Any]:
         "layers": len(differences),
         "in_both": len(both),
         "median_abs_difference": _median_off(both),
-        "entries": [{**asdict(d), "text": str(d.layer), "ratio": d.ratio} for d in differences],
+        "entries": [
+            {
+                "layer": asdict(d.layer),
+                "text": str(d.layer),
+                "first_ns": d.first_ns,
+                "second_ns": d.second_ns,
+                "ratio": d.ratio,
+            }
+            for d in differences
+        ],
     }
 
 
@@ -240,8 +250,8 @@ def _doubts(table: LatencyTable) -> Counter[str]:
     return found
 
 
-def _entry_record(text: str, layer: dict[str, Any], result: Result) -> dict[str, Any]:
-    known: dict[str, Any] = {"layer": layer, "text": text}
+def _entry_record(text: str, layer: dict[str, Any], result: Result) -> TableEntry:
+    known: TableEntry = {"layer": layer, "text": text}
     if isinstance(result, Failure):
         return {**known, "failure": asdict(result)}
     return {

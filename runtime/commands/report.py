@@ -17,6 +17,7 @@ from binas.runtime.commands import shared
 
 if TYPE_CHECKING:
     from binas.runtime.artifact import Artifact
+    from binas.runtime.forms import ReportAnswer
     from binas.runtime.html import Section
     from binas.runtime.table import LatencyTable
 
@@ -78,8 +79,12 @@ def report(files: tuple[Path, ...], output: Path, title: str, as_json: bool) -> 
     )
     record.write_atomic(output, html.render(page).encode())
     if as_json:
-        titles = [section.title for section in sections]
-        emit({"schema": "binas.report/1", "report": str(output), "sections": titles})
+        answer: ReportAnswer = {
+            "schema": "binas.report/1",
+            "report": str(output),
+            "sections": [section.title for section in sections],
+        }
+        emit(answer)
     else:
         click.echo(output)
 

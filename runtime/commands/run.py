@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy import ndarray
 
+    from binas.runtime.forms import OutputSummary, RunAnswer, TensorCheck, Verified
     from binas.runtime.session import Runner
 
 
@@ -87,7 +88,7 @@ def run(
     given = answers.read_inputs(artifact.manifest, inputs) if inputs else None
     if output is not None and given is not None:
         answers.check_output(output, artifact.manifest)
-    record: dict[str, Any] = {
+    record: RunAnswer = {
         "schema": "binas.run/1",
         "device": device.name,
         "emulated": emulate,
@@ -112,19 +113,13 @@ def run(
         _show_outputs(record["outputs"], output)
 
 
-def _verified(session: Runner, taps: Mapping[str, ndarray] | None, quiet: bool) -> dict[str, Any]:
+def _verified(session: Runner, taps: Mapping[str, ndarray] | None, quiet: bool) -> Verified:
     """Verify, say the result, and give it as JSON values."""
     from dataclasses import asdict  # noqa: PLC0415
 
     from binas.runtime.verify import verify  # noqa: PLC0415
 
     report = verify(session, taps)
-    known = {
-        "binary_layers_exact": report.binary_layers_exact,
-        "flips": report.flips,
-        "max_abs_error": report.max_abs_error,
-        "judged_outputs": report.judged_outputs,
-    }
     if not quiet:
         click.echo(
             f"verified {len(report.checks)} tensors: binary layers exact, {report.flips} bits at "
@@ -132,10 +127,16 @@ def _verified(session: Runner, taps: Mapping[str, ndarray] | None, quiet: bool) 
         )
         if not report.judged_outputs:
             say("a bit of the reference is at its threshold: a whole run is not judged by it")
-    return {**known, "checks": [asdict(check) for check in report.checks]}
+    return {
+        "binary_layers_exact": report.binary_layers_exact,
+        "flips": report.flips,
+        "max_abs_error": report.max_abs_error,
+        "judged_outputs": report.judged_outputs,
+        "checks": [cast("TensorCheck", asdict(check)) for check in report.checks],
+    }
 
 
-def _show_outputs(outputs: list[dict[str, Any]], written: Path | None) -> None:
+def _show_outputs(outputs: list[OutputSummary], written: Path | None) -> None:
     if written is not None:
         say(f"wrote {written}")
         return

@@ -11,6 +11,7 @@ from binas.core.cli import Command, LazyGroup, emit, json_option, version_option
 from binas.runtime.commands import shared
 
 if TYPE_CHECKING:
+    from binas.runtime.forms import TablesMerged
     from binas.runtime.table import LatencyTable
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -71,7 +72,7 @@ def table_merge(first: Path, second: Path, output: Path, as_json: bool) -> None:
 
     merged = merge(_load(first), _load(second))
     record.save(merged, output)
-    summary = {
+    summary: TablesMerged = {
         "schema": "binas.table-merge/1",
         "table": str(output),
         "layers": len(merged.entries),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from binas.core import cli
 from binas.search.commands import shared
+
+if TYPE_CHECKING:
+    from binas.search.forms import ExportAnswer
 
 
 @click.command(cls=cli.Command)
@@ -31,7 +35,7 @@ def export(run_folder: Path, output: Path, as_json: bool) -> None:
     net = load_network(trained.genotype, weights, real=trained.real)
     proto = exporting.export(net, trained.genotype, output, labels=trained.labels)
     nodes = [node.op_type for node in proto.graph.node]
-    result = {
+    result: ExportAnswer = {
         "schema": "binas.export/1",
         "model": str(output),
         "bytes": output.stat().st_size,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from binas.core import cli
+
+if TYPE_CHECKING:
+    from binas.search.forms import ListAnswer, PublishedGenotype
 
 
 @click.command(cls=cli.Command, name="list")
@@ -29,18 +32,30 @@ def list_(as_json: bool) -> None:
     }
     if as_json:
         known = [published.load(name) for name in published.names()]
-        genotypes = [
+        genotypes: list[PublishedGenotype] = [
             {
                 "name": each.name,
                 "digest": each.digest,
                 "source": each.source,
                 "note": each.note,
                 "input_shape": list(each.genotype.space.input_shape),
-                **asdict(each.counts),
+                "params": each.counts.params,
+                "scales": each.counts.scales,
+                "binary_weights": each.counts.binary_weights,
+                "wa_macs": each.counts.wa_macs,
+                "w_macs": each.counts.w_macs,
+                "real_macs": each.counts.real_macs,
             }
             for each in known
         ]
-        cli.emit({"schema": "binas.search-list/1", **found, "genotypes": genotypes})
+        answer: ListAnswer = {
+            "schema": "binas.search-list/1",
+            "spaces": found["spaces"],
+            "data": found["data"],
+            "strategies": found["strategies"],
+            "genotypes": genotypes,
+        }
+        cli.emit(answer)
         return
     for what, names in found.items():
         click.echo(f"{what:>10}  {', '.join(names)}")

@@ -15,6 +15,7 @@ from binas.search.commands import shared
 if TYPE_CHECKING:
     from binas.runtime.html import Report
     from binas.runtime.plots import Point
+    from binas.search.forms import ParetoAnswer
     from binas.search.genotype import Buildable
 
 
@@ -58,22 +59,21 @@ def pareto(
     if output is not None:
         html.write(_page(points, front, device), output)
     if as_json:
-        cli.emit(
-            {
-                "schema": "binas.pareto/1",
-                "device": device,
-                "latency": "predicted" if table else "measured",
-                "networks": [
-                    {
-                        "run": str(folder),
-                        "accuracy": point.accuracy,
-                        "latency_us": point.latency_us,
-                        "front": point in front,
-                    }
-                    for folder, point in zip(folders, points, strict=True)
-                ],
-            }
-        )
+        answer: ParetoAnswer = {
+            "schema": "binas.pareto/1",
+            "device": device,
+            "latency": "predicted" if table else "measured",
+            "networks": [
+                {
+                    "run": str(folder),
+                    "accuracy": point.accuracy,
+                    "latency_us": point.latency_us,
+                    "front": point in front,
+                }
+                for folder, point in zip(folders, points, strict=True)
+            ],
+        }
+        cli.emit(answer)
         return
     for point in sorted(points, key=lambda p: p.latency_us):
         mark = "*" if point in front else " "

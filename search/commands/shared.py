@@ -15,6 +15,7 @@ from binas.core import cli
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from binas.search.forms import SettingsAnswer
     from binas.search.genotype import Buildable
     from binas.search.run import RunFolder
 
@@ -125,7 +126,12 @@ def show(settings: DataclassInstance, origins: dict[str, str], *, as_json: bool)
 
     values = asdict(settings)
     if as_json:
-        cli.emit({"schema": "binas.settings/1", "settings": values, "origins": origins})
+        answer: SettingsAnswer = {
+            "schema": "binas.settings/1",
+            "settings": values,
+            "origins": origins,
+        }
+        cli.emit(answer)
         return
     for name, value in values.items():
         click.echo(f"{name:>20} = {value!s:<12} {origins.get(name, 'default')}")

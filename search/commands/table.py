@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from binas.core import cli
 from binas.search.commands import shared
+
+if TYPE_CHECKING:
+    from binas.search.forms import TableBuilt
 
 DOUBTED_ERROR = 0.2  # the worst sum of a good table stays well below
 
@@ -105,7 +108,7 @@ def table_build(
         )
     for entry in table.failures:
         cli.say(f"failed: {entry.layer}: {getattr(entry.result, 'message', '')}")
-    summary = {
+    summary: TableBuilt = {
         "schema": "binas.table-build/1",
         "table": str(output),
         "device": table.device,
