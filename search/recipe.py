@@ -40,7 +40,7 @@ class RetrainSettings:
             average over the training images, or an exponential moving average of the batches'.
     """
 
-    epochs: int = 15
+    epochs: int = 10
     steps: Literal[1, 2] = 1
     batch: int = 32
     optimiser: Literal["adam", "sgd"] = "adam"

@@ -31,7 +31,7 @@ from binas.core import cli
     help="Latency asked of the second search, over the first net's measured latency.",
 )
 @click.option(
-    "--search-epochs", type=click.IntRange(6), help="Five of them warm up.  [default: 20]"
+    "--search-epochs", type=click.IntRange(4), help="Three of them warm up.  [default: 12]"
 )
 @click.option("--train-epochs", type=click.IntRange(1), help="Default: the package's.")
 @click.option(

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--table", type=shared.FILE, help="Latency table, for a budget.")
 @click.option("--budget", metavar="TIME", help="Latency asked of every search, such as 500us.")
 @click.option("--device", help="Measure every network there; see binas-devices list.")
-@click.option("--epochs", type=click.IntRange(1), help="Of training a network.  [default: 15]")
+@click.option("--epochs", type=click.IntRange(1), help="Of training a network.  [default: 10]")
 @shared.settings_options
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of torch.")
 @click.option(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     help="Distil from the network of a retraining run, or from the torch module that a function "
     "returns; with --set distil=1 from it alone.",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the images.  [default: 15]")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the images.  [default: 10]")
 @click.option("--batch", type=click.IntRange(1), help="Images per step.  [default: 32]")
 @click.option(
     "--rate",

@@ -53,11 +53,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Run or genotype that --budget-ratio refers to.",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the images.  [default: 20]")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the images.  [default: 12]")
 @click.option(
     "--warmup-epochs",
     type=click.IntRange(0),
-    help="First of them with a uniform architecture.  [default: 5]",
+    help="First of them with a uniform architecture.  [default: 3]",
 )
 @click.option("--batch", type=click.IntRange(1), help="Images per step.  [default: 64]")
 @click.option(

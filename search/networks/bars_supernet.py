@@ -157,7 +157,8 @@ class Supernet(nn.Module):
                 if place + 1 >= self.space.min_cells:
                     kept.append(x)
             # Sink-connect: y_s = Σ_j p_{s,j} x_{s,j}
-            x = torch.stack([p * y for p, y in zip(choice.depth[stage], kept, strict=True)]).sum(0)
+            kept = [p * y for p, y in zip(choice.depth[stage], kept, strict=True)]
+            x = sum(kept[1:], kept[0])  # a stack would leave the order N H W C
             if stage < len(self.reduction):
                 after = nodes[stage + 1]
                 # The reduction's nodes are its processed input twice: half of the mask is its mask.

@@ -47,7 +47,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> N
         ("epochs = '7'", "epochs: Input should be a valid integer", "epochs, warmup_epochs"),
         ("epochs = 2026-01-01", "epochs: Input should be a valid integer", "epochs, warmup_epochs"),
         ("form = 'cubic'", "form: Input should be 'hinge'", ""),
-        ("epochs = 5", "warmup_epochs is 5, expected 0 to 4", "warm up for fewer"),
+        ("epochs = 3", "warmup_epochs is 3, expected 0 to 2", "warm up for fewer"),
         ("batch = 0", "must be above 0", "--help"),
         ("weight_rate = nan", "must be above 0", "--help"),
         ("strength = -1.0", "must be 0 or more", "--help"),
