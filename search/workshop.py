@@ -84,6 +84,7 @@ class DeviceWorkshop:
         self, orders: Mapping[Path, What], progress: Counted
     ) -> dict[Path, CompileError | None]:
         """See `Workshop`; several processes, since compiling is what takes the time."""
+        orders = dict(sorted(orders.items(), key=lambda order: _rank(order[1])))
         workers = min(self.jobs or os.cpu_count() or 1, len(orders))
         found: dict[Path, CompileError | None] = {}
         if workers <= 1:
@@ -111,6 +112,16 @@ class DeviceWorkshop:
                 pool.shutdown(cancel_futures=True)
                 raise
         return found
+
+
+def _rank(what: What) -> tuple[bool, int]:
+    """Order of compiling: layers first, for networks consist of them, and the most work first.
+
+    So all processes end at about the same time, and a network finds its kernels kept.
+    """
+    if isinstance(what, tuple):
+        return False, -sum(layer.macs for layer in what)
+    return True, 0
 
 
 def compile_network(genotype: Buildable, device: Device, path: Path) -> None:
