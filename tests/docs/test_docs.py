@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
-    *("install", "tour", "raspberry-pi", "own-data", "own-space"),
+    *("install", "tour", "raspberry-pi", "own-data", "own-space", "own-kernel"),
     *("c-interface", "formats", "measuring", "errors"),
 )
 
