@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from binas.core.layer import Layer
+from binas.search.complexity import keep_probability
 from binas.search.genotype import Buildable, CellOps, Genotype
 from binas.search.menu import Ends, Menu
 from binas.search.space import OpName
@@ -168,7 +169,8 @@ class Lut:
         """E[T] of independent choices with probabilities p; differentiable, float64 ns.
 
         T = T_stem + Σ_s Σ_j (q_{s,j+1} T_inner(s,j) + p_{s,j} T_last(s,j)) + Σ_s T_red(s) + T_head
-        with q_{s,j} = Σ_{j' >= j} p_{s,j'} the probability that cell j is kept.
+        with q_{s,j} = Σ_{j' >= j} p_{s,j'} the probability that cell j is kept;
+        q_{s,j+1} = q_{s,j} - p_{s,j}.
         Source: ours; ProxylessNAS (Cai et al., 2019, arXiv:1812.00332, eq. 2) extended to BARS'
         depth and width, TF-NAS (Hu et al., 2020, arXiv:2008.05314) for the sink.
         """
@@ -178,10 +180,10 @@ class Lut:
         total = self.head @ width[-1] + self.fixed_ns
         total = total + width[0] @ (self.stem @ torch.stack([1 - empty[0], empty[0]]))
         for stage in range(space.stages):
+            q = keep_probability(space.depths, depth[stage])
             for place, cell in enumerate(p.normal[stage], start=1):
                 last = _at_depth(space.depths, depth[stage], place)
-                kept = [_at_depth(space.depths, depth[stage], d) for d in space.depths if d > place]
-                ends = torch.stack([sum(kept, torch.zeros((), dtype=torch.float64)), last])
+                ends = torch.stack([q[place - 1] - last, last])
                 choices = _joint(cell.double(), self.normal_ops)
                 total = total + width[stage] @ (self.normal[stage] @ ends) @ choices
             if stage < space.stages - 1:

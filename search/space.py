@@ -30,7 +30,9 @@ OpName = Literal[
 BUILT_IN = ("digits", "cifar10")  # the spaces shipped beside this file, spaces/NAME.toml
 MAX_SIZE = 1 << 16  # beyond it no board holds a network
 LIMITS = {"classes": MAX_SIZE, "channels": MAX_SIZE, "stages": 16, "max_cells": 256}
-MAX_CELL_CHOICES = 1000  # a latency table prices every cell a space can hold; beyond it takes hours
+# A latency table prices every cell that a space can hold; beyond this it takes hours. The cells of
+# BARS' code, four nodes with skip and convolution, are as many.
+MAX_CELL_CHOICES = 1 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

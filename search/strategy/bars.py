@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from binas.core.errors import UsageError
-from binas.search.cost import Lut
+from binas.search.complexity import expected_biops
+from binas.search.cost import Lut, penalised
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
 from binas.search.hardware import CPU
@@ -43,6 +44,8 @@ class BarsSettings(GradientSettings):
         first_temperature: Of the Gumbel-softmax, falling exponentially after the warm-up ...
         last_temperature: ... to this.
         entropy: Weight of the entropy term at the end, rising linearly from 0.
+        biops: Operations on bits, expected over the distribution, above which the loss grows; 0:
+            without this term. It presses; candidates are held to a latency budget alone.
     """
 
     epochs: int = 12
@@ -52,12 +55,13 @@ class BarsSettings(GradientSettings):
     first_temperature: float = 3.0
     last_temperature: float = 0.5
     entropy: float = 0.02
+    biops: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot search."""
         super(BarsSettings, self).__post_init__()
-        if not 0 <= self.entropy < math.inf:
-            raise UsageError("entropy must be 0 or more", hint=SEE_HELP)
+        if not all(0 <= value < math.inf for value in (self.entropy, self.biops)):
+            raise UsageError("entropy and biops must be 0 or more", hint=SEE_HELP)
         if not 0 < self.last_temperature <= self.first_temperature < math.inf:
             raise UsageError(
                 f"temperatures fall from {self.first_temperature} to {self.last_temperature}, "
@@ -74,9 +78,12 @@ class Search(GradientSearch[LayoutGround, BarsSettings]):
         return CPU.place(super().supernet())
 
     def epoch(self, number: int) -> dict[str, Any]:
-        """As every differentiable search, and the temperature in the log."""
+        """As every differentiable search; also temperature and complexity in the log."""
         entry = super().epoch(number)
-        return {**entry, "temperature": self.temperature}
+        with torch.no_grad():
+            p = self.ground.choice(self.probabilities())
+            biops = float(expected_biops(self.ground.space, p))
+        return {**entry, "temperature": self.temperature, "expected_biops": biops}
 
     @property
     def temperature(self) -> float:
@@ -96,9 +103,16 @@ class Search(GradientSearch[LayoutGround, BarsSettings]):
         return sample(self.ground.choice(start), self.temperature, self.generator)
 
     def architecture_loss(self, loss: Tensor) -> Tensor:
-        """CE + λ(t) · cost(E[T]/T*) + c(t) · H, with H = -Σ p log p over all choices."""
-        weight = self.settings.entropy * self.progress
-        return super().architecture_loss(loss) + weight * entropy(self.probabilities())
+        """(CE + λ(t) · cost(E[T]/T*)) · R(E[F]) + c(t) · H, with H = -Σ p log p over all choices.
+
+        R(F) = max(1, F/F*): BARS' (F/F*)^a below the budget and (F/F*)^b above, a = 0 and b = 1.
+        """
+        p = self.probabilities()
+        loss = super().architecture_loss(loss)
+        if self.settings.biops:
+            ratio = expected_biops(self.ground.space, self.ground.choice(p)) / self.settings.biops
+            loss = penalised(loss, ratio, "product", 1.0)
+        return loss + self.settings.entropy * self.progress * entropy(p)
 
 
 def search(

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from binas.core.errors import SearchError, UsageError
+from binas.search.complexity import expected_biops
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import CellOps, Genotype
@@ -201,6 +202,26 @@ def test_the_cost_term_lowers_the_expected_latency(start: Callable[..., Search],
         trained(start(budget, strength=strength, **changes))["expected_ns"]
         for strength in (0.0, 20.0)
     )
+    assert pressed < 0.9 * free
+
+
+@pytest.mark.paper_check(number=14)
+def test_below_its_operations_on_bits_the_loss_is_untouched_and_at_twice_as_many_doubled(
+    start: Callable[..., Search],
+) -> None:
+    task, ce = start(), torch.tensor(0.7, dtype=torch.float64)
+    p = task.ground.choice(task.probabilities())
+    biops = float(expected_biops(task.ground.space, p).detach())
+    for budget, expected in ((2 * biops, 0.7), (biops, 0.7), (biops / 2, 1.4)):
+        loss = start(biops=budget, entropy=0.0).architecture_loss(ce)
+        assert float(loss.detach()) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_complexity_term_lowers_the_expected_operations_on_bits(
+    start: Callable[..., Search],
+) -> None:
+    changes = {"epochs": 4, "architecture_rate": 0.2, "entropy": 0.0}
+    free, pressed = (trained(start(biops=b, **changes))["expected_biops"] for b in (0.0, 100.0))
     assert pressed < 0.9 * free
 
 
