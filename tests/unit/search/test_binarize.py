@@ -63,6 +63,7 @@ def test_integers_have_no_gradient_and_are_refused(sign: Sign) -> None:
         sign(torch.tensor([1, -1]))
 
 
+@pytest.mark.paper_check(number=9)
 @pytest.mark.parametrize(
     ("sign", "slope"),
     [
@@ -100,6 +101,7 @@ def test_weights_gradients_are_their_formulas() -> None:
     assert torch.equal(gradient(ChannelScale(), w, upstream), upstream * (w.abs() < 1))
 
 
+@pytest.mark.paper_check(number=9)
 def test_xnors_gradient_through_the_scale_equals_finite_differences() -> None:
     w = weights()
     w[0, 0, 0, 0] = 0.2  # |w| has no derivative at 0

@@ -49,6 +49,7 @@ def drawn(seed: int) -> list[Tensor]:
     return [torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes]
 
 
+@pytest.mark.paper_check(number=15)
 def test_certain_choices_cost_the_sum_of_the_entries_of_the_network(lut: CellLut) -> None:
     net = supernet(SPACE)
     for seed in range(5):
@@ -72,6 +73,7 @@ def test_the_sum_is_near_what_planning_the_whole_network_gives(lut: CellLut) -> 
         assert lut.predict_ns(genotype) == pytest.approx(predict_ns(genotype, Macs()), rel=0.05)
 
 
+@pytest.mark.paper_check(number=15)
 def test_the_gradient_of_the_expectation_is_that_of_differences(lut: CellLut) -> None:
     alphas = [a.requires_grad_() for a in drawn(9)]
     found = torch.autograd.grad(lut.expected_ns(softmax(alphas)), alphas)

@@ -63,6 +63,7 @@ def doubles(space: Space, seed: int = 0) -> Choice:
     return logits(space, generator).with_tensors(tensors)
 
 
+@pytest.mark.paper_check(number=15)
 def test_the_expectation_at_one_hot_is_the_sum_of_the_table_for_that_network(
     space: Space, menu_of_space: Callable[[Space], Menu]
 ) -> None:
@@ -87,6 +88,7 @@ def test_the_expectation_is_the_mean_over_samples(tiny: Space, lut_of: LutOf) ->
     assert abs(float(times.mean()) - expected) < 4 * float(times.std()) / 600**0.5
 
 
+@pytest.mark.paper_check(number=15)
 def test_the_gradient_equals_finite_differences(space: Space, lut_of: LutOf) -> None:
     lut, choice = lut_of(space), doubles(space)
 
@@ -98,6 +100,24 @@ def test_the_gradient_equals_finite_differences(space: Space, lut_of: LutOf) -> 
     )
 
 
+@pytest.mark.paper_check(number=15)
+def test_the_gradient_of_a_depth_is_p_times_what_it_costs_above_the_mean(
+    space: Space, lut_of: LutOf
+) -> None:
+    lut, choice = lut_of(space), doubles(space)
+    lut.expected_ns(choice.probabilities()).backward()
+    with torch.no_grad():
+        certain = choice.probabilities()
+        for stage, alpha in enumerate(choice.depth):
+            costs = []
+            for depth in torch.eye(len(alpha), dtype=torch.float64):
+                depths = (*certain.depth[:stage], depth, *certain.depth[stage + 1 :])
+                costs.append(lut.expected_ns(replace(certain, depth=depths)))
+            p, c = alpha.softmax(-1), torch.stack(costs)
+            torch.testing.assert_close(alpha.grad, p * (c - p @ c), rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.paper_check(number=15)
 def test_a_constant_added_to_logits_changes_nothing(space: Space, lut_of: LutOf) -> None:
     lut, choice = lut_of(space), doubles(space)
     shifted = choice.with_tensors([v + 3.7 for v in choice.tensors()])
@@ -174,6 +194,7 @@ def test_the_twin_has_no_operations_on_bits(genotype: Genotype) -> None:
 CE = torch.tensor(0.7, dtype=torch.float64)
 
 
+@pytest.mark.paper_check(number=14)
 @pytest.mark.parametrize(
     ("form", "ratio", "strength", "expected"),
     [

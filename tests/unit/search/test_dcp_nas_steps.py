@@ -52,6 +52,7 @@ def test_the_rows_are_the_gradients_of_each_image(toy: Toy) -> None:
     assert not torch.allclose(rows[0], rows[1], atol=1e-3)
 
 
+@pytest.mark.paper_check(number=10)
 def test_the_product_equals_the_explicit_sum_of_outer_products(toy: Toy) -> None:
     rows = gradients_of(toy)
     fisher = sum((torch.outer(g, g) for g in rows), torch.zeros(5, 5, dtype=torch.float64)) / IMAGES
@@ -70,6 +71,7 @@ def test_the_hessian_is_minus_the_product_where_labels_follow_the_model(toy: Toy
         assert float(found.norm() / exact.norm()) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.paper_check(number=10)
 def test_the_exact_product_agrees_with_finite_differences(toy: Toy) -> None:
     v, step = torch.linspace(-1, 1, 5, dtype=torch.float64), 1e-5
 
@@ -90,6 +92,7 @@ def test_operations_of_small_norm_lag_and_the_flag_turns_the_ranking_round() -> 
     assert not decoupled.lagging(norms, 4).any()
 
 
+@pytest.mark.paper_check(number=10)
 def test_backtracking_adds_the_old_parameters_in_the_columns_that_lag() -> None:
     stepped, before = torch.zeros(2, 3), torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     psi, columns = torch.tensor([0.5, 2.0]), torch.tensor([True, False, True])
@@ -98,6 +101,7 @@ def test_backtracking_adds_the_old_parameters_in_the_columns_that_lag() -> None:
     assert torch.equal(decoupled.backtracked(stepped, before, psi, columns, eta=0.0), stepped)
 
 
+@pytest.mark.paper_check(number=10)
 def test_the_coupling_follows_the_gradient_through_backtracking_and_stays_positive() -> None:
     generator = torch.Generator().manual_seed(1)
     stepped, before, target = (torch.randn(2, 3, generator=generator) for _ in range(3))

@@ -28,6 +28,7 @@ def test_a_sweep_tests_every_alternative_of_every_row_as_equally_as_it_can(
         assert 1 <= int(times.min()) <= int(times.max()) <= int(times.min()) + 1
 
 
+@pytest.mark.paper_check(number=7)
 def test_each_operation_of_a_row_as_long_as_the_others_is_used_exactly_once() -> None:
     paths = sweep(all_alive([8] * 14), torch.Generator().manual_seed(0))
     assert all(sorted(column) == list(range(8)) for column in paths.T.tolist())
@@ -57,6 +58,7 @@ def test_bnas_tests_the_half_of_smallest_alpha(left: int, tested: int) -> None:
     assert not likelihood.weakest(alpha, all_alive([1, 8]))[0].any()
 
 
+@pytest.mark.paper_check(number=7)
 def test_s_large_is_one_number_for_all_operations_outside_v() -> None:
     tested = torch.tensor([[True, True, False, False]])
     accuracy = torch.tensor([[0.2, 0.6, 0.0, 0.0]], dtype=torch.float64)
@@ -67,6 +69,7 @@ def test_s_large_is_one_number_for_all_operations_outside_v() -> None:
     assert found.tolist() == pytest.approx([*small, large, large], abs=1e-12)
 
 
+@pytest.mark.paper_check(number=7)
 def test_the_likelihood_of_earlier_rounds_decays_by_a_half() -> None:
     tested = torch.tensor([[True, True, False]])
     accuracy = torch.tensor([[0.3, 0.5, 0.0]], dtype=torch.float64)
@@ -123,6 +126,7 @@ def test_the_running_mean_starts_at_the_first_value() -> None:
     assert found.tolist() == pytest.approx([0.8, 0.3 * 0.5 + 0.7 * 0.8])
 
 
+@pytest.mark.paper_check(number=8)
 def test_beta_1_makes_the_indicator_the_parents_accuracy_and_beta_0_the_childs() -> None:
     assert child_parent.indicator(0.9, 0.6, 1.0) == pytest.approx(0.9)
     assert child_parent.indicator(0.9, 0.6, 0.0) == pytest.approx(0.6)

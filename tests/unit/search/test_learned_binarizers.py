@@ -91,6 +91,7 @@ def test_a_negative_scale_moves_so_that_its_size_follows_the_gradient() -> None:
         assert bool(((m - 0.01 * dm).abs() > m.abs()).all())
 
 
+@pytest.mark.paper_check(number=9)
 def test_pcnn_with_one_flat_projection_and_no_loss_is_the_plain_estimator() -> None:
     w, g = weights(), drawn(4, 3, 3, 3, seed=2)
     flat = torch.ones(3, 3, dtype=torch.float64)

@@ -22,7 +22,7 @@ from binas.search.genotype import CellOps, Genotype
 from binas.search.networks.bars import Network, build
 from binas.search.networks.bars_supernet import Choice, Supernet, logits, one_hot, sample
 from binas.search.ops import BinaryConv
-from binas.search.space import Space
+from binas.search.space import OpName, Space
 from binas.search.survey import random_genotypes
 
 
@@ -121,23 +121,48 @@ def test_the_supernet_at_one_hot_weights_is_the_derived_network(space: Space) ->
         torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9, msg=str(genotype))
 
 
-def test_one_hot_depth_gives_exactly_that_cell(tiny: Space) -> None:
-    net, x = settled(tiny), images(tiny)
-    full = as_doubles(logits(tiny, torch.Generator().manual_seed(1)).probabilities())
-    seen: list[Tensor] = []
-    cells = cast(nn.ModuleList, net.normal[1])
-    hooks = [
-        cells[0].register_forward_hook(lambda _m, _i, out: seen.append(out)),
-        net.head.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0])),
-    ]
-    first = torch.tensor([1.0, 0.0], dtype=torch.float64)
+@pytest.mark.paper_check(number=1)
+def test_a_bars_cell_of_four_nodes_has_ten_edges_and_a_stage_a_choice_of_depth_and_width() -> None:
+    ops: tuple[OpName, ...] = ("skip", "b3")
+    space = Space(
+        input_shape=(3, 32, 32),
+        classes=10,
+        channels=16,
+        nodes=4,
+        min_cells=0,  # of two: a stage of four nodes, source and sink among them, has 3 depths
+        normal_ops=ops,
+        reduction_ops=ops,
+    )
+    choice = logits(space, torch.Generator())
+    assert [v.shape for v in choice.depth] == [(3,)] * 3
+    assert [v.shape for v in choice.width] == [(4,)] * 3
+    assert [[v.shape for v in stage] for stage in choice.normal] == [[(10, 2)] * 2] * 3
+    assert [v.shape for v in choice.reduction] == [(10, 2)] * 2
+
+
+@pytest.mark.paper_check(number=12)
+@pytest.mark.parametrize("stage", [0, 1])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_one_hot_depth_gives_exactly_that_cell(hollow: Space, stage: int, depth: int) -> None:
+    net, x = settled(hollow), images(hollow)
+    choice = as_doubles(logits(hollow, torch.Generator().manual_seed(1)).probabilities())
+    certain = torch.nn.functional.one_hot(torch.tensor(depth), 3).double()
+    depths = (*choice.depth[:stage], certain, *choice.depth[stage + 1 :])
+    made: list[Tensor] = []  # x_0, x_1, x_2 of the stage
+    source = [net.stem, *net.reduction][stage]
+    for module in (source, *cast(nn.ModuleList, net.normal[stage])):
+        module.register_forward_hook(lambda _m, _i, out: made.append(out))
+    read: list[Tensor] = []  # y of the stage
+    sink = [*net.reduction, net.head][stage]
+    sink.register_forward_hook(lambda _m, inputs, _o: read.append(inputs[0]))
     with torch.no_grad():
-        net(x, replace(full, depth=(full.depth[0], first)))
-    assert torch.equal(seen[0], seen[1])
-    for hook in hooks:
-        hook.remove()
+        net(x, replace(choice, depth=depths))
+    assert len(made) == 3
+    assert torch.equal(read[0], made[depth])
+    assert not any(torch.equal(read[0], other) for other in made if other is not made[depth])
 
 
+@pytest.mark.paper_check(number=13)
 def test_one_hot_width_silences_the_upper_channels_of_what_convolutions_read(
     hollow: Space,
 ) -> None:
@@ -157,6 +182,7 @@ def test_one_hot_width_silences_the_upper_channels_of_what_convolutions_read(
         assert (bits[:, ~dead] != 0).all()
 
 
+@pytest.mark.paper_check(number=13)
 def test_the_mask_of_a_stage_is_made_of_halves_that_a_reduction_doubles(hollow: Space) -> None:
     net = Supernet(hollow)
     half = torch.tensor([0.0, 1.0, 0.0])
@@ -209,6 +235,7 @@ def proto_of(genotype: Genotype) -> onnx.ModelProto:
         return export(build(genotype), genotype)
 
 
+@pytest.mark.paper_check(number=16)
 def test_written_and_read_a_genotype_builds_the_same_network(space: Space) -> None:
     for genotype in random_genotypes(space, 8, seed=9):
         again = record.loads(Genotype, record.dumps(genotype), where="text")
@@ -223,6 +250,7 @@ def test_written_and_read_a_genotype_builds_the_same_network(space: Space) -> No
         assert counts[0].binary_weights > 0
 
 
+@pytest.mark.paper_check(number=16)
 def test_a_network_without_normal_cells_builds_and_runs(hollow: Space) -> None:
     cell: CellOps = ("b3", "none", "skip")
     genotype = Genotype(space=hollow, widths=(0, 2), normal=((), ()), reduction=(cell,))

@@ -51,6 +51,7 @@ REAL = [
 ]
 
 
+@pytest.mark.paper_check(number=2)
 @pytest.mark.parametrize(("name", "params", "macs"), REAL)
 def test_a_real_valued_network_counts_what_its_repository_counts(
     name: str, params: float, macs: float | None
@@ -62,6 +63,7 @@ def test_a_real_valued_network_counts_what_its_repository_counts(
         assert found.real_macs == near(macs)
 
 
+@pytest.mark.paper_check(number=2)
 def test_the_broad_imagenet_network_counts_387_million_without_its_classifier() -> None:
     found = counted("BNASv2_PC_image")
     assert found.params == near(4.113)
@@ -94,6 +96,7 @@ def test_mconv_counts_14_506_million_with_its_scales_and_14_464_without() -> Non
     assert found.params - found.scales == near(14.464)
 
 
+@pytest.mark.paper_check(number=2)
 @pytest.mark.parametrize(
     ("layout", "partial", "params"),
     [("darts", 1, 1.931), ("darts", 4, 0.2996), ("broad", 1, 1.225), ("broad", 4, 0.289)],
@@ -139,6 +142,7 @@ def test_a_bars_network_of_eight_cells_of_3x3_counts_as_derived(
     assert found.binary_weights == near(weights)
 
 
+@pytest.mark.paper_check(number=16)
 @pytest.mark.parametrize("name", genotypes.names())
 def test_a_published_genotype_is_parsed_to_what_was_written_and_counts_the_same(
     name: str, tmp_path: Path

@@ -64,6 +64,7 @@ def search_of(kind: type[bnas.Search], ground: CellGround, images: Dataset, **ch
     return kind(ground, images, settings, 0)
 
 
+@pytest.mark.paper_check(number=7)
 def test_bnas_samples_57_epochs_from_eight_operations_to_one() -> None:
     steps = bnas.BnasSettings().schedule(EIGHT)
     assert sum(step.kind == "path" for step in steps) == 57
@@ -72,6 +73,7 @@ def test_bnas_samples_57_epochs_from_eight_operations_to_one() -> None:
     assert len(steps) == 5 + 57 + 7
 
 
+@pytest.mark.paper_check(number=8)
 def test_cp_nas_samples_35_pairs_per_sweep() -> None:
     for repeats in (1, 3):
         assert len(cp_nas.CpNasSettings(repeats=repeats).schedule(EIGHT)) == 35 * repeats
@@ -93,6 +95,7 @@ def test_bnas_reduces_every_edge_to_one_operation_one_per_round(
         assert [count[row] for count in counts] == [max(1, most - k) for k in range(4)]
 
 
+@pytest.mark.paper_check(number=7)
 def test_bnas_tests_the_operations_of_small_alpha_each_once_per_sweep(
     ground: CellGround, images: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +171,19 @@ def test_the_indicator_drops_the_child_without_headroom_not_the_worst_child(
     assert kept[0.0] == [False, True, True, False]  # by the Child's accuracy alone
 
 
+@pytest.mark.paper_check(number=8)
+@pytest.mark.parametrize(
+    ("beta", "alone"), [(1.0, "parent_accuracy"), (0.0, "validation_accuracy")]
+)
+def test_at_beta_1_a_sampled_pair_is_judged_by_its_parent_alone_and_at_0_by_its_child(
+    ground: CellGround, images: Dataset, beta: float, alone: str
+) -> None:
+    task = Pairs(ground, images, cp_nas.CpNasSettings(batch=24, beta=beta), 0)
+    log = [task.epoch(number) for number in range(4)]
+    assert [entry["indicator"] for entry in log] == pytest.approx([entry[alone] for entry in log])
+    assert all(entry["parent_accuracy"] > entry["validation_accuracy"] for entry in log)
+
+
 def test_score_based_strategies_prune_what_makes_networks_slow(
     tiny: Space, images: Dataset, lut_of: Callable[[Space], Lut]
 ) -> None:
@@ -185,8 +201,13 @@ def test_score_based_strategies_prune_what_makes_networks_slow(
     assert expected[10.0] < 1.1 * budget
 
 
-def test_the_confident_learning_rate_has_the_published_values() -> None:
-    values = [3e-4 * bnas_v2.confidence(epoch, 50, 2.0) for epoch in (0, 24, 49)]
+@pytest.mark.paper_check(number=5)
+def test_the_confident_learning_rate_has_the_published_values(
+    ground: CellGround, images: Dataset
+) -> None:
+    assert bnas_v2.PUBLISHED.epochs == 50
+    task = bnas_v2.Search(ground, images, bnas_v2.PUBLISHED, 0)
+    values = [task.architecture_rate(epoch) for epoch in (0, 24, 49)]
     assert values == pytest.approx([1.2e-7, 7.5e-5, 3e-4], rel=1e-12)
 
 
@@ -209,6 +230,7 @@ def test_with_confidence_alpha_moves_little_at_first_and_fully_at_last(
     assert moved["clr"][3] > 8 * moved["clr"][0]
 
 
+@pytest.mark.paper_check(number=3)
 def test_partial_channels_of_one_part_without_edge_weights_are_darts(
     ground: CellGround, images: Dataset
 ) -> None:
@@ -221,6 +243,7 @@ def test_partial_channels_of_one_part_without_edge_weights_are_darts(
     assert all(map(torch.equal, plain.logits, part.logits))
 
 
+@pytest.mark.paper_check(number=4)
 def test_pc_darts_learns_a_weight_per_edge_and_derives_with_it(
     ground: CellGround, images: Dataset
 ) -> None:
@@ -313,6 +336,7 @@ def explicit_rows(task: dcp_nas.Search, x: Tensor, y: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
+@pytest.mark.paper_check(number=10)
 def test_dcp_nas_product_equals_the_explicit_sum_of_g_gt_v(
     ground: CellGround, images: Dataset
 ) -> None:
@@ -327,6 +351,27 @@ def test_dcp_nas_product_equals_the_explicit_sum_of_g_gt_v(
     assert float(torch.cosine_similarity(found, expected, dim=0)) >= 0.999
     assert torch.allclose(found, expected, rtol=1e-3, atol=1e-6 * float(expected.abs().max()))
     assert torch.allclose(rows, explicit, atol=1e-5 * float(explicit.abs().max()))
+
+
+@pytest.mark.paper_check(number=10)
+def test_without_tangent_and_reconstruction_the_child_distils_the_parents_architecture(
+    ground: CellGround, images: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = {"tangent": 0.0, "reconstruction": 0.0}
+    found = given_by(dcp(ground, images, **alone), monkeypatch)
+    task = dcp(ground, images, **alone)
+    x, y = task.architecture_half[0][:24], task.architecture_half[1][:24]
+    mixture = Mixture.soft(softmax(task.logits))
+    p_parent, p_child = (net(x, mixture).softmax(-1) for net in (task.parent, task.child))
+    kl = (p_parent.detach() * (p_parent.detach() / p_child).log()).sum(-1).mean()
+    expected = gauss_newton.flat(torch.autograd.grad(kl, task.logits))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+    weights = list(task.child.parameters())
+    plain = functional.cross_entropy(task.child(x, task.weight_mixture()), y)
+    gradients = torch.autograd.grad(plain, weights, allow_unused=True)
+    task.weight_step(task.child, task.weights, (x, y), task.weight_mixture())
+    for weight, gradient in zip(weights, gradients, strict=True):
+        torch.testing.assert_close(weight.grad, gradient)
 
 
 def test_the_tangent_bends_the_childs_step(
@@ -359,6 +404,7 @@ def test_the_exact_curvature_is_there_to_compare_with(
     assert bool(found.isfinite().all())
 
 
+@pytest.mark.paper_check(number=10)
 def test_backtracking_moves_what_lags_and_eta_0_turns_it_off(
     ground: CellGround, images: Dataset
 ) -> None:
@@ -380,6 +426,7 @@ def test_backtracking_moves_what_lags_and_eta_0_turns_it_off(
         assert not torch.equal(with_it, without)
 
 
+@pytest.mark.paper_check(number=10)
 def test_the_coupling_learns_from_the_next_gradient_and_stays_positive(
     ground: CellGround, images: Dataset
 ) -> None:

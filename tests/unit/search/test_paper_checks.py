@@ -1,0 +1,52 @@
+"""The sixteen checks of the search algorithms: each has tests, and a row in `docs/fidelity.md`.
+
+A test says which check it belongs to with `@pytest.mark.paper_check(number=7)`, and
+`pytest -m "paper_check(number=7)"` runs those of one.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from binas.search.cli import main
+
+ROOT = Path(__file__).resolve().parents[3]
+FIDELITY = (ROOT / "docs" / "fidelity.md").read_text()
+NUMBERS = list(range(1, 17))
+
+
+def marked() -> Iterator[tuple[int, str]]:
+    """(number, name) of every test that carries the mark, read from the sources."""
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for test in ast.walk(ast.parse(path.read_text())):
+            if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+                for decorator in test.decorator_list:
+                    text = ast.unparse(decorator)
+                    if found := re.fullmatch(r"pytest\.mark\.paper_check\(number=(\d+)\)", text):
+                        yield int(found[1]), test.name
+
+
+def test_every_check_has_a_test_and_no_test_claims_another() -> None:
+    assert sorted({number for number, _ in marked()}) == NUMBERS
+
+
+def test_the_page_lists_every_check_with_the_command_that_runs_it() -> None:
+    rows = re.findall(r"^\| (\d+) \|.*\| `pytest (.+?)` \|$", FIDELITY, re.MULTILINE)
+    assert rows == [(str(number), f'-m "paper_check(number={number})"') for number in NUMBERS]
+
+
+COMMANDS = dict.fromkeys(re.findall(r"`binas-search (.+?)`", FIDELITY))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_page_is_one_that_is_understood(command: str) -> None:
+    done = CliRunner().invoke(main, [*shlex.split(command), "--show-config"])
+    assert done.exit_code == 0, done.output
+    assert "command line" in done.stdout or "--set" not in command
