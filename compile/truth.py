@@ -23,6 +23,7 @@ from binas.compile.kernels import family
 from binas.compile.model import BinaryModel
 from binas.compile.pixels import Pixels, pixels_of
 from binas.compile.plan import plan
+from binas.compile.recognise import proof
 from binas.core import bits
 from binas.core.errors import CompileError, UsageError
 from binas.runtime.artifact import Artifact
@@ -52,6 +53,9 @@ def fixed_input(model: BinaryModel, pixels: Pixels | None = None) -> Arrays:
 def reference(path: Path, artifact: Artifact, inputs: Arrays) -> Arrays:
     """The taps of any input, for an artifact that was made of a model.
 
+    The outputs are those of the file as it is: of a model of another tool, what that tool wrote,
+    nothing of our recognition in it. Steps are compared with the model as it was recognised.
+
     Args:
         path: The ONNX file that the artifact was compiled from.
         artifact: The artifact.
@@ -72,7 +76,10 @@ def reference(path: Path, artifact: Artifact, inputs: Arrays) -> Arrays:
     graph, pixels = plan(model), None
     if any(port.dtype == "uint8" for port in artifact.manifest.inputs):
         pixels = pixels_of(graph, model.inputs, artifact.manifest.normalisation)
-    return taps(model, graph, inputs, pixels)
+    found = taps(model, graph, inputs, pixels)
+    names = [port.name for port in model.outputs]
+    as_written = proof.run_model(model.original, _entered(inputs, pixels), names)
+    return found | {f"output:{name}": value for name, value in as_written.items()}
 
 
 def taps(model: BinaryModel, graph: Graph, given: Arrays, pixels: Pixels | None = None) -> Arrays:
@@ -95,9 +102,7 @@ def taps(model: BinaryModel, graph: Graph, given: Arrays, pixels: Pixels | None 
     wanted = dict.fromkeys(name.removesuffix("#float") for name in graph.values)
     wanted.update(dict.fromkeys(quantized[name] for name in wanted if name in quantized))
     wanted.update(dict.fromkeys(port.name for port in model.outputs))
-    inputs = given
-    if pixels is not None:
-        inputs = {name: pixels.entered(value) for name, value in given.items()}
+    inputs = _entered(given, pixels)
     raw = _run(model, [name for name in wanted if name not in inputs], inputs)
     raw.update(inputs)
     found: Arrays = {f"input:{name}": value for name, value in given.items()}
@@ -123,6 +128,13 @@ def meanings(graph: Graph, reference: Arrays) -> Arrays:
             wanted = np.uint32 if graph.values[name].dtype == "bits" else np.float32
             found[name] = result.astype(wanted, copy=False)
     return found
+
+
+def _entered(given: Arrays, pixels: Pixels | None) -> Arrays:
+    """The float32 arrays that the ONNX file declares."""
+    if pixels is None:
+        return given
+    return {name: pixels.entered(value) for name, value in given.items()}
 
 
 def _run(model: BinaryModel, names: list[str], inputs: Arrays) -> Arrays:

@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click.testing
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
+from binas.compile.build import compile_model
 from binas.compile.cli import main as compile_command
 from binas.compile.model import BinaryModel, ModelWriter
 from binas.compile.plan import plan
+from binas.devices.registry import find
 from binas.runtime.cli import run as run_command
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -56,6 +60,36 @@ def test_it_compiles_and_answers_as_the_tool_that_made_it(
         ran = click.testing.CliRunner().invoke(run_command, arguments + emulate)
         assert ran.exit_code == 0, ran.output
         np.testing.assert_allclose(np.load(y), expected["y"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["brevitas", "larq_xnor"])
+def test_an_artifact_is_verified_against_the_file_of_the_tool_itself(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The outputs of the file as it was written: not of what we recognised in it."""
+    model, artifact, x = MODELS / f"{name}.onnx", tmp_path / "m.binas", tmp_path / "x.npy"
+    compile_model(BinaryModel.load(model), find("host"), artifact)
+    with np.load(MODELS / f"{name}.npz") as expected:
+        shape = expected["x"].shape  # no value of it lies at a threshold: the outputs are judged
+    np.save(x, np.random.default_rng(3).standard_normal(shape).astype(np.float32))
+    words = [str(artifact), "--device", "host", "--verify", "--model", str(model)]
+    words += ["--input", str(x)]
+    done = click.testing.CliRunner().invoke(run_command, words)
+    assert done.exit_code == 0, done.output
+    assert "not judged" not in done.stderr
+    known = BinaryModel.load(model)
+    turned = onnx.ModelProto()
+    turned.CopyFrom(known.original)
+    (last,) = [node for node in turned.graph.node if turned.graph.output[0].name in node.output]
+    last.output[0] = "before"
+    turned.graph.node.append(
+        onnx.helper.make_node("Neg", ["before"], [turned.graph.output[0].name])
+    )
+    said_by_the_tool = replace(known, original=turned)
+    monkeypatch.setattr(BinaryModel, "load", lambda _: said_by_the_tool)
+    wrong = click.testing.CliRunner().invoke(run_command, words)
+    assert wrong.exit_code != 0
+    assert "output" in wrong.stderr
 
 
 @pytest.mark.slow
