@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from binas.search.cli import main
+from binas.search.genotype import load_space
 
 ROOT = Path(__file__).resolve().parents[3]
 FIDELITY = (ROOT / "docs" / "fidelity.md").read_text()
@@ -42,11 +43,14 @@ def test_the_page_lists_every_check_with_the_command_that_runs_it() -> None:
     assert rows == [(str(number), f'-m "paper_check(number={number})"') for number in NUMBERS]
 
 
-COMMANDS = dict.fromkeys(re.findall(r"`binas-search (.+?)`", FIDELITY))
+COMMANDS = list(dict.fromkeys(re.findall(r"`binas-search (.+? -o .+?)`", FIDELITY)))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_of_the_page_is_one_that_is_understood(command: str) -> None:
-    done = CliRunner().invoke(main, [*shlex.split(command), "--show-config"])
+    words = shlex.split(command)
+    if "--space" in words:
+        assert load_space(words[words.index("--space") + 1])
+    done = CliRunner().invoke(main, [*words, "--show-config"])
     assert done.exit_code == 0, done.output
     assert "command line" in done.stdout or "--set" not in command
