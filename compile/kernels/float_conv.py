@@ -8,10 +8,13 @@ convolutions of one pixel. Weights of one bit are stored as floats: their activa
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tvm import tirx
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
@@ -22,6 +25,8 @@ from binas.compile.kernels.nest import At, Phase, Tile
 from binas.core.layer import Layer
 
 UNROLL = 4  # channels unrolled instead of looped over
+
+Loads = Sequence[Callable[[], Any]]  # each reads a vector at the place where it is called
 
 
 def meaning(node: Node, x: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -125,6 +130,8 @@ class _Fma:
                 (line + (at.column + pixel) * layer.stride[1]) * C + at.group * per_in
                 for pixel in range(at.span.width)
             ]
+            if joined:
+                first = [index + self._apart(pixel) for pixel, index in enumerate(first)]
             n = count * per_in
             if n <= UNROLL:
                 for k in range(n):
@@ -133,19 +140,47 @@ class _Fma:
                 with v.loop(0, n) as k:
                     self._step(at, weight, first, k, phase.pixels)
 
+    def _apart(self, pixel: int) -> Any:
+        """0, of which LLVM does not know that it is: `begin` is never negative.
+
+        A pixel's taps read what its neighbour's next taps read. LLVM would load that once and keep
+        it, in registers that the sums need, and so store and reload it on the stack. Where the
+        stack happens to lie like the data in the low 12 bits of addresses, loads wait for such
+        stores. Thirty-two registers hold it.
+        """
+        if self.isa.registers > 16:
+            return v.const(0)
+        return tirx.shift_right(self.frame.begin, v.const(31)) * pixel
+
     def _step(self, at: At, weight: Any, first: list[Any], k: Any, pixels: tuple[int, ...]) -> None:
+        """Add one channel of these pixels, times its weights, to the sums.
+
+        The shorter side of the tile is held while the longer one streams past: that and the sums
+        are what 16 registers hold.
+        """
         V, Q = self.isa.lanes, at.block.vectors
-        rows = [
-            v.Register(
-                "float32", V, v.load(self.frame.parameters["w"], weight + (k * Q + j) * V, V)
-            )
+        weights = [
+            partial(v.load, self.frame.parameters["w"], weight + (k * Q + j) * V, V)
             for j in range(Q)
         ]
-        for pixel in pixels:
-            x = v.splat(v.load(self.frame.operands[0], first[pixel] + k), V, "float32")
-            for j, w in enumerate(rows):
-                total = self.sums[pixel * Q + j]
-                total.set(v.fma(w.get(), x, total.get(), V, fused=self.isa.fused))
+        inputs = [partial(self._broadcast, first[pixel] + k) for pixel in pixels]
+        sums = [[self.sums[pixel * Q + j] for j in range(Q)] for pixel in pixels]
+        if len(pixels) < Q:
+            self._outer(inputs, weights, [list(column) for column in zip(*sums, strict=True)])
+        else:
+            self._outer(weights, inputs, sums)
+
+    def _outer(self, held: Loads, passing: Loads, sums: list[list[v.Register]]) -> None:
+        """Add the outer product of two vectors of vectors: sums[i][j] += passing[i] * held[j]."""
+        V = self.isa.lanes
+        kept = [v.Register("float32", V, load()) for load in held]
+        for load, row in zip(passing, sums, strict=True):
+            x = v.Register("float32", V, load())
+            for y, total in zip(kept, row, strict=True):
+                total.set(v.fma(x.get(), y.get(), total.get(), V, fused=self.isa.fused))
+
+    def _broadcast(self, index: Any) -> Any:
+        return v.splat(v.load(self.frame.operands[0], index), self.isa.lanes, "float32")
 
     def end_row(self, at: At) -> None:
         """Nothing to do after a kernel row."""
