@@ -12,8 +12,9 @@ from binas.runtime import timeline
 from binas.runtime.artifact import Artifact
 from binas.runtime.fit import Fit
 from binas.runtime.forms import BenchAnswer, TableAnswer, TableEntry, TablesCompared, Timed
-from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result, Sustained, percentile
+from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result, percentile
 from binas.runtime.session import Timing
+from binas.runtime.sustained import Sustained
 from binas.runtime.table import Difference, LatencyTable
 
 

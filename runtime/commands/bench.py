@@ -98,8 +98,9 @@ def bench(
     from binas.devices.registry import connect, find  # noqa: PLC0415
     from binas.runtime import benched, timeline  # noqa: PLC0415
     from binas.runtime.artifact import load, must_fit  # noqa: PLC0415
-    from binas.runtime.measure import Plan, Sustained  # noqa: PLC0415
+    from binas.runtime.measure import Plan  # noqa: PLC0415
     from binas.runtime.session import Session  # noqa: PLC0415
+    from binas.runtime.sustained import Sustained  # noqa: PLC0415
 
     plan = Plan(repeats=repeats, warmup=warmup, min_batch_ns=min_time, max_ns=max_time)
     artifact, device = load(file), find(device_name)

@@ -109,11 +109,13 @@ int binas_sample(sampling *how, binas_batch batch, void *argument) {
     for (long i = 0; i < how->warmup; ++i) batch(argument, runs);
     gauge g = gauge_of(how->quiet_ns);
     double quiet = quiet_ns(&g), look = look_at(&g);
-    while (undisturbed < how->repeats && count < room &&
+    while (undisturbed < how->repeats && count < (how->in_vain ? how->repeats : room) &&
            (count < 3 || binas_now_ns() - begin < how->max_ns)) {
         /* A look is shorter than a batch, so it finds the quiet moments that a batch would miss. */
-        while (look > TOLERANCE * quiet_ns(&g) && binas_now_ns() - begin < how->max_ns / 2)
+        while (!how->in_vain && look > TOLERANCE * quiet_ns(&g) &&
+               binas_now_ns() - begin < how->max_ns / 2)
             look = look_at(&g);
+        how->in_vain = look > TOLERANCE * quiet_ns(&g);
         long switched = preemptions();
         size_t depth = (size_t)count * DEPTH_STEP % PAGE;
         times[count] = at_depth(batch, argument, runs, depth) / (double)runs;

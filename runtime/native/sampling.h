@@ -7,6 +7,8 @@ typedef struct {
     long repeats, warmup;
     double min_batch_ns, max_ns;
     double quiet_ns; /* the yardstick of a machine left alone; 0: what is seen must do */
+    int in_vain;     /* waiting found no quiet moment: that is no burst but a state of the machine, such as
+                        a lower clock; samples are taken as they come until it passes. 0 to begin with */
 } sampling;
 
 double binas_now_ns(void);
@@ -17,8 +19,8 @@ double binas_yardstick_ns(void);
 /* `runs` runs in a row, timed; does not return where a run fails. */
 typedef double (*binas_batch)(void *argument, long runs);
 
-/* Take samples of `batch` and print them as members of a JSON object. Leaves in `how->quiet_ns` what the
- * samples were judged by, for those that follow. Returns 0, or -1 without memory. */
+/* Take samples of `batch` and print them as members of a JSON object. Leaves in `how` what was
+ * learned of the machine, for those that follow. Returns 0, or -1 without memory. */
 int binas_sample(sampling *how, binas_batch batch, void *argument);
 
 #endif

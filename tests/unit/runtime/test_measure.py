@@ -13,10 +13,10 @@ from binas.runtime.measure import (
     Failure,
     Measurement,
     Plan,
-    Sustained,
     measured,
     quiet_ns_of,
 )
+from binas.runtime.sustained import Sustained
 
 PLAN = Plan(repeats=6, min_batch_ns=1000)
 STEADY = [100.0, 101.0, 100.0, 99.0, 100.0, 100.0]
