@@ -22,10 +22,9 @@ from importlib import resources
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from binas.compile import link
 from binas.compile.plan_source import symbols
 from binas.core.errors import DeviceError, MeasureError, UsageError
-from binas.devices import elf
+from binas.devices import elf, registry, zig
 from binas.runtime.artifact import Artifact
 from binas.runtime.emulated import EmulatedSession
 from binas.runtime.layout import checked_inputs
@@ -160,7 +159,7 @@ def _blocks_under_qemu(artifact: Artifact) -> list[Block]:
         folder = Path(name)
         plugin = folder / "blocks.so"
         with resources.as_file(resources.files("binas.compile") / "blocks.c") as source:
-            link.zig(["-shared", "-fPIC", "-O1", "-o", str(plugin), str(source)])
+            zig.cc([*zig.library(registry.find("host").arch), str(source), "-o", str(plugin)])
         bench = folder / "bench"
         bench.write_bytes(artifact.read("bench"))
         bench.chmod(0o700)

@@ -18,11 +18,12 @@ import tvm
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as builder
 
-from binas.compile import codegen, link
+from binas.compile import codegen
 from binas.compile import isa as isas
 from binas.compile.graph import Affine, Node
 from binas.compile.kernels import family
 from binas.core.errors import CompileError, UsageError
+from binas.devices import zig
 
 ARCHS = [
     ("x86-64-v2", "x86_64"),
@@ -152,16 +153,7 @@ def shared(functions: dict[str, Any], folder: Path) -> ctypes.CDLL:
     """The functions as a loaded library."""
     isa = isas.find("x86-64-v2", "x86_64")
     codegen.write_object(codegen.build(functions, isa), folder / "some.o")
-    cache = str(link.cache_folder())
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "ziglang", "cc", "-shared"),
-            *(str(folder / "some.o"), "-o", str(folder / "some.so")),
-        ],
-        env={**os.environ, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache},
-        check=True,
-        capture_output=True,
-    )
+    zig.cc([*zig.library("x86_64"), str(folder / "some.o"), "-o", str(folder / "some.so")])
     return ctypes.CDLL(str(folder / "some.so"))
 
 

@@ -7,7 +7,6 @@ pages; the tests look at what came back. aarch64 and armv7 are covered by `test_
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,12 +18,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from binas.compile import codegen, link
+from binas.compile import codegen
 from binas.compile import isa as isas
 from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign, Stage
 from binas.compile.isa import Isa
 from binas.compile.kernels import binary_conv, epilogue, family, thresholds
 from binas.core import bits
+from binas.devices import zig
 from binas.devices.device import CPUS
 
 pytestmark = pytest.mark.slow
@@ -342,10 +342,7 @@ def _lines(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 def share(objects: Path, output: Path) -> None:
     """Link a library that exports every kernel."""
-    cache = str(link.cache_folder())
-    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
-    command = [sys.executable, "-m", "ziglang", "cc", "-shared", str(objects), "-o", str(output)]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    zig.cc([*zig.library("x86_64"), str(objects), "-o", str(output)])
 
 
 def operands(node: Node) -> list[NDArray[Any]]:

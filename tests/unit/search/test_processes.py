@@ -45,8 +45,9 @@ processes = Processes.joined()
 settings = RetrainSettings(epochs=1, batch=48, optimiser="sgd", rate=1e-3, auxiliary=0.4)
 training = Training(untrained(genotype, 0), images, settings, 0, processes=processes)
 entry = training.epoch(0)
-grads = {f"grad.{i}": p.grad for i, p in enumerate(training.parameters)}
-state = {name: value for name, value in training.tensors().items() if "optimiser" not in name}
+grads = {f"grad.{i}": p.grad.contiguous() for i, p in enumerate(training.parameters)}
+kept = {name: value for name, value in training.tensors().items() if "optimiser" not in name}
+state = {name: value.contiguous() for name, value in kept.items()}
 numbers = {"loss": torch.tensor(entry["loss"]), "accuracy": torch.tensor(entry["accuracy"])}
 save_file({**grads, **state, **numbers}, folder / f"{processes.count}-{processes.rank}.safetensors")
 """
