@@ -6,6 +6,7 @@ stdout is the result; stderr is everything else. Only this file turns errors int
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points, version
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -59,7 +60,8 @@ class Command(click.Command):
         except OSError as error:
             if error.errno not in WRITE_ERRNOS:
                 raise
-            click.echo(f"Error: cannot write {error.filename or ''}: {error.strerror}", err=True)
+            where = error.filename or f"a temporary file in {tempfile.gettempdir()}"
+            click.echo(f"Error: cannot write {where}: {error.strerror}", err=True)
             click.echo("Hint: free some space; TMPDIR names another temporary folder", err=True)
             ctx.exit(UsageError.exit_code)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from binas.core.errors import CompileError
+from binas.core.errors import CompileError, UsageError
 from binas.devices.device import Arch
 
 SHARED: dict[Arch, str] = {  # 2.28 is Debian 10: every Raspberry Pi OS since 2019
@@ -18,6 +19,10 @@ SHARED: dict[Arch, str] = {  # 2.28 is Debian 10: every Raspberry Pi OS since 20
 }
 
 _TIMEOUT_S = 600
+
+
+# How zig says that a disk is full, or a file may not grow.
+_NO_ROOM = ("NoSpaceLeft", "No space left", "FileTooBig", "File too large")
 
 
 def user_caches() -> Path:
@@ -40,6 +45,7 @@ def cc(arguments: Sequence[str]) -> None:
 
     Raises:
         CompileError: It failed.
+        UsageError: There is no room for what it writes.
     """
     command = [sys.executable, "-m", "ziglang", "cc", *arguments]
     cache_folder().mkdir(parents=True, exist_ok=True)
@@ -62,6 +68,11 @@ def cc(arguments: Sequence[str]) -> None:
         raise CompileError(
             f"the linker did not finish in {_TIMEOUT_S} s", hint="try again; is the disk full?"
         ) from None
+    if done.returncode != 0 and any(full in done.stderr for full in _NO_ROOM):
+        raise UsageError(
+            f"the linker found no room in {cache_folder()} or {tempfile.gettempdir()}",
+            hint="free some space, or name other folders: XDG_CACHE_HOME, TMPDIR; see `ulimit -f`",
+        )
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if "error" in line] or [
             done.stderr.strip()

@@ -91,6 +91,9 @@ def main(
         # A log has no width of its own: give the table what it needs.
         width = None if sys.stdout.isatty() else 110
         Console(width=width).print(terminal_table(demo))
+    for name, net in (("baseline", demo.baseline), ("latency-aware", demo.latency_aware)):
+        for doubt in net.doubts:
+            cli.say(f"Doubt: {name}: {doubt}")
     cli.say(f"report: {output / 'report.html'} and {output / 'report.json'}")
 
 

@@ -79,6 +79,7 @@ def travel(request: Request, crew: Crew) -> Results:
 class _Journey:
     def __init__(self, request: Request, crew: Crew) -> None:
         self.request, self.crew = request, crew
+        registry.find(request.board)  # a misspelt one is found out now and not after minutes
         self.root = request.output / "stages"
         self.setting = Setting(
             data=request.data,
