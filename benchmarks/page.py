@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
+from benchmarks.judge import Judgement, Target, judge, speedup
 from benchmarks.schema import Report, Row
-from benchmarks.targets import TIMES, Judgement, Target, judge, speedup, targets
+from benchmarks.targets import TIMES, targets
 from benchmarks.works import OURS
 
 COMMAND = "python -m benchmarks.performance FILE..."

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.targets import Target, inverse, judge, raggedness, share, speedup, targets
+from benchmarks.judge import Target, inverse, judge, raggedness, share, speedup
+from benchmarks.targets import targets
 from benchmarks.works import layers
 from tests.unit.benchmarks.reports import report, row
 
