@@ -21,7 +21,7 @@ from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue, nest
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.counting import Counted, Micro, bases
-from binas.compile.kernels.frame import Parameter, padded
+from binas.compile.kernels.frame import Parameter
 from binas.compile.kernels.nest import At, Tile
 from binas.core import bits
 from binas.core.layer import Layer
@@ -53,28 +53,32 @@ class Words(Micro):
         return words.transpose(1, 2, 3, 0).reshape(-1)
 
     @staticmethod
+    def bits_unit(layer: Layer, isa: Isa) -> int:
+        """Where comparisons give masks, a vector's goes to memory as it is."""
+        return isa.lanes if isa.vector_bits == 512 else bits.WORD_BITS
+
+    @staticmethod
     def parameters(layer: Layer, isa: Isa, *, thresholded: bool) -> list[Parameter]:
-        """Sums without a mismatch per border class, where padding adds to them; thresholds."""
-        found, size = [], epilogue.channel_size(layer, isa)
-        if layer.pad_value and any(layer.padding):
-            rows, columns = nest.classes(layer)
-            found.append(Parameter("row_class", layer.out_shape[1], "int32"))
-            found.append(Parameter("base", len(set(rows)) * len(set(columns)) * size, "int32"))
-        return [*found, Parameter("t", size, "int32")] if thresholded else found
+        """Per border class and channel: the most mismatches whose bit is 1, or the sum without."""
+        if not thresholded and not (layer.pad_value and any(layer.padding)):
+            return []
+        rows, columns = nest.classes(layer)
+        size = len(set(rows)) * len(set(columns)) * _room(layer, isa)
+        found = [Parameter("row_class", layer.out_shape[1], "int32")] if any(layer.padding) else []
+        return [*found, Parameter("t" if thresholded else "base", size, "int32")]
 
     @staticmethod
     def arrays(counted: Counted, isa: Isa) -> list[NDArray[Any]]:
         """The values of `parameters`."""
-        found: list[NDArray[Any]] = []
-        size = epilogue.channel_size(counted.layer, isa)
-        if counted.layer.pad_value and any(counted.layer.padding):
-            kinds, _, base = bases(counted)
-            room = np.zeros((*base.shape[:2], size), np.int32)
-            room[..., : base.shape[2]] = base
-            found += [kinds, room.reshape(-1)]
+        layer, padded = counted.layer, any(counted.layer.padding)
+        if counted.limits is None and not (layer.pad_value and padded):
+            return []
+        kinds, _, values = bases(counted)
         if counted.limits is not None:
-            found.append(padded(counted.limits, size, np.int32))
-        return found
+            values = (values - counted.limits) >> 1  # base - 2 m >= t  ⟺  m <= (base - t) / 2
+        room = np.zeros((*values.shape[:2], _room(layer, isa)), np.int32)
+        room[..., : values.shape[2]] = values
+        return [*([kinds] if padded else []), room.reshape(-1)]
 
     @property
     def lanes(self) -> int:
@@ -94,37 +98,43 @@ class Words(Micro):
         """Mismatches of one pixel and vector, int32 per channel."""
         raise NotImplementedError
 
+    def sums(self, at: At, pixel: int, j: int) -> Any:
+        """Sums of one pixel and vector, int32 per channel."""
+        return self._base(at, pixel, j) - self.mismatches(at, pixel, j) * 2
+
     def finish(self, at: At) -> None:
         """Sums, then threshold or epilogue."""
         _, P, Q, _ = self.layer.out_shape
-        V = self.isa.lanes
-        for pixel in range(at.span.width):
-            index = (at.image * P + at.row) * Q + at.column + pixel
-            sums = [
-                v.Register("int32", V, self._base(at, pixel, j) - self.mismatches(at, pixel, j) * 2)
-                for j in range(at.block.vectors)
-            ]
+        V, vectors = self.isa.lanes, range(at.block.vectors)
+        pixels = [(at.image * P + at.row) * Q + at.column + p for p in range(at.span.width)]
+        for pixel, index in enumerate(pixels):
             if self.thresholded:
-                limits = self.frame.parameters["t"]
                 masks = [
-                    s.get() >= v.load(limits, at.channel + j * V, V) for j, s in enumerate(sums)
+                    self.mismatches(at, pixel, j) <= self._of_class("t", at, pixel, j)
+                    for j in vectors
                 ]
                 self.epilogue.store_bits(index, at.channel, masks, at.block.channels)
             else:
+                sums = [v.Register("int32", V, self.sums(at, pixel, j)) for j in vectors]
                 floats = [tirx.Cast(v.lanes("float32", V), s.get()) for s in sums]
                 self.epilogue.emit(index, at.channel, floats, at.block.channels)
+        self.fill_words(at, pixels)
 
     def _base(self, at: At, pixel: int, j: int) -> Any:
         """What the sum would be without a mismatch."""
-        V = self.isa.lanes
-        if "base" not in self.frame.parameters:
-            channels = self.layer.in_shape[3] // self.layer.groups
-            return v.splat(at.rows * (at.span.taps(pixel) * channels), V)
-        size = epilogue.channel_size(self.layer, self.isa)
-        row = v.load(self.frame.parameters["row_class"], at.row)
-        column = self.column_kind(at, pixel)
-        offset = (row * len(self.column_kinds) + column) * size
-        return v.load(self.frame.parameters["base"], offset + at.channel + j * V, V)
+        if "base" in self.frame.parameters:
+            return self._of_class("base", at, pixel, j)
+        channels = self.layer.in_shape[3] // self.layer.groups
+        return v.splat(at.rows * (at.span.taps(pixel) * channels), self.isa.lanes)
+
+    def _of_class(self, table: str, at: At, pixel: int, j: int) -> Any:
+        """A vector of a table of border classes."""
+        first = at.channel + j * self.isa.lanes
+        if "row_class" in self.frame.parameters:
+            row = v.load(self.frame.parameters["row_class"], at.row)
+            kind = row * len(self.column_kinds) + self.column_kind(at, pixel)
+            first = kind * _room(self.layer, self.isa) + first
+        return v.load(self.frame.parameters[table], first, self.isa.lanes)
 
 
 class FullAdder(Words):
@@ -134,10 +144,18 @@ class FullAdder(Words):
 
     def begin(self, at: At) -> None:
         """Clear the accumulators."""
-        V = self.isa.lanes
-        count = at.span.width * at.block.vectors
-        self.carries = [v.Register("int32", V, v.splat(0, V)) for _ in range(count)]
-        self.ones = [v.Register("int32", V, v.splat(0, V)) for _ in range(count)]
+        V, vectors = self.isa.lanes, at.block.vectors
+        channels = self.layer.in_shape[3] // self.layer.groups
+        # Down from a quarter of the base, what is left is a quarter of the sum but for the ones.
+        self.down = not self.thresholded and "base" not in self.frame.parameters
+        self.down &= channels % 4 == 0
+        first = [
+            at.rows * (at.span.taps(pixel) * channels // 4) if self.down else 0
+            for pixel in range(at.span.width)
+            for _ in range(vectors)
+        ]
+        self.carries = [v.Register("int32", V, v.splat(start, V)) for start in first]
+        self.ones = [v.Register("int32", V, v.splat(0, V)) for _ in first]
 
     def count(self, at: At, weight: Any, word: Any, n: int, pixels: tuple[int, ...]) -> None:
         """Count over `n` words: weights from `weight` on, activations from `word(pixel)` on."""
@@ -161,7 +179,7 @@ class FullAdder(Words):
                 t = v.Register("int32", V, _logic(ones.get(), w1.get(), a1, 0x96))
                 s = v.Register("int32", V, _logic(t.get(), w2.get(), a2, 0x96))
                 carry = _logic(t.get(), s.get(), ones.get(), 0x3A)  # t ? ~s : ones
-                self.carries[pixel * Q + j].add(tirx.popcount(carry))
+                self._carry(pixel * Q + j, carry)
                 ones.set(s.get())
 
     def _single(self, at: At, weight: Any, word: Any, k: Any, pixels: tuple[int, ...]) -> None:
@@ -171,14 +189,26 @@ class FullAdder(Words):
             for pixel in pixels:
                 a, ones = self._word(at, word(pixel), k), self.ones[pixel * Q + j]
                 carry = _logic(ones.get(), w.get(), a, 0x60)  # ones & (w ^ a)
-                self.carries[pixel * Q + j].add(tirx.popcount(carry))
+                self._carry(pixel * Q + j, carry)
                 s = v.Register("int32", V, _logic(ones.get(), w.get(), a, 0x96))
                 ones.set(s.get())
+
+    def _carry(self, i: int, carry: Any) -> None:
+        total, more = self.carries[i], tirx.popcount(carry)
+        total.set(total.get() - more if self.down else total.get() + more)
 
     def mismatches(self, at: At, pixel: int, j: int) -> Any:
         """Mismatches of one pixel and vector, int32 per channel."""
         i = pixel * at.block.vectors + j
         return self.carries[i].get() * 2 + tirx.popcount(self.ones[i].get())
+
+    def sums(self, at: At, pixel: int, j: int) -> Any:
+        """Sums of one pixel and vector, int32 per channel."""
+        if not self.down:
+            return super().sums(at, pixel, j)
+        i = pixel * at.block.vectors + j
+        half = self.carries[i].get() * 2 - tirx.popcount(self.ones[i].get())
+        return half * 2
 
     def _weight(self, weight: Any, k: Any, j: int, Q: int) -> v.Register:
         V = self.isa.lanes
@@ -189,6 +219,11 @@ class FullAdder(Words):
     def _word(self, at: At, first: Any, k: Any) -> Any:
         x = self.own(at, v.load(self.frame.operands[0], first + k), k)
         return v.splat(x, self.isa.lanes)
+
+
+def _room(layer: Layer, isa: Isa) -> int:
+    """Entries per border class; whole vectors, so that those of a class begin at a cache line."""
+    return -(-epilogue.channel_size(layer, isa) // isa.lanes) * isa.lanes
 
 
 def _logic(a: Any, b: Any, c: Any, table: int) -> Any:

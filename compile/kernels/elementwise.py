@@ -15,7 +15,7 @@ from binas.compile.graph import Node
 from binas.compile.isa import Isa
 from binas.compile.kernels import channels, epilogue
 from binas.compile.kernels import vector as v
-from binas.compile.kernels.frame import Kernel, Parameter, frame
+from binas.compile.kernels.frame import Kernel, Parameter, frame, padded
 from binas.core import bits
 from binas.core.layer import Layer
 
@@ -103,15 +103,24 @@ def _place(words: list[v.Register], word: Any, k0: int, count: int) -> None:
 
 def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
     """The constant, if that is what is moved; and what the epilogue reads."""
-    N, H, W, C = layer.in_shape
-    moved = [Parameter("constant", N * H * W * C, "float32")] if layer.op == "constant" else []
+    moved = []
+    if layer.op == "constant":
+        moved = [Parameter("constant", _constant_size(layer, isa), "float32")]
     return moved + epilogue.parameters(layer, isa)
 
 
 def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
     """The values of `parameters`."""
-    moved = [meaning(node).reshape(-1)] if node.op == "constant" else []
+    moved: list[NDArray[Any]] = []
+    if node.op == "constant":
+        moved = [padded(meaning(node).reshape(-1), _constant_size(node.layer, isa))]
     return moved + epilogue.arrays(node, isa)
+
+
+def _constant_size(layer: Layer, isa: Isa) -> int:
+    """Elements: parameters have no slack behind them, and the last vector is loaded whole."""
+    N, H, W, C = layer.in_shape
+    return N * H * W * C + isa.lanes - 1
 
 
 def _loads(operand: Any, element: Any, block: channels.Block, isa: Isa) -> list[Any]:
