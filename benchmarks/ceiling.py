@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
-from benchmarks.native_code import NativeCall, library
+from benchmarks.native_code import NativeCall, gauge, library
 from benchmarks.schema import Peak
-from benchmarks.timing import MIN_BATCH_NS
+from benchmarks.timing import MIN_BATCH_NS, Gauge
 from binas.devices.device import Device
 
 _TRIES = 8  # to have one batch that nobody disturbed
@@ -49,13 +49,20 @@ CEILINGS_OF = {
 
 @dataclass(slots=True)
 class Ceiling:
-    """The peaks that this machine can run, sampled whenever `sample` is called."""
+    """The peaks that this machine can run, sampled whenever `sample` is called.
+
+    Attributes:
+        device: Says which.
+        gauge: Tells quiet moments.
+        samples: Of each peak.
+    """
 
     device: Device
+    gauge: Gauge = field(default_factory=gauge)
     samples: dict[str, list[float]] = field(default_factory=dict)
 
     def sample(self) -> None:
-        """Add one sample per peak, of a batch that was not preempted if one can be had."""
+        """Add one sample per peak, of a batch that nothing disturbed if one can be had."""
         for index, loop in enumerate(PEAKS):
             if self.device.lacks(loop.features):
                 continue
@@ -63,8 +70,9 @@ class Ceiling:
             work = library().bench_peak_work(index)
             runs = 1 + MIN_BATCH_NS // max(1, call.batch(4).wall_ns // 4)
             for _ in range(_TRIES):
+                quiet = self.gauge.wait()
                 batch = call.batch(runs)
-                if not batch.preempted:
+                if self.gauge.quiet() and quiet and not batch.preempted:
                     break
             self.samples.setdefault(loop.name, []).append(work / batch.call_ns)
 

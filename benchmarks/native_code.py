@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.timing import Batch
+from benchmarks.timing import Batch, Gauge
+from binas import runtime
 from binas.compile import link
 from binas.core.errors import MeasureError
 from binas.runtime.artifact import Artifact
 
 Array = NDArray[Any]
 
-_SOURCES = ("loop.c", "peak.c")
+_OWN = Path(__file__).parent / "native"
+_HARNESS = Path(runtime.__path__[0]) / "native"
+_SOURCES = (_OWN / "loop.c", _OWN / "peak.c", _HARNESS / "sampling.c")
 _ALIGN = 4096  # a page: where memory happens to lie must not tell engines apart
 
 
@@ -117,18 +120,23 @@ def aligned(size_bytes: int) -> Array:
 
 @cache
 def library() -> Any:
-    """`native/` compiled and loaded."""
-    folder = Path(__file__).parent / "native"
+    """`native/` and the harness's yardstick, compiled and loaded."""
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "libbench.so"
         flags = ["-target", "x86_64-linux-gnu.2.28", "-shared", "-fPIC", "-std=gnu11", "-O2"]
         # zig's default would trap on what C leaves undefined, and slow the loops down.
         flags += ["-fno-sanitize=undefined", "-Wall", "-Wextra", "-Werror"]
-        link.zig([*flags, *(str(folder / name) for name in _SOURCES), "-o", str(path)])
+        link.zig([*flags, *map(str, _SOURCES), "-lm", "-o", str(path)])
         loaded = ctypes.CDLL(str(path))
     loaded.bench_loop.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64, ctypes.c_void_p]
     loaded.bench_peak_work.restype = ctypes.c_int64
+    loaded.binas_yardstick_ns.restype = ctypes.c_double
     return loaded
+
+
+def gauge() -> Gauge:
+    """The harness's own yardstick, in this process."""
+    return Gauge(library().binas_yardstick_ns)
 
 
 def _pointers(arrays: Sequence[Array]) -> Any:

@@ -76,11 +76,11 @@ def _machine(reports: Sequence[Report]) -> str:
     loads = [x for r in reports for x in (r.host.load_before, r.host.load_after) if x is not None]
     versions = ", ".join(f"{name} {text}" for name, text in sorted(host.versions.items()))
     kept = sum(len(calls) for row in _rows(reports) for calls in row.calls_ns.values())
-    lost = sum(len(calls) for row in _rows(reports) for calls in row.preempted_ns.values())
+    lost = sum(len(calls) for row in _rows(reports) for calls in row.disturbed_ns.values())
     load = f"load {min(loads):.1f} to {max(loads):.1f} (the benchmark itself is 1)" if loads else ""
     return (
         f"{host.cpu}, {host.cores} cores, best build {host.best}; one thread, batch 1, one core; "
-        f"{len(reports)} files. {load}; {lost} of {kept + lost} batches were preempted and do not "
+        f"{len(reports)} files. {load}; {lost} of {kept + lost} batches were disturbed and do not "
         f"count. {versions}."
     )
 

@@ -1,4 +1,4 @@
-"""What a benchmark writes: `binas.benchmark/1`, every sample kept."""
+"""What a benchmark writes: `binas.benchmark/2`, every sample kept."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class Row:
         method: How the time of a layer is had; "call" is the time of one call.
         check: What the comparison found, or why there was none.
         calls_ns: Depth of the model → the mean time of a call in every batch that counts.
-        preempted_ns: The same of the batches that do not count: somebody else had the core.
+        disturbed_ns: The same of the batches that do not count: somebody else had the core, or the
+            yardstick beside it was slower than on the machine left alone.
         peaks: Name of a ceiling → its median while the engines of this work took turns: the clock
             of a CPU is not the same for the whole of a run.
         note: Anything a reader must know; empty otherwise.
@@ -77,7 +78,7 @@ class Row:
     method: Method
     check: str
     calls_ns: dict[str, tuple[float, ...]]
-    preempted_ns: dict[str, tuple[float, ...]]
+    disturbed_ns: dict[str, tuple[float, ...]]
     peaks: dict[str, float]
     note: str = ""
 
@@ -91,7 +92,7 @@ class Row:
 class Report:
     """One run of a benchmark."""
 
-    SCHEMA: ClassVar[str] = "binas.benchmark/1"
+    SCHEMA: ClassVar[str] = "binas.benchmark/2"
 
     host: Host
     ceiling: dict[str, Peak]

@@ -88,7 +88,9 @@ class Session:
                 self.ceiling.sample()
             rounds += 1
 
-        series = interleave(right, rounds=self.rounds, seed=len(self.rows), between=between)
+        series = interleave(
+            right, self.ceiling.gauge, rounds=self.rounds, seed=len(self.rows), between=between
+        )
         peaks = self.ceiling.since(before)
         for one in contenders:
             self.rows.append(row(one, method, series.get(one.engine, []), peaks))
@@ -129,9 +131,9 @@ def row(one: Contender, method: Method, series: Sequence[Series], peaks: dict[st
         method=method,
         check=one.verdict.words,
         calls_ns={depth: own.kept for depth, own in by_depth.items()},
-        preempted_ns={depth: tuple(own.preempted) for depth, own in by_depth.items()},
+        disturbed_ns={depth: tuple(own.disturbed) for depth, own in by_depth.items()},
         peaks=peaks,
-        note="every batch was preempted" if series and not samples else "",
+        note="every batch was disturbed" if series and not samples else "",
     )
 
 
@@ -140,11 +142,11 @@ def line(made: Row) -> str:
     if made.median_ns is None:
         return f"{made.work:<34} {made.engine:<16} -  {made.note or made.check}"
     kept = sum(len(calls) for calls in made.calls_ns.values())
-    lost = sum(len(calls) for calls in made.preempted_ns.values())
+    lost = sum(len(calls) for calls in made.disturbed_ns.values())
     return (
         f"{made.work:<34} {made.engine:<16} {made.median_ns / 1000:9.1f} us "
         f"{made.gmacs_per_s or 0:7.0f} GMAC/s  {made.check}"
-        f"  ({lost} of {kept + lost} batches preempted)"
+        f"  ({lost} of {kept + lost} batches disturbed)"
     )
 
 

@@ -1,7 +1,9 @@
-"""Timing several engines side by side: interleaved, in batches, preempted batches set apart.
+"""Timing several engines side by side: interleaved, in batches, disturbed batches set apart.
 
 What changes on a shared machine from one second to the next hits all engines alike when they take
-turns. A batch during which somebody else had the core is kept, but does not count.
+turns. A batch during which somebody else had the core, or beside which a fixed piece of work took
+longer than on the machine left alone (docs/measuring.md: the yardstick), is kept, but does not
+count.
 """
 
 from __future__ import annotations
@@ -9,12 +11,17 @@ from __future__ import annotations
 import random
 import resource
 import time
+from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Protocol
 
-MIN_BATCH_NS = 1_000_000
+from binas.runtime.measure import FLUKES, MAX_DISTURBANCE
+
+MIN_BATCH_NS = 400_000  # long beside a look at the yardstick, short beside a quiet moment
+LOOKS = 64  # at the yardstick, to learn what it takes on this machine left alone
+PATIENCE = 2_000  # looks for one quiet moment: some 20 ms
 LOST_SHARE = 0.02  # of a batch: time on the wall that is none of our CPU time
 MAX_ROUNDS = 4  # times the rounds wanted, before we take what there is
 DEPTHS = (1, 4)
@@ -66,16 +73,46 @@ def python_batch(call: Callable[[], object], runs: int) -> Batch:
 
 
 @dataclass(slots=True)
+class Gauge:
+    """Tells a quiet moment from a disturbed one by a fixed piece of work.
+
+    Attributes:
+        look: Does that work once; ns.
+        quickest: The quickest looks so far, ascending; some may be flukes, so the last one counts.
+    """
+
+    look: Callable[[], float]
+    quickest: list[float] = field(default_factory=list)
+
+    def learn(self) -> None:
+        """See what the work takes now: a clock rate may have changed for good."""
+        self.quickest.clear()
+        for _ in range(LOOKS):
+            self.quiet()
+
+    def quiet(self) -> bool:
+        """Whether nothing disturbs us at this moment."""
+        ns = self.look()
+        insort(self.quickest, ns)
+        del self.quickest[FLUKES:]
+        return ns <= MAX_DISTURBANCE * self.quickest[-1]
+
+    def wait(self) -> bool:
+        """Wait for a quiet moment; False where none came."""
+        return any(self.quiet() for _ in range(PATIENCE))
+
+
+@dataclass(slots=True)
 class Series:
     """Everything that was measured of one call.
 
     Attributes:
         rounds: Per round, the mean times of a run in the batches that count.
-        preempted: The same of all batches that do not.
+        disturbed: The same of all batches that do not.
     """
 
     rounds: list[list[float]] = field(default_factory=list)
-    preempted: list[float] = field(default_factory=list)
+    disturbed: list[float] = field(default_factory=list)
 
     @property
     def kept(self) -> tuple[float, ...]:
@@ -85,6 +122,7 @@ class Series:
 
 def interleave(
     calls: Mapping[str, Sequence[Call]],
+    gauge: Gauge,
     *,
     rounds: int,
     batches: int = 5,
@@ -96,6 +134,7 @@ def interleave(
     Args:
         calls: Engine → its calls, one per depth; they follow each other, so that a slope is of one
             moment.
+        gauge: Says which batches were disturbed.
         rounds: Rounds wanted in which each call has a batch that counts.
         batches: Batches per round and call.
         seed: Of the orders.
@@ -104,6 +143,7 @@ def interleave(
     Returns:
         Engine → a series per call.
     """
+    gauge.learn()
     series = {name: [Series() for _ in own] for name, own in calls.items()}
     runs = {name: [_runs(call) for call in own] for name, own in calls.items()}
     order, rng = list(calls), random.Random(seed)
@@ -117,7 +157,7 @@ def interleave(
         for name in order:
             if name in wanting:
                 for call, own, count in zip(calls[name], series[name], runs[name], strict=True):
-                    _round(call, own, count, batches)
+                    _round(call, own, gauge, count, batches)
     return series
 
 
@@ -139,12 +179,14 @@ def _complete(own: Sequence[Series]) -> int:
     return sum(all(batches) for batches in zip(*(one.rounds for one in own), strict=True))
 
 
-def _round(call: Call, series: Series, runs: int, batches: int) -> None:
-    call.batch(1)  # brings its code and data back into the caches
+def _round(call: Call, series: Series, gauge: Gauge, runs: int, batches: int) -> None:
     kept: list[float] = []
     for _ in range(batches):
+        quiet = gauge.wait()
+        call.batch(1)  # brings its code and data back into the caches
         batch = call.batch(runs)
-        (series.preempted if batch.preempted else kept).append(batch.call_ns)
+        quiet = gauge.quiet() and quiet and not batch.preempted
+        (kept if quiet else series.disturbed).append(batch.call_ns)
     series.rounds.append(kept)
 
 

@@ -19,7 +19,7 @@ def row(
         method="chain",
         check="exact",
         calls_ns={"1": (1.0,), "4": (4.0,)},
-        preempted_ns={"1": (), "4": (9.0,)},
+        disturbed_ns={"1": (), "4": (9.0,)},
         peaks={"full_adder": 1000.0},
     )
 

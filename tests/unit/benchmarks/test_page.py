@@ -31,7 +31,7 @@ def test_a_report_survives_the_disk(tmp_path: Path) -> None:
 
 def test_the_file_has_the_fields_it_promises() -> None:
     data = json.loads(record.dumps(report(*ROWS)))
-    assert data["schema"] == "binas.benchmark/1"
+    assert data["schema"] == "binas.benchmark/2"
     assert {"host", "ceiling", "rows"} < set(data)
     promised = {"work", "engine", "median_ns", "samples_ns", "checked", "gmacs_executed"}
     assert all(promised < set(one) for one in data["rows"])
