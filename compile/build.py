@@ -155,6 +155,7 @@ def _assemble(
 ) -> tuple[_Made, MemoryPlan]:
     from binas.compile import emit, link  # noqa: PLC0415
     from binas.compile.chain import check  # noqa: PLC0415
+    from binas.compile.stored import reference_of  # noqa: PLC0415
 
     if output.is_dir():
         raise UsageError(f"{output} is a folder, expected a file", hint="give -o NAME.binas")
@@ -172,7 +173,8 @@ def _assemble(
         source.write_text(plan_c)
         say("link")
         codes = {names[layer]: kernel.code for layer, kernel in kernels.items()}
-        members = link.members(isa.arch, Path(folder), codes, weights, taps)
+        stored = reference_of(graph, manifest, taps)
+        members = link.members(isa.arch, Path(folder), codes, weights, stored)
         beside = artifacts.write(Path(folder) / output.name, manifest, members)
         verified = {}
         if verify:

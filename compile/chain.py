@@ -40,7 +40,7 @@ def check(
     found = {"numpy": numpy_report}
     with ExitStack() as stack:
         for name, runner in _runners(artifact, device, stack):
-            found[name] = verify(runner)
+            found[name] = verify(runner, taps)
     return found
 
 

@@ -11,7 +11,7 @@ from binas.compile import functions
 from binas.core.errors import CompileError
 
 # Of tap names (`runtime/artifact.py`), and of the float twin of a quantized value (`importer.py`).
-RESERVED_PREFIXES = ("input:", "output:", "margin:")
+RESERVED_PREFIXES = ("input:", "output:", "margin:", "brief:")
 RESERVED_SUFFIX = "#float"
 
 

@@ -6,16 +6,11 @@ C libraries once (about half a minute each) at installation, not in somebody's f
 
 from __future__ import annotations
 
-import io
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from binas.devices import elf
 from binas.devices.device import Arch
@@ -51,7 +46,7 @@ def members(
     folder: Path,
     kernels: Mapping[str, bytes],
     weights: bytes,
-    taps: Mapping[str, NDArray[Any]],
+    taps: bytes,
 ) -> dict[str, bytes]:
     """The members of an artifact but its manifest.
 
@@ -60,7 +55,7 @@ def members(
         folder: Has plan.c, and room for what is made on the way.
         kernels: Symbol → object file.
         weights: The parameter arrays.
-        taps: The reference.
+        taps: The reference, as `compile/stored.py` makes it.
     """
     common = [*native_sources("model.c", "threads.c"), folder / "plan.c"]
     for symbol, code in kernels.items():
@@ -68,15 +63,12 @@ def members(
         common[-1].write_bytes(code)
     link_library(arch, common, folder / "libmodel.so")
     link_program(arch, [*native_sources("bench.c", "sampling.c"), *common], folder / "bench")
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = dict(taps)
-    np.savez_compressed(buffer, **arrays)
     (header,) = native_sources("model.h")
     return {
         "libmodel.so": (folder / "libmodel.so").read_bytes(),
         "bench": (folder / "bench").read_bytes(),
         "weights.bin": weights,
-        "taps.npz": buffer.getvalue(),
+        "taps.npz": taps,
         "model.h": header.read_bytes(),
     }
 

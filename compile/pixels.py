@@ -34,11 +34,6 @@ class Pixels:
     declared: Port
     levels: NDArray[np.float32]
 
-    def fixed(self, digest: str) -> NDArray[np.uint8]:
-        """The bytes that an artifact carries to be verified with; the same for equal models."""
-        generator = np.random.default_rng(int(digest, 16))
-        return generator.integers(0, VALUES, self.port.shape, np.uint8)
-
     def entered(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The array that the ONNX file declares, of bytes [N, H, W, C]."""
         x = self.levels[np.arange(len(self.levels)), pixels]

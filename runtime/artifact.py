@@ -6,7 +6,7 @@ manifest.json   a Manifest: what it is, for which CPU, every step and where its 
 libmodel.so     the C ABI of `runtime/native/model.h`, no TVM, no C++
 bench           a static executable: run, verify, measure
 weights.bin     read by both; weights are stored once
-taps.npz        a fixed input and the value of every tensor the reference computed from it
+taps.npz        the reference: a fixed input and the value of every tensor, or digests of them
 model.h         the header of libmodel.so
 
 The archive is written with fixed times and order, so equal contents give equal bytes.
@@ -26,6 +26,7 @@ from binas.core import archive, record
 from binas.core.errors import DamagedError, UsageError
 from binas.core.layer import Layer
 from binas.devices.device import Device
+from binas.runtime.brief import is_brief, port_input
 from binas.runtime.layout import check_taps
 
 MEMBERS = ("manifest.json", "libmodel.so", "bench", "weights.bin", "taps.npz", "model.h")
@@ -201,7 +202,8 @@ class Artifact:
     def taps(self) -> dict[str, np.ndarray]:
         """Tensor name → reference value, for the fixed input (`input:NAME` per model input).
 
-        Float tensors are float32 [N, H, W, C], bits are uint32 [N, H, W, words(C)].
+        Float tensors are float32 [N, H, W, C], bits are uint32 [N, H, W, words(C)]. Of a large
+        network there are digests in their place, see `runtime/brief.py`.
         """
         data = self.read("taps.npz")
         try:
@@ -209,6 +211,9 @@ class Artifact:
             check_taps(self.manifest, found)
         except UsageError as error:
             raise _damaged(self.path, f"taps.npz: {error}") from None
+        if is_brief(found):
+            for port in self.manifest.inputs:
+                found[f"input:{port.name}"] = port_input(self.manifest.model_digest, port)
         return found
 
 

@@ -32,7 +32,11 @@ class OutputSummary(TypedDict):
 
 
 class TensorCheck(TypedDict):
-    """One tensor, compared with the reference; `step` is "output" for a whole run."""
+    """One tensor, compared with the reference; `step` is "output" for a whole run.
+
+    Where `rows` is not 0, digests of image rows were compared: `wrong` counts rows, and
+    `max_abs_error` is what no float differs by.
+    """
 
     step: str
     tensor: str
@@ -42,6 +46,7 @@ class TensorCheck(TypedDict):
     flips: int
     wrong: int
     max_abs_error: float
+    rows: int
 
 
 class Verified(TypedDict):

@@ -15,84 +15,33 @@ overlap in the arena. numpy is all this needs; the reference's values come with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+from typing import Literal
 
 import numpy as np
 
 from binas.core.bits import unpack
 from binas.core.errors import UsageError, WrongAnswerError
+from binas.runtime import brief
 from binas.runtime.artifact import Manifest, Port, Step, Tensor
 from binas.runtime.session import Runner
+from binas.runtime.verified import Check, VerifyReport
+
+__all__ = [
+    "Check",
+    "VerifyReport",
+    "compare",
+    "must_agree",
+    "near_a_threshold",
+    "output_tap",
+    "verify",
+]
 
 STEP_TOLERANCE = 1e-5
 OUTPUT_TOLERANCE = 1e-4
 _HUGE = float(np.finfo(np.float32).max)  # stands for NaN, which JSON does not have
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One tensor, compared.
-
-    Attributes:
-        step: Name of the step that writes it, or "output" for a port of the network.
-        tensor: Its name.
-        dtype: "bits" or "float32".
-        binary: Whether the step's operands are bits.
-        elements: How many values it has.
-        flips: Bits that differ where the reference is at its threshold.
-        wrong: Values that differ and may not.
-        max_abs_error: Largest difference of a float tensor; 0 for bits.
-    """
-
-    step: str
-    tensor: str
-    dtype: Literal["float32", "bits"]
-    binary: bool
-    elements: int
-    flips: int = 0
-    wrong: int = 0
-    max_abs_error: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyReport:
-    """What a verification found.
-
-    Attributes:
-        checks: Every tensor that a step writes, in plan order, then the network's outputs.
-        judged_outputs: Whether the outputs of the whole network count.
-    """
-
-    SCHEMA: ClassVar[str] = "binas.verify/1"
-
-    checks: tuple[Check, ...]
-    judged_outputs: bool
-
-    @property
-    def first_wrong(self) -> Check | None:
-        """The first check that failed."""
-        return next((check for check in self._judged if check.wrong), None)
-
-    @property
-    def binary_layers_exact(self) -> bool:
-        """Whether no tensor of a binary step, and no bit, is wrong; flips at thresholds count."""
-        return not any(c.wrong for c in self.checks if c.binary or c.dtype == "bits")
-
-    @property
-    def flips(self) -> int:
-        """Bits that differ where the reference is at its threshold."""
-        return sum(check.flips for check in self.checks)
-
-    @property
-    def max_abs_error(self) -> float:
-        """Largest difference of a float tensor, over all steps and outputs that are judged."""
-        return max((check.max_abs_error for check in self._judged), default=0.0)
-
-    @property
-    def _judged(self) -> Iterator[Check]:
-        return (c for c in self.checks if c.step != "output" or self.judged_outputs)
 
 
 def verify(runner: Runner, taps: Mapping[str, np.ndarray] | None = None) -> VerifyReport:
@@ -108,16 +57,19 @@ def verify(runner: Runner, taps: Mapping[str, np.ndarray] | None = None) -> Veri
     """
     taps = runner.artifact.taps() if taps is None else taps
     manifest = runner.artifact.manifest
+    given = dict(taps) | (brief.step_inputs(manifest) if brief.is_brief(taps) else {})
     wanted = [f"input:{port.name}" for port in manifest.inputs]
-    wanted += [t.name for step in manifest.steps for t in (*step.inputs, *step.outputs)]
-    missing = [name for name in wanted if name not in taps]
+    wanted += [t.name for step in manifest.steps for t in step.inputs]
+    if not brief.is_brief(taps):
+        wanted += [t.name for step in manifest.steps for t in step.outputs]
+    missing = [name for name in wanted if name not in given]
     if missing:
         raise UsageError(
             f"{runner.artifact.path.name} has no reference value of {missing[0]}",
             hint="verify an artifact that binas-compile made from a model",
         )
     outputs = runner.run({port.name: taps[f"input:{port.name}"] for port in manifest.inputs})
-    report = compare(manifest, taps, runner.steps(taps), outputs)
+    report = compare(manifest, taps, runner.steps(given), outputs)
     must_agree(report, runner.artifact.path.name)
     return report
 
@@ -133,7 +85,7 @@ def compare(
     Args:
         manifest: The plan.
         taps: The reference: tensor → value, `margin:NAME` → how far each bit's value is from its
-            threshold, relative to max(1, |threshold|).
+            threshold, relative to max(1, |threshold|). Or what `runtime/brief.py` makes of one.
         got: Tensor → value that the device computed from the reference's inputs.
         outputs: Output port → value of a whole run on the reference's input.
     """
@@ -148,8 +100,12 @@ def compare(
             checks.append(
                 _float_check("output", port.name, reference, outputs[port.name], OUTPUT_TOLERANCE)
             )
+        elif outputs is not None and brief.is_brief(taps):
+            rows = outputs[port.name].reshape(1, -1, 1, port.shape[-1])
+            verdict = brief.judge_floats(taps, f"output:{port.name}", rows)
+            checks.append(_by_digest("output", port.name, "float32", rows.size, verdict))
     outputs_agree = not any(check.wrong for check in checks if check.step == "output")
-    judged = outputs_agree or not _at_threshold(manifest, taps)
+    judged = outputs_agree or not near_a_threshold(manifest, taps)
     return VerifyReport(checks=tuple(checks), judged_outputs=judged)
 
 
@@ -162,11 +118,13 @@ def must_agree(report: VerifyReport, name: str) -> None:
     wrong = report.first_wrong
     if wrong is None:
         return
-    size = f", by up to {wrong.max_abs_error:.3g}" if wrong.dtype == "float32" else ""
+    by_value = wrong.dtype == "float32" and not wrong.rows
+    size = f", by up to {wrong.max_abs_error:.3g}" if by_value else ""
+    counted = f"{wrong.rows} image rows" if wrong.rows else f"{wrong.elements} values"
     where = "output" if wrong.step == "output" else f"step {wrong.step}, tensor"
     raise WrongAnswerError(
         f"{name}: {where} {wrong.tensor} differs from the reference in {wrong.wrong} of "
-        f"{wrong.elements} values{size}; all before it agree",
+        f"{counted}{size}; all before it agree",
         hint="this is a bug of binas or of the machine: please report it with the artifact",
     )
 
@@ -187,6 +145,12 @@ def output_tap(taps: Mapping[str, np.ndarray], port: Port) -> np.ndarray | None:
 
 def _check(step: Step, tensor: Tensor, taps: Mapping[str, np.ndarray], got: np.ndarray) -> Check:
     binary = step.layer.op == "binary_conv"
+    if brief.is_brief(taps):
+        is_bits = tensor.dtype == "bits"
+        judged = brief.judge_bits(taps, tensor, got) if is_bits else None
+        verdict = judged or brief.judge_floats(taps, tensor.name, got)
+        found = _by_digest(step.name, tensor.name, tensor.dtype, prod(tensor.shape), verdict)
+        return replace(found, binary=binary)
     reference = taps[tensor.name]
     if tensor.dtype == "float32":
         return _float_check(step.name, tensor.name, reference, got, STEP_TOLERANCE, binary=binary)
@@ -209,12 +173,16 @@ def _check(step: Step, tensor: Tensor, taps: Mapping[str, np.ndarray], got: np.n
     )
 
 
-def _at_threshold(manifest: Manifest, taps: Mapping[str, np.ndarray]) -> bool:
+def near_a_threshold(manifest: Manifest, taps: Mapping[str, np.ndarray]) -> bool:
     """Whether rounding could turn a bit of the reference.
+
+    In brief this is known from when the reference was made.
 
     A margin of exactly 0 is a value that was 0 before (an input, a sum of ±1) and is no rounding's
     doing, unless a scale and a bias just cancel there.
     """
+    if brief.is_brief(taps):
+        return not taps["brief:judged"].all()
     for step in manifest.steps:
         exact = "affine" not in step.layer.stages and not step.layer.bits_affine
         for tensor in step.outputs:
@@ -225,6 +193,26 @@ def _at_threshold(manifest: Manifest, taps: Mapping[str, np.ndarray]) -> bool:
             if bool((near & (margin > 0) if exact else near).any()):
                 return True
     return False
+
+
+def _by_digest(
+    step: str,
+    tensor: str,
+    dtype: Literal["float32", "bits"],
+    elements: int,
+    verdict: brief.Verdict,
+) -> Check:
+    return Check(
+        step=step,
+        tensor=tensor,
+        dtype=dtype,
+        binary=False,
+        elements=elements,
+        flips=verdict.flips,
+        wrong=verdict.wrong,
+        max_abs_error=verdict.bound,
+        rows=verdict.rows,
+    )
 
 
 def _float_check(

@@ -1,7 +1,8 @@
 """The epilogue of every kernel: stages in registers, then floats and packed bits to memory.
 
-`meaning` is what it computes, in numpy; `Epilogue` emits it for a row of vectors of one pixel.
-Vectors are float32 x lanes over output channels; a word of bits is made of 32 / lanes of them.
+`staged` and `outputs` are what it computes, in numpy; `Epilogue` emits it for a row of vectors of
+one pixel. Vectors are float32 x lanes over output channels; a word of bits is made of 32 / lanes
+of them.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from binas.core.layer import Layer
 Floats = NDArray[np.float32]
 
 
-def meaning(node: Node, accumulator: NDArray[Any], added: list[Floats]) -> list[NDArray[Any]]:
-    """The outputs of a node from its accumulator [N, P, Q, K]: floats first, then packed bits."""
+def staged(node: Node, accumulator: NDArray[Any], added: list[Floats]) -> Floats:
+    """A node's values after its stages, from its accumulator [N, P, Q, K]."""
     y = accumulator.astype(np.float32)
     rest = iter(added)
     for stage in node.stages:
@@ -39,6 +40,11 @@ def meaning(node: Node, accumulator: NDArray[Any], added: list[Floats]) -> list[
                 y = y + next(rest)
             case Sign():
                 y = bits.sign(y)
+    return y
+
+
+def outputs(node: Node, y: Floats) -> list[NDArray[Any]]:
+    """The outputs of a node from its values after the stages: floats first, then packed bits."""
     out: list[NDArray[Any]] = [y] if node.float_out is not None else []
     if node.bits_out is not None:
         out.append(bits.pack(decision(node, y)))

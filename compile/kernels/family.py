@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from binas.compile.graph import Node, sliced
@@ -59,6 +60,11 @@ def meaning(node: Node, reads: list[NDArray[Any]]) -> list[NDArray[Any]]:
     Returns:
         The values of `node.writes`, in order.
     """
+    return epilogue.outputs(node, staged(node, reads))
+
+
+def staged(node: Node, reads: list[NDArray[Any]]) -> NDArray[np.float32]:
+    """The same before it is stored: float32 [N, P, Q, K] after all stages."""
     operands, added = reads[: len(node.inputs)], reads[len(node.inputs) :]
     accumulator = of(node.layer).meaning(node, *operands)
-    return epilogue.meaning(node, accumulator, added)
+    return epilogue.staged(node, accumulator, added)
