@@ -64,7 +64,7 @@ def add(name: str, *, replace: bool, as_json: bool, options: tuple[str, ...], **
     Everything else in the file stays as it is.
     """
     from binas.devices import userfile  # noqa: PLC0415
-    from binas.devices.registry import user_file  # noqa: PLC0415
+    from binas.devices.described import user_file  # noqa: PLC0415
 
     table = {key: value for key, value in keys.items() if value is not None}
     if options:
@@ -85,11 +85,14 @@ def list_devices(as_json: bool) -> None:
     """List all devices, with architecture, CPU and route."""
     from binas.devices.registry import all_devices  # noqa: PLC0415
 
-    devices = all_devices()
+    devices, faults = all_devices()
+    for fault in faults:
+        say(f"Left out: {fault}" + (f"\nHint: {fault.hint}" if fault.hint else ""))
     if as_json:
         listed: DevicesAnswer = {
             "schema": "binas.devices/1",
             "devices": [_plain(device) for device in devices],
+            "faults": [str(fault) for fault in faults],
         }
         emit(listed)
         return

@@ -131,13 +131,11 @@ def _machine(problems: list[str]) -> dict[str, Any]:
 
 
 def _files(problems: list[str]) -> dict[str, Any]:
-    from binas.devices.registry import all_devices, user_file  # noqa: PLC0415
+    from binas.devices.described import user_file  # noqa: PLC0415
+    from binas.devices.registry import all_devices  # noqa: PLC0415
 
-    try:
-        devices: int | None = len(all_devices())
-    except BinasError as error:
-        devices = None
-        problems.append(str(error))
+    devices, faults = all_devices()
+    problems += [str(fault) for fault in faults]
     folder = cache_folder()
     room = shutil.disk_usage(_existing(folder)).free >> 20
     if room < 1024:
@@ -147,7 +145,7 @@ def _files(problems: list[str]) -> dict[str, Any]:
         problems.append(f"{folder} cannot be written: set ZIG_GLOBAL_CACHE_DIR to another folder")
     return {
         "devices file": "there" if user_file().is_file() else "none",
-        "devices": devices,
+        "devices": len(devices),
         "linker cache": "there" if folder.is_dir() else "not made yet",
         "free MiB": room,
         "environment": " ".join(sorted(k for k in os.environ if k.startswith("BINAS_"))) or None,

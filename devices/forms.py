@@ -8,10 +8,14 @@ from typing_extensions import TypedDict  # pydantic reads no other before Python
 
 
 class DevicesAnswer(TypedDict):
-    """`binas-devices list`: every device, fields as `binas-devices show` has them."""
+    """`binas-devices list`: every device, fields as `binas-devices show` has them.
+
+    What the user's file describes wrongly is no device but a sentence in `faults`.
+    """
 
     schema: Literal["binas.devices/1"]
     devices: list[dict[str, Any]]
+    faults: list[str]
 
 
 class WalkedStep(TypedDict):

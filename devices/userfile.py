@@ -15,8 +15,8 @@ from tomlkit.exceptions import TOMLKitError
 
 from binas.core.errors import UsageError
 from binas.core.record import write_atomic
+from binas.devices.described import of_table, user_file
 from binas.devices.device import Device
-from binas.devices.registry import described, user_file
 
 
 def add(name: str, table: Mapping[str, Any], *, replace: bool = False) -> Device:
@@ -36,7 +36,7 @@ def add(name: str, table: Mapping[str, Any], *, replace: bool = False) -> Device
     Raises:
         UsageError: The table describes no device, the name is taken, or the file is not TOML.
     """
-    device = described(name, table)
+    device = of_table(name, dict(table), str(user_file()))
     path = user_file().resolve()  # a link into somebody's dotfiles stays a link
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path.parent):

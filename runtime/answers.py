@@ -20,6 +20,7 @@ from binas.runtime import images
 from binas.runtime.artifact import Artifact, Manifest
 from binas.runtime.emulated import EmulatedSession
 from binas.runtime.forms import OutputSummary, TopEntry
+from binas.runtime.layout import checked_inputs
 from binas.runtime.session import Runner, Session
 
 MAX_INPUT_BYTES = 512 << 20
@@ -56,7 +57,8 @@ def read_inputs(manifest: Manifest, given: Sequence[str]) -> dict[str, np.ndarra
     Images of one input are a batch, in the order given.
 
     Raises:
-        UsageError: A file that cannot be read, or a name that is missing or given twice.
+        UsageError: A file that cannot be read, a name that is missing or given twice, or an array
+            that the model does not take.
     """
     names = [port.name for port in manifest.inputs]
     found: dict[str, np.ndarray] = {}
@@ -83,6 +85,7 @@ def read_inputs(manifest: Manifest, given: Sequence[str]) -> dict[str, np.ndarra
     ports = {port.name: port for port in manifest.inputs}
     for name, paths in photos.items():
         found[name] = images.read_images(paths, ports[name], manifest.normalisation)
+    checked_inputs(manifest, found)  # here already: nobody wants to reach a board first
     return found
 
 

@@ -36,7 +36,8 @@ def checked_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> list
         value = inputs[name]
         if value.shape != port.shape:
             raise UsageError(
-                f"input {name!r} has shape {list(value.shape)}, expected {list(port.shape)}"
+                f"input {name!r} has shape {list(value.shape)}, expected {list(port.shape)}",
+                hint=_way_to_shape(port, value.shape),
             )
         if value.dtype != port.dtype:
             raise UsageError(
@@ -51,6 +52,24 @@ def checked_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> list
         kind = np.dtype(port.dtype).newbyteorder("<")
         arrays.append(np.require(value, kind, ("C", "ALIGNED")))
     return arrays
+
+
+def _way_to_shape(port: Port, found: tuple[int, ...]) -> str:
+    """How an array of another shape becomes the one expected, as a line to type."""
+    wanted = port.shape
+    turns = ((0, 3, 1, 2), (0, 2, 3, 1))  # images: channels last become channels first, and back
+    turn = next(
+        (t for t in turns if len(found) == 4 and tuple(found[i] for i in t) == wanted), None
+    )
+    if turn is not None:
+        made = f"x.transpose{turn}"
+    elif np.prod(found, dtype=object) == np.prod(wanted, dtype=object):
+        made = f"x.reshape{wanted}"
+    elif len(found) == len(wanted) and found[1:] == wanted[1:] and found[0] > wanted[0]:
+        made = f"x[:{wanted[0]}]"  # so many images at a time
+    else:
+        made = f"x, whose shape is {wanted}"
+    return f"numpy.save('x.npy', {made}), then the same command with --input x.npy"
 
 
 def split_ports(ports: Sequence[Port], raw: bytes) -> dict[str, np.ndarray]:

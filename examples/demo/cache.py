@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from binas.core import record
+from binas.core.errors import DamagedError, UsageError
 
+_DONE = "done.json"
 _LOOKS = {"html", "plots", "drawing", "page"}  # of runtime/
 ROOT = Path(__file__).resolve().parents[2]  # the checkout: examples are not part of the package
 
@@ -29,14 +32,16 @@ class Done:
         inputs: Digest of what went in.
         seconds: How long it took, interruptions not counted.
         summary: One sentence of what came out.
+        files: Path below the folder → digest of what the work left there.
     """
 
-    SCHEMA: ClassVar[str] = "binas.demo-stage/1"
+    SCHEMA: ClassVar[str] = "binas.demo-stage/2"
 
     stage: str
     inputs: str
     seconds: float
     summary: str
+    files: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,24 @@ class Stage:
 
     @property
     def done(self) -> Done | None:
-        """What is known of it if it is finished."""
-        path = self.folder / "done.json"
-        return record.load(Done, path) if path.exists() else None
+        """What is known of it if it is finished.
+
+        Raises:
+            DamagedError: It is finished, but its files are not those that it left.
+        """
+        path = self.folder / _DONE
+        if not path.exists():
+            return None
+        try:
+            done = record.load(Done, path)
+        except UsageError as error:
+            raise self.damaged(str(error)) from None
+        found = _files(self.folder)
+        if missing := sorted(set(done.files) - set(found)):
+            raise self.damaged(f"{missing[0]} is missing")
+        if changed := sorted(name for name in done.files if found[name] != done.files[name]):
+            raise self.damaged(f"{changed[0]} was changed after the stage was finished")
+        return done
 
     def finish(self, summary: str, began_s: float) -> Done:
         """Mark it as finished; `began_s` is of `time.monotonic`."""
@@ -60,9 +80,25 @@ class Stage:
             inputs=self.digest,
             seconds=round(time.monotonic() - began_s, 1),
             summary=summary,
+            files=_files(self.folder),
         )
-        record.save(done, self.folder / "done.json")
+        record.save(done, self.folder / _DONE)
         return done
+
+    def damaged(self, why: str) -> DamagedError:
+        """The error for a folder that is of no use, and the way out of it."""
+        return DamagedError(
+            f"what the stage {self.name!r} left in {self.folder} is of no use: {why}",
+            hint=f"rm -r {shlex.quote(str(self.folder))}, then the same command does it again",
+        )
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): record.digest_bytes(path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / _DONE
+    }
 
 
 def stage(root: Path, name: str, inputs: Mapping[str, Any], *rooms: str) -> Stage:

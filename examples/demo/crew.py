@@ -7,6 +7,7 @@ the job's own doing (checkpoints, `core/record.py`); here they are only started 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -20,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from binas.core import cli
-from binas.core.errors import BinasError
+from binas.core.errors import BinasError, UsageError
 from examples.demo.cache import Done, Stage, Tick
 
 Work = Callable[..., str]  # (folder, tick, **arguments) → one sentence of what came out
@@ -181,12 +182,21 @@ def _send_tick(
 def _do(job: Job, tick: Tick) -> Done:
     """The work of one job, timed and marked as done."""
     began_s = time.monotonic()
-    job.stage.folder.mkdir(parents=True, exist_ok=True)
-    return job.stage.finish(job.work(job.stage.folder, tick, **job.arguments), began_s)
+    folder = job.stage.folder
+    goes_on = folder.is_dir() and any(folder.iterdir())
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        said = job.work(folder, tick, **job.arguments)
+    except UsageError as error:
+        if not goes_on:
+            raise
+        raise job.stage.damaged(f"it was interrupted, and {error}") from error
+    return job.stage.finish(said, began_s)
 
 
 def _one_thread() -> None:
     """Two trainings on two cores: one thread each is faster than two that take turns."""
-    import torch  # noqa: PLC0415 (only where jobs train)
-
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # what torch reads when it is imported ...
+    torch = sys.modules.get("torch")
+    if torch is not None:  # ... which a job's own module may have done already
+        torch.set_num_threads(1)

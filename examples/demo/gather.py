@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
@@ -97,26 +98,26 @@ def _net(name: str, request: Request, results: Results, table: LatencyTable) -> 
         binary_weight_bytes=counts.binary_weight_bytes,
         artifact_bytes=artifact.stat().st_size,
         genotype=cast(Genotype, trained.genotype),  # the demo searches a space of stages
-        layers=_layers(load(artifact).manifest, timed),
+        layers=_layers(load(artifact).manifest, timed, results.times),
         doubts=timed.whole.doubts,
     )
 
 
 def _twin_ns(trained: Trained, results: Results, table: LatencyTable) -> float:
     """The table holds 1-bit layers; the twin's were measured in the same way beside it."""
-    times = record.load(LayerTimes, results.twin_layers)
-    prices = dict(zip(times.layers, (_median_ns(result) for result in times.results), strict=True))
+    times, folder = record.load(LayerTimes, results.twin_layers), results.twin_layers.parent
+    prices = dict(zip(times.layers, (_median_ns(r, folder) for r in times.results), strict=True))
     return table.fixed_ns + sum(prices[layer] for layer in layers_of(trained.genotype, real=True))
 
 
-def _layers(manifest: Manifest, timed: Timed) -> tuple[LayerTime, ...]:
+def _layers(manifest: Manifest, timed: Timed, folder: Path) -> tuple[LayerTime, ...]:
     kinds: dict[str, Kind] = {"binary_conv": "binary", "conv": "float"}
     return tuple(
         LayerTime(
             name=step.name,
             layer=str(step.layer),
             kind=kinds.get(step.layer.op, "plain"),
-            measured_us=_median_ns(result) / 1e3,
+            measured_us=_median_ns(result, folder) / 1e3,
         )
         for step, result in zip(manifest.steps, timed.steps, strict=True)
     )
@@ -148,25 +149,27 @@ def _course(folder: Path) -> Course:
 
 def _staircase(path: Path) -> tuple[Stair, ...]:
     times = record.load(LayerTimes, path)
-    measured = [result for result in times.results if isinstance(result, Measurement)]
-    if len(measured) != len(times.results):
-        raise MeasureError("a layer of the staircase was not measured", hint="run it again")
     return tuple(
         Stair(
             channels=layer.out_channels,
             macs=layer.macs,
-            measured_us=result.median_ns / 1e3,
-            p10_us=result.p10_ns / 1e3,
-            p90_us=result.p90_ns / 1e3,
+            measured_us=measured.median_ns / 1e3,
+            p10_us=measured.p10_ns / 1e3,
+            p90_us=measured.p90_ns / 1e3,
         )
-        for layer, result in zip(times.layers, measured, strict=True)
+        for layer, result in zip(times.layers, times.results, strict=True)
+        if (measured := _measured(result, path.parent))
     )
 
 
-def _median_ns(result: Measurement | Failure) -> float:
+def _median_ns(result: Measurement | Failure, folder: Path) -> float:
+    return _measured(result, folder).median_ns
+
+
+def _measured(result: Measurement | Failure, folder: Path) -> Measurement:
     if isinstance(result, Failure):
         raise MeasureError(
             f"a step was not measured: {result.kind}, {result.message}",
-            hint="the same command tries again: remove the stage's folder first",
+            hint=f"rm -r {shlex.quote(str(folder))}, then the same command measures again",
         )
-    return result.median_ns
+    return result

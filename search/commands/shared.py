@@ -73,8 +73,8 @@ def training_options(function: F) -> F:
             "-o",
             "--output",
             type=FOLDER,
-            required=True,
-            help="Folder of the run; the same command goes on where it stopped.",
+            callback=_needed_to_run,
+            help="Folder of the run; the same command goes on where it stopped.  [required]",
         ),
         click.option("--force", is_flag=True, help="Start over, even if the folder holds a run."),
         click.option(
@@ -82,6 +82,16 @@ def training_options(function: F) -> F:
         ),
     )
     return _with(function, options)
+
+
+def _needed_to_run(
+    context: click.Context, parameter: click.Parameter, value: Path | None
+) -> Path | None:
+    """Refuse a run without a folder; settings that are only shown need none."""
+    # What was typed is looked at first, so --show-config is known by now.
+    if value is None and not context.params.get("show_config") and not context.resilient_parsing:
+        raise click.MissingParameter(ctx=context, param=parameter)
+    return value
 
 
 def settings_options(function: F) -> F:

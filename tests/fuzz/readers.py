@@ -112,7 +112,4 @@ def array(path: Path) -> None:
     """`binas-run --input FILE.npy`."""
     from tests.unit.runtime.conftest import manifest
 
-    found = answers.read_inputs(manifest("x86_64", "generic"), [str(path)])
-    from binas.runtime.layout import checked_inputs
-
-    checked_inputs(manifest("x86_64", "generic"), found)
+    answers.read_inputs(manifest("x86_64", "generic"), [str(path)])

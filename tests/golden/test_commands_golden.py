@@ -120,7 +120,7 @@ def test_every_answer_that_a_command_gives_has_a_schema() -> None:
         "binas-devices check host",
         "binas-doctor --no-imports",
         "binas-search list",
-        "binas-search run --show-config --space digits -o x",
+        "binas-search run --show-config --space digits",
         "binas-table show table.json",
         "binas-table compare table.json table.json",
         "binas-table merge table.json table.json -o both.json",

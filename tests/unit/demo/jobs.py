@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from binas.core.errors import CompileError
+from binas.core.errors import CompileError, UsageError
 from examples.demo.cache import Tick
 
 
@@ -31,6 +31,12 @@ def stop_at(folder: Path, tick: Tick, *, to: int, at: int) -> str:
 def fail(folder: Path, tick: Tick, *, hint: str) -> str:
     """Fail as a room does."""
     raise CompileError("no kernel", hint=hint)
+
+
+def refuse(folder: Path, tick: Tick) -> str:
+    """Leave a file behind and refuse it, as a run does with a checkpoint."""
+    (folder / "checkpoint").write_text("damaged")
+    raise UsageError("the checkpoint is damaged", hint="give --force to start over")
 
 
 def stumble(folder: Path, tick: Tick) -> str:

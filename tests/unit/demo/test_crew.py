@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from binas.core.errors import CompileError
+from binas.core.errors import CompileError, DamagedError, UsageError
 from examples.demo import cache
 from examples.demo.crew import Crew, Job
 from tests.unit.demo import jobs
@@ -65,6 +66,41 @@ def test_an_interrupted_stage_goes_on_where_it_stopped(tmp_path: Path) -> None:
             crew.alone(stopped)
         assert stopped.stage.done is None
         assert crew.alone(stopped).summary == "counted from 2 to 5"
+
+
+@pytest.mark.parametrize("what", ["changed", "missing", "done.json"])
+def test_a_damaged_stage_is_not_reused_and_says_what_to_delete(tmp_path: Path, what: str) -> None:
+    with Crew() as crew:
+        counted = job(tmp_path, "count", jobs.count, to=3)
+        crew.alone(counted)
+        folder = counted.stage.folder
+        if what == "changed":
+            (folder / "count").write_text("7")
+            said = "count was changed"
+        elif what == "missing":
+            (folder / "count").unlink()
+            said = "count is missing"
+        else:
+            (folder / "done.json").write_text("{")
+            said = "done.json is not JSON"
+        for again in (crew.alone, lambda late: crew.together([late])):
+            with pytest.raises(DamagedError, match=said) as caught:
+                again(job(tmp_path, "count", jobs.count, to=3))
+            assert "the stage 'count'" in str(caught.value)
+            assert caught.value.hint.startswith(f"rm -r {folder}, then")
+        shutil.rmtree(folder)  # as the hint says
+        assert crew.alone(job(tmp_path, "count", jobs.count, to=3)).summary.endswith("to 3")
+
+
+def test_a_stage_that_cannot_go_on_with_what_it_finds_says_what_to_delete(tmp_path: Path) -> None:
+    with Crew() as crew:
+        refused = job(tmp_path, "load", jobs.refuse)
+        with pytest.raises(UsageError, match="the checkpoint is damaged") as caught:
+            crew.alone(refused)  # nothing was there before: it is no fault of the folder
+        assert caught.value.hint == "give --force to start over"
+        with pytest.raises(DamagedError, match="interrupted, and the checkpoint") as caught:
+            crew.alone(refused)
+    assert caught.value.hint.startswith(f"rm -r {refused.stage.folder}, then")
 
 
 def test_chains_run_at_the_same_time(tmp_path: Path) -> None:

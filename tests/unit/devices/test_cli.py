@@ -37,6 +37,17 @@ def test_list_json_is_one_object() -> None:
     assert {"rpi5", "host", "null"} < {device["name"] for device in found["devices"]}
 
 
+def test_list_goes_on_past_what_is_described_wrongly_and_says_so(devices_toml: Path) -> None:
+    devices_toml.write_text('[desk]\nboard = "rip4"\n[lab]\nboard = "rpi4"\nhost = "h"\n')
+    done = call("list", "--json")
+    said = f"{devices_toml}, line 1: [desk]: unknown device 'rip4'"
+    assert done.exit_code == 0 and f"Left out: {said}\nHint: did you mean rpi4?" in done.stderr
+    found = json.loads(done.stdout)
+    assert found["faults"] == [said]
+    listed = {device["name"] for device in found["devices"]}
+    assert {"lab", "rpi4"} < listed and "desk" not in listed
+
+
 def test_listing_imports_nothing_heavy() -> None:
     code = (
         "import sys; from binas.devices.cli import main; main(['list'], standalone_mode=False);"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from binas.core.errors import DeviceError, UsageError
+from binas.devices.described import user_file
 from binas.devices.emulator import QemuLink, has_qemu
 from binas.devices.host import HostLink
 from binas.devices.null import NullLink
 from binas.devices.probe import this_machine
-from binas.devices.registry import all_devices, connect, find, names, user_file
+from binas.devices.registry import all_devices, connect, find, names
 
 PIS = ("rpi3", "rpi3plus", "rpi4", "rpi5", "rpizero2w")
 
@@ -28,7 +30,7 @@ def test_every_shipped_name_is_there() -> None:
     levels = {"x86-64-v2", "x86-64-v3", "x86-64-v4"}
     pis = {*PIS, *(f"{pi}-32" for pi in PIS)}
     assert set(names()) == {"host", "null", "aarch64", *levels, *pis}
-    assert [device.name for device in all_devices()] == list(names())
+    assert [device.name for device in all_devices()[0]] == list(names())
 
 
 @pytest.mark.parametrize(
@@ -87,22 +89,56 @@ def test_a_users_name_may_give_a_shipped_board_a_route(devices_toml: Path) -> No
         ('[a]\nlink = "ssh"\nhost = "h"', "has no board", 'board = "rpi4"'),
         ('board = "rpi4"', "board stands outside a table", "[board]"),
         ('[a]\nboard = "rpi4"\nhost = "me@h"\nuser = "you"', "user stands in host", ""),
-        ("[a", "is not TOML", "line"),
+        ("[a\n", "is not TOML", "line"),
     ],
 )
 def test_a_fault_in_the_users_file_is_named(
     devices_toml: Path, text: str, says: str, hint: str
 ) -> None:
     devices_toml.write_text(text)
-    with pytest.raises(UsageError, match=says) as caught:
-        all_devices()
-    assert str(devices_toml) in str(caught.value) and hint in caught.value.hint
+    found, (fault,) = all_devices()
+    assert re.search(says, str(fault)) and hint in fault.hint
+    assert str(devices_toml) in str(fault) and "line 1" in str(fault)
+    assert {"host", "rpi4", "null"} < {device.name for device in found}  # they are not in the file
+
+
+def test_a_fault_is_named_with_the_line_of_its_table(devices_toml: Path) -> None:
+    devices_toml.write_text(
+        'host = "outside"\n[desk]\nboard = "rpi4"\nhost = "h"\n\n  [ "lab" ] # mine\nboard = 3\n'
+    )
+    with pytest.raises(UsageError) as caught:
+        find("lab")
+    assert str(caught.value) == f"{devices_toml}, line 6: [lab]: board is 3, expected str"
+    with pytest.raises(UsageError, match="line 1: host stands outside a table"):
+        find("host")
+    assert find("desk").link.host == "h"
+    _, faults = all_devices()
+    assert len(faults) == 2
+
+
+@pytest.mark.parametrize("text", ["[desk\nboard = 'rpi4'", "\xff\xfe"])
+def test_a_file_that_is_not_toml_stops_only_what_it_may_describe(
+    devices_toml: Path, text: str
+) -> None:
+    devices_toml.write_text(text, encoding="latin-1")
+    assert find("rpi5").cpu == "cortex-a76"
+    for name in ("desk", "dsek"):  # a name that we do not know may be one of the file's
+        with pytest.raises(UsageError, match="is not TOML") as caught:
+            find(name)
+        assert str(devices_toml) in str(caught.value)
+    if "rpi4" in text:  # which may be a device of the user's with that name
+        with pytest.raises(UsageError, match="is not TOML"):
+            find("rpi4")
+    with pytest.raises(UsageError, match="is not TOML"):
+        names()
 
 
 def test_a_file_that_the_environment_names_must_be_there(
     devices_toml: Path,
 ) -> None:
     devices_toml.unlink()
+    with pytest.raises(UsageError, match="is not there"):
+        find("rpi4")
     with pytest.raises(UsageError, match=r"BINAS_DEVICES names .* which is not there"):
         names()
 

@@ -100,6 +100,15 @@ def test_nan_input_is_refused_and_leaves_no_file(net: Artifact, tmp_path: Path) 
     assert done.exit_code == 2 and "NaN" in done.stderr and not y.exists()
 
 
+def test_an_input_of_another_shape_is_refused_before_a_board_is_reached(
+    arm_net: Artifact, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((4, 1), np.float32))
+    done = call(run, arm_net.path, "--device", "rpi4", "--input", tmp_path / "x.npy")
+    assert done.exit_code == 2
+    assert "has shape [4, 1], expected [1, 4]" in done.stderr and "x.reshape(1, 4)" in done.stderr
+
+
 def test_an_input_that_is_no_npy_file_is_refused(net: Artifact, tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_text("hello")
     done = call(run, net.path, "--device", "host", "--input", tmp_path / "x.npy")

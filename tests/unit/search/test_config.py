@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from binas.core.errors import UsageError
+from binas.search.cli import main
 from binas.search.config import assignments, merged, nanoseconds, settings
 from binas.search.recipe import RetrainSettings
 from binas.search.strategy.bars import BarsSettings
@@ -100,3 +102,15 @@ def test_a_setting_that_another_strategy_has_is_refused_here() -> None:
     with pytest.raises(UsageError, match="unknown setting 'warmup_epochs'") as caught:
         merged(RetrainSettings, None, {"warmup_epochs": 3})
     assert "epochs" in caught.value.hint
+
+
+@pytest.mark.parametrize("words", [["run"], ["retrain", "nothing.json"]], ids=" ".join)
+def test_settings_are_shown_without_a_folder_but_nothing_is_trained_without_one(
+    words: list[str],
+) -> None:
+    shown = CliRunner().invoke(main, [*words, "--show-config", "--set", "epochs=7"])
+    assert shown.exit_code == 0, shown.output
+    assert "epochs = 7" in shown.stdout
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == 2
+    assert "Missing option '-o' / '--output'" in refused.stderr
