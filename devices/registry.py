@@ -50,7 +50,10 @@ def all_devices() -> tuple[tuple[Device, ...], tuple[UsageError, ...]]:
     except UsageError as error:
         user = {}
         faults.append(error)
+    unread = bool(faults)
     for name in described.names(user):
+        if unread and described.mentioned(name):  # `find` does not know what it is, either
+            continue
         try:
             found.append(described.device(name, user))
         except UsageError as error:

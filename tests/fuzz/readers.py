@@ -68,9 +68,13 @@ def table(path: Path) -> None:
 def devices(path: Path) -> None:
     """`binas-devices list` and `show`."""
     os.environ["BINAS_DEVICES"] = str(path)
-    for device in registry.all_devices():
+    found, faults = registry.all_devices()
+    for device in found:
         assert registry.find(device.name) == device
         json.dumps(record.to_dict(device), allow_nan=False)
+    if faults:
+        assert all(str(path) in str(fault) for fault in faults)
+        raise faults[0]
 
 
 class Replay:

@@ -129,6 +129,8 @@ def test_a_file_that_is_not_toml_stops_only_what_it_may_describe(
     if "rpi4" in text:  # which may be a device of the user's with that name
         with pytest.raises(UsageError, match="is not TOML"):
             find("rpi4")
+    for device in all_devices()[0]:
+        assert find(device.name) == device
     with pytest.raises(UsageError, match="is not TOML"):
         names()
 
