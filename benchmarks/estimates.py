@@ -27,7 +27,7 @@ from binas.runtime.passes import joined
 from binas.search import space as spaces
 from binas.search.commands import shared
 from binas.search.survey import NET_PLAN, PASSES, random_genotypes
-from binas.search.workshop import DeviceWorkshop
+from binas.search.workshop import DeviceWorkshop, compiled
 
 DEVICE = "x86-64-v3"
 MODELS = ("haswell", "skylake", "znver2", "znver3")
@@ -45,7 +45,7 @@ def main(*, file: Path, space_name: str, nets: int) -> None:
     with TemporaryDirectory() as folder:
         made = {Path(folder) / f"net-{place}.binas": net for place, net in enumerate(drawn)}
         workshop = DeviceWorkshop(device, [])
-        errors = workshop.compile(made, lambda done, total: cli.say(f"compiled {done} of {total}"))
+        errors = compiled(workshop, made, lambda n, total: cli.say(f"compiled {n} of {total}"))
         for error in filter(None, errors.values()):
             raise error
         guesses = {

@@ -12,7 +12,7 @@ from binas.runtime.fleet import Fleet, Job
 from binas.runtime.measure import Failure, Measurement, Plan, Result, quiet_ns_of
 from binas.runtime.passes import is_suspicious, joined
 from binas.search.chunks import Store
-from binas.search.workshop import What, Workshop
+from binas.search.workshop import Compiler, What, Workshop, compiled
 
 Progress = Callable[[str, int, int], None]  # stage, done, in all
 Say = Callable[[str], None]
@@ -44,7 +44,6 @@ class Campaign:
         self._workshop, self._store, self._plan, self._tell = workshop, store, plan, tell
         self._random = random.Random(seed)  # noqa: S311 (an order, not a secret)
         self._groups: dict[Path, tuple[Layer, ...]] = {}
-        self._others: set[Path] = set()
         self._fleet = Fleet(workshop.boards, lease_s=workshop.boards[0].lease_s, say=say)
         self.repeated: set[Layer] = set()
 
@@ -58,20 +57,23 @@ class Campaign:
         return found
 
     def compile(
-        self, others: Mapping[Path, What], groups: Mapping[Path, tuple[Layer, ...]]
+        self,
+        compiler: Compiler,
+        others: Mapping[Path, What],
+        groups: Mapping[Path, tuple[Layer, ...]],
     ) -> None:
         """Make all artifacts; a group that fails is taken apart, so that one layer fails alone.
 
         Args:
+            compiler: Has been given the orders for `others`.
             others: What must not fail; the first network among them becomes the boards' anchor.
             groups: What is to be measured.
 
         Raises:
             CompileError: One of `others` failed.
         """
-        self._others |= set(others)
-        counted = self._counted("compile")
-        errors = self._workshop.compile({**others, **groups}, counted)
+        compiler.order(groups)
+        errors = compiler.finish(self._counted("compile"))
         for path in others:
             if (error := errors[path]) is not None:
                 raise error
@@ -147,8 +149,8 @@ class Campaign:
         raise last or DeviceError("no board can be trusted", hint="binas-devices check NAME")
 
     def clean(self) -> None:
-        """Remove the artifacts."""
-        for path in (*self._groups, *self._others):
+        """Remove the artifacts of the groups."""
+        for path in self._groups:
             path.unlink(missing_ok=True)
 
     def _take_apart(self, paths: Iterable[Path], groups: Mapping[Path, tuple[Layer, ...]]) -> None:
@@ -158,7 +160,8 @@ class Campaign:
             for path in paths
             for place, layer in enumerate(groups[path])
         }
-        for path, error in self._workshop.compile(singles, self._counted("compile apart")).items():
+        made = compiled(self._workshop, singles, self._counted("compile apart"))
+        for path, error in made.items():
             if error is None:
                 self._groups[path] = singles[path]
             else:

@@ -120,7 +120,8 @@ class Store:
             kept = tuple(
                 Kept(layer=layer, passes=tuple(self._passes[layer])) for layer in self.chunks[place]
             )
-            record.save(Chunk(layers=kept), self._paths[place])
+            # Not indented: a board waits meanwhile, and nobody reads it.
+            record.write_atomic(self._paths[place], record.dumps(Chunk(layers=kept)).encode())
 
 
 def _read(path: Path) -> tuple[Kept, ...]:

@@ -7,7 +7,8 @@ an interrupted build goes on and a second one measures nothing. Why so: docs/mea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -32,7 +33,7 @@ from binas.search.networks.family import supernet
 from binas.search.space import Space
 from binas.search.strategy.cell_prices import CellMenu
 from binas.search.strategy.derive import uniform
-from binas.search.workshop import Workshop
+from binas.search.workshop import What, Workshop
 
 PASSES = 3  # two can disagree, three can tell which one was wrong
 REPEATS = 2  # further passes over what is suspicious
@@ -40,7 +41,8 @@ FIT_NETS = 5  # whole networks that the sum is compared with
 # Few and short batches, since every layer gets several passes: 15 of 0.1 ms are 2 ms per layer and
 # pass on a machine left alone. A busy one gets up to 50 ms, to find as many undisturbed batches.
 TABLE_PLAN = Plan(repeats=15, warmup=1, min_batch_ns=100_000, max_ns=50_000_000)
-NET_PLAN = Plan(repeats=30, warmup=2, min_batch_ns=100_000, max_ns=1_000_000_000)
+# Half of the limit may pass in waiting for a quiet moment: in a bad minute, all of that does.
+NET_PLAN = Plan(repeats=30, warmup=2, min_batch_ns=100_000, max_ns=400_000_000)
 # A network with next to no work: what is left is the cost of a run.
 NOTHING = Layer(op="elementwise", in_shape=(1, 1, 1, 16), out_channels=16, stages=("relu",))
 
@@ -113,7 +115,9 @@ def build_table(
         raise UsageError("a fit over one network says nothing", hint="give --fit-nets 5, or 0")
     tell: Progress = progress if progress is not None else lambda _stage, _done, _all: None
     nets = random_networks(space, fit_nets or int(len(workshop.boards) > 1), seed)
-    layers, steps = _offered(space, nets, folder, progress)
+    whole = {folder / f"net-{record.digest(net)}.binas": net for net in nets}
+    nothing = folder / "nothing.binas"
+    others: dict[Path, What] = {nothing: (NOTHING,), **whole}
     key = Key(
         device=device.name,
         model=(facts or {}).get("model", ""),
@@ -122,18 +126,19 @@ def build_table(
         threads=1,
         plan=plan,
     )
-    store = Store(folder, layers, key)
-    reused = sum(len(store.results(layer)) >= passes for layer in layers)
-    whole = {folder / f"net-{record.digest(net)}.binas": net for net in nets}
-    nothing = folder / "nothing.binas"
-    campaign = Campaign(workshop, store, plan, tell=tell, say=say, seed=seed)
-    try:
-        campaign.compile({nothing: (NOTHING,), **whole}, campaign.missing(folder, passes))
+    with ExitStack() as leaving:
+        leaving.callback(_remove, others)
+        with workshop.compiler() as compiler:
+            compiler.order(others)  # meanwhile we plan: what the layers are takes seconds
+            layers, steps = _offered(space, nets, folder, progress)
+            store = Store(folder, layers, key)
+            reused = sum(len(store.results(layer)) >= passes for layer in layers)
+            campaign = Campaign(workshop, store, plan, tell=tell, say=say, seed=seed)
+            leaving.callback(campaign.clean)
+            campaign.compile(compiler, others, campaign.missing(folder, passes))
         campaign.measure(passes)
         campaign.repeat_suspicious(REPEATS)
         times = campaign.networks([nothing, *(whole if fit_nets else ())], NET_PLAN, passes)
-    finally:
-        campaign.clean()
     table = LatencyTable(
         device=device.name,
         cpu=device.cpu,
@@ -208,6 +213,11 @@ def _offered(
         return menu.layers, lambda net: menu.steps(cast(Genotype, net))
     cells = CellMenu.of(space, cast("Sequence[CellGenotype]", nets))
     return cells.layers, lambda net: cells.steps(cast(CellGenotype, net))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _planner_digest() -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from signal import SIG_IGN, SIGINT, signal
@@ -37,6 +38,16 @@ class NetworkBoard(Board, Protocol):
         """Longer than the board can take over a job."""
 
 
+class Compiler(Protocol):
+    """Takes orders until it is asked to finish."""
+
+    def order(self, orders: Mapping[Path, What]) -> None:
+        """An artifact at each path; work on them may begin at once, beside the caller's."""
+
+    def finish(self, progress: Counted) -> dict[Path, CompileError | None]:
+        """Wait until every order is done; what failed, says why."""
+
+
 class Workshop(Protocol):
     """Compiles, and has the boards that measure; tests put a stand-in here."""
 
@@ -47,10 +58,8 @@ class Workshop(Protocol):
     def kernel_version(self) -> str:
         """Of the kernels that it compiles."""
 
-    def compile(
-        self, orders: Mapping[Path, What], progress: Counted
-    ) -> dict[Path, CompileError | None]:
-        """An artifact at each path; what failed, says why."""
+    def compiler(self) -> AbstractContextManager[Compiler]:
+        """To be left before anything is measured; what is still open then is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,38 +89,82 @@ class DeviceWorkshop:
 
         return kernel_version()
 
-    def compile(
-        self, orders: Mapping[Path, What], progress: Counted
-    ) -> dict[Path, CompileError | None]:
+    @contextmanager
+    def compiler(self) -> Iterator[Compiler]:
         """See `Workshop`; several processes, since compiling is what takes the time."""
-        orders = dict(sorted(orders.items(), key=lambda order: _rank(order[1])))
-        workers = min(self.jobs or os.cpu_count() or 1, len(orders))
-        found: dict[Path, CompileError | None] = {}
-        if workers <= 1:
-            for path, what in orders.items():
-                found[path] = compile_one(what, self.device, path)
-                progress(len(found), len(orders))
-            return found
+        workers = self.jobs or os.cpu_count() or 1
+        if workers == 1:
+            yield _InTurn(self.device)
+            return
         # Spawned, not forked: the compiler holds threads. Ctrl-C is this process's to answer; the
         # others finish what they compile, and say nothing.
         with ProcessPoolExecutor(
-            workers,
-            mp_context=get_context("spawn"),
-            initializer=signal,
-            initargs=(SIGINT, SIG_IGN),
+            workers, mp_context=get_context("spawn"), initializer=_start_worker
         ) as pool:
             try:
-                waiting = {
-                    pool.submit(compile_one, what, self.device, path): path
-                    for path, what in orders.items()
-                }
-                for future in as_completed(waiting):
-                    found[waiting[future]] = future.result()
-                    progress(len(found), len(orders))
+                yield _AtOnce(self.device, pool)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+
+
+def compiled(
+    workshop: Workshop, orders: Mapping[Path, What], progress: Counted
+) -> dict[Path, CompileError | None]:
+    """Everything that is to be compiled, in one go; see `Compiler`."""
+    with workshop.compiler() as compiler:
+        compiler.order(orders)
+        return compiler.finish(progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _InTurn:
+    """One core: nothing is begun before the caller waits."""
+
+    device: Device
+    orders: dict[Path, What] = field(default_factory=dict)
+
+    def order(self, orders: Mapping[Path, What]) -> None:
+        self.orders.update(orders)
+
+    def finish(self, progress: Counted) -> dict[Path, CompileError | None]:
+        found: dict[Path, CompileError | None] = {}
+        for path, what in _ranked(self.orders):
+            found[path] = compile_one(what, self.device, path)
+            progress(len(found), len(self.orders))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _AtOnce:
+    """Several processes, which begin with the first order."""
+
+    device: Device
+    pool: ProcessPoolExecutor
+    waiting: dict[Future[CompileError | None], Path] = field(default_factory=dict)
+
+    def order(self, orders: Mapping[Path, What]) -> None:
+        for path, what in _ranked(orders):
+            self.waiting[self.pool.submit(compile_one, what, self.device, path)] = path
+
+    def finish(self, progress: Counted) -> dict[Path, CompileError | None]:
+        found: dict[Path, CompileError | None] = {}
+        for future in as_completed(self.waiting):
+            found[self.waiting[future]] = future.result()
+            progress(len(found), len(self.waiting))
+        return found
+
+
+def _start_worker() -> None:
+    """One thread per process: there are as many processes as cores."""
+    import torch  # noqa: PLC0415 (seconds, and a measuring host has none)
+
+    signal(SIGINT, SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def _ranked(orders: Mapping[Path, What]) -> list[tuple[Path, What]]:
+    return sorted(orders.items(), key=lambda order: _rank(order[1]))
 
 
 def _rank(what: What) -> tuple[bool, int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,23 +88,38 @@ class Scripted:
         """As told."""
         return self.version
 
-    def compile(
-        self, orders: Mapping[Path, What], progress: Callable[[int, int], None]
-    ) -> dict[Path, CompileError | None]:
-        """Empty files; remembers what is in them."""
-        errors: dict[Path, CompileError | None] = {}
-        for path, what in orders.items():
-            bad = isinstance(what, tuple) and self.broken & set(what)
-            errors[path] = CompileError("no such kernel") if bad else None
-            if isinstance(what, Genotype | CellGenotype):
-                self.networks[path] = what
-            elif isinstance(what, tuple) and not bad:
-                self.at[path] = what
-            path.touch()
-            progress(len(errors), len(orders))
-        return errors
+    @contextmanager
+    def compiler(self) -> Iterator[ScriptedCompiler]:
+        """Its orders are done when it is asked to finish."""
+        yield ScriptedCompiler(self)
 
     @property
     def measured(self) -> set[Layer]:
         """What the boards were asked for."""
         return {layer for board in self.boards for layer in board.measured}
+
+
+@dataclass
+class ScriptedCompiler:
+    """Writes empty files, and tells the workshop what would be in them."""
+
+    shop: Scripted
+    orders: dict[Path, What] = field(default_factory=dict)
+
+    def order(self, orders: Mapping[Path, What]) -> None:
+        """Nothing is begun."""
+        self.orders |= orders
+
+    def finish(self, progress: Callable[[int, int], None]) -> dict[Path, CompileError | None]:
+        """All at once."""
+        errors: dict[Path, CompileError | None] = {}
+        for path, what in self.orders.items():
+            bad = isinstance(what, tuple) and self.shop.broken & set(what)
+            errors[path] = CompileError("no such kernel") if bad else None
+            if isinstance(what, Genotype | CellGenotype):
+                self.shop.networks[path] = what
+            elif isinstance(what, tuple) and not bad:
+                self.shop.at[path] = what
+            path.touch()
+            progress(len(errors), len(self.orders))
+        return errors

@@ -12,7 +12,7 @@ from binas.devices import registry
 from binas.search import workshop
 from binas.search.space import Space
 from binas.search.survey import random_genotypes
-from binas.search.workshop import DeviceWorkshop, What
+from binas.search.workshop import DeviceWorkshop, What, compiled
 
 SMALL = Layer(op="conv", in_shape=(1, 4, 4, 8), out_channels=8, weight_bits=32)
 LARGE = replace(SMALL, in_shape=(1, 8, 8, 8))
@@ -32,6 +32,6 @@ def test_layers_come_before_networks_that_consist_of_them_and_large_ones_first(
     monkeypatch.setattr(
         workshop, "compile_one", lambda _what, _device, path: done.append(path.name)
     )
-    made = DeviceWorkshop(registry.find("null"), [], jobs=1).compile(orders, lambda *_: None)
+    made = compiled(DeviceWorkshop(registry.find("null"), [], jobs=1), orders, lambda *_: None)
     assert done == ["two", "large", "small", "net"]
     assert made == dict.fromkeys(orders)
