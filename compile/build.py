@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib import metadata
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +14,21 @@ from numpy.typing import NDArray
 from binas.compile import isa as isas
 from binas.compile.graph import Graph, Node
 from binas.compile.isa import Isa
+from binas.compile.manifest import Facts, manifest_of
 from binas.compile.memory import MemoryPlan, plan_memory
 from binas.compile.model import BinaryModel
 from binas.compile.objects import Object, compiled, kernel_version
-from binas.compile.pixels import Pixels, entries, pixels_of
+from binas.compile.pixels import pixels_of
 from binas.compile.plan import plan, plan_layers
 from binas.compile.plan_source import Call, plan_source, symbols
 from binas.compile.samples import sample_graph
+from binas.compile.tile import Choice
+from binas.compile.tuning import Tuning
 from binas.core.errors import UsageError
 from binas.core.layer import Layer
-from binas.devices.device import CPUS, Device
+from binas.devices.device import Device
 from binas.runtime import artifact as artifacts
-from binas.runtime.artifact import (
-    Artifact,
-    LayerKind,
-    Manifest,
-    Normalisation,
-    Port,
-    Step,
-    Tensor,
-)
+from binas.runtime.artifact import Artifact
 from binas.runtime.verify import VerifyReport
 
 __all__ = ["Compiled", "compile_layers", "compile_model", "kernel_version", "plan_layers"]
@@ -71,6 +65,7 @@ def compile_model(
     verify: bool = False,
     uint8: bool = False,
     emit: Sequence[str] = (),
+    tuning: Tuning | None = None,
     say: Say = lambda _: None,
 ) -> Compiled:
     """Compile a model for a device.
@@ -82,6 +77,7 @@ def compile_model(
         verify: Walk the chain of truth as far as this machine can see.
         uint8: The caller gives the image as bytes [N, H, W, C]; the network normalises them.
         emit: Intermediate forms to write beside the artifact, of `compile/emit.py`.
+        tuning: Knows tiles of layers; None: the databases of whoever runs this.
         say: Told what happens, for people.
 
     Raises:
@@ -96,7 +92,7 @@ def compile_model(
     say("reference")
     pixels = pixels_of(graph, model.inputs, model.normalisation) if uint8 else None
     taps = truth.taps(model, graph, truth.fixed_input(model, pixels), pixels)
-    facts = _Facts(
+    facts = Facts(
         model_name=model.name,
         model_digest=model.digest,
         inputs=model.inputs,
@@ -106,33 +102,49 @@ def compile_model(
         normalisation=model.normalisation,
         pixels=pixels,
     )
-    made, memory = _assemble(graph, device, facts, taps, output, say, verify=verify, forms=emit)
+    choices, facts.tuning = _chosen([node.layer for node in graph.nodes], device, tuning)
+    made, memory = _assemble(
+        graph, choices, device, facts, taps, output, say, verify=verify, forms=emit
+    )
     return Compiled(
         made.artifact, memory.lower_bound_bytes, made.verified, made.emitted, model.notes
     )
 
 
-def compile_layers(layers: Sequence[Layer], device: Device, output: Path) -> Artifact:
+def compile_layers(
+    layers: Sequence[Layer], device: Device, output: Path, tuning: Tuning | None = None
+) -> Artifact:
     """An artifact of independent steps, one per layer in the order given, with random weights.
 
     It is for measuring (`Session.layers`): the steps share no data, and there are no model inputs.
     """
-    graph = sample_graph(layers)
-    facts = _Facts(model_name="layers", model_digest="0" * 12, inputs=(), outputs=(), labels=())
-    made, _ = _assemble(graph, device, facts, {}, output, lambda _: None, verify=False)
+    return compile_choices(*_chosen(layers, device, tuning), device, output)
+
+
+def compile_choices(
+    choices: Sequence[Choice], digests: dict[str, str], device: Device, output: Path
+) -> Artifact:
+    """The same of kernels whose tiles are chosen.
+
+    Args:
+        choices: One per step.
+        digests: Of the databases that the tiles are from.
+        device: What it is compiled for.
+        output: Where the artifact goes.
+    """
+    graph = sample_graph([choice.layer for choice in choices])
+    facts = Facts("layers", "0" * 12, inputs=(), outputs=(), labels=(), tuning=digests)
+    made, _ = _assemble(graph, choices, device, facts, {}, output, lambda _: None, verify=False)
     return made.artifact
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    model_name: str
-    model_digest: str
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-    labels: tuple[str, ...]
-    sources: dict[str, str] = field(default_factory=dict)
-    normalisation: Normalisation | None = None
-    pixels: Pixels | None = None
+def _chosen(
+    layers: Sequence[Layer], device: Device, tuning: Tuning | None
+) -> tuple[list[Choice], dict[str, str]]:
+    """The layers with their tiles, and the digests of the databases that were asked."""
+    isa, known = isas.find(device.cpu, device.arch), tuning or Tuning.of_user()
+    tiles = {layer: known.tile(layer, isa)[0] for layer in dict.fromkeys(layers)}
+    return [Choice(layer, tiles[layer]) for layer in layers], known.digests
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +156,9 @@ class _Made:
 
 def _assemble(
     graph: Graph,
+    choices: Sequence[Choice],
     device: Device,
-    facts: _Facts,
+    facts: Facts,
     taps: dict[str, NDArray[Any]],
     output: Path,
     say: Say,
@@ -163,16 +176,17 @@ def _assemble(
     isa = isas.find(device.cpu, device.arch)
     memory = plan_memory(graph)
     say("kernels")
-    kernels = compiled((node.layer for node in graph.nodes), isa)
-    names = symbols(list(kernels))
-    calls, weights = _bind(graph.nodes, kernels, names, isa)
-    manifest = _manifest(graph, device, facts, kernels, memory, len(weights))
+    kernels = compiled(choices, isa)
+    names = symbols(kernels)
+    calls, weights = _bind(graph.nodes, choices, kernels, isa)
+    steps = list(zip(calls, (kernels[choice].tile for choice in choices), strict=True))
+    manifest = manifest_of(graph, device, facts, steps, memory, len(weights))
     plan_c = plan_source(graph, calls, memory, weights, facts.pixels)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "plan.c"
         source.write_text(plan_c)
         say("link")
-        codes = {names[layer]: kernel.code for layer, kernel in kernels.items()}
+        codes = {names[choice]: kernel.code for choice, kernel in kernels.items()}
         stored = reference_of(graph, manifest, taps)
         members = link.members(isa.arch, Path(folder), codes, weights, stored)
         beside = artifacts.write(Path(folder) / output.name, manifest, members)
@@ -197,76 +211,20 @@ def _check_room() -> None:
 
 
 def _bind(
-    nodes: Sequence[Node], kernels: dict[Layer, Object], names: dict[Layer, str], isa: Isa
+    nodes: Sequence[Node], choices: Sequence[Choice], kernels: dict[Choice, Object], isa: Isa
 ) -> tuple[list[Call], bytes]:
     """Lay all parameter arrays out in one section, equal ones once."""
     from binas.compile.kernels import family  # noqa: PLC0415
 
     section, places, calls = bytearray(), dict[bytes, int](), []
-    for node in nodes:
+    names = symbols(kernels)
+    for node, choice in zip(nodes, choices, strict=True):
         offsets = []
-        for array in family.arrays(node, isa):
+        for array in family.arrays(node, isa, choice.tile):
             data = array.astype(array.dtype.newbyteorder("<")).tobytes()
             if data not in places:
                 places[data] = len(section)
                 section += data + bytes(-len(data) % 64)
             offsets.append(places[data])
-        layer = node.layer
-        calls.append(Call(node, names[layer], kernels[layer].units, tuple(offsets)))
+        calls.append(Call(node, names[choice], kernels[choice].units, tuple(offsets)))
     return calls, bytes(section) or bytes(64)
-
-
-def _manifest(
-    graph: Graph,
-    device: Device,
-    facts: _Facts,
-    kernels: dict[Layer, Object],
-    memory: MemoryPlan,
-    weights_bytes: int,
-) -> Manifest:
-    def tensor(name: str) -> Tensor:
-        value = graph.values[name]
-        return Tensor(
-            name=name,
-            shape=value.shape,
-            dtype=value.dtype,
-            offset=memory.offsets[name],
-            size_bytes=value.size_bytes,
-        )
-
-    steps = tuple(
-        Step(
-            name=node.name,
-            nodes=node.sources,
-            layer=node.layer,
-            kernel=kernels[node.layer].tile,
-            inputs=tuple(tensor(name) for name in node.reads),
-            outputs=tuple(tensor(name) for name in node.writes),
-        )
-        for node in graph.nodes
-    )
-    packages = ("binas", "apache-tvm", "onnx", "ziglang")
-    return Manifest(
-        model_name=facts.model_name,
-        model_digest=facts.model_digest,
-        device=device.name,
-        arch=device.arch,
-        cpu=device.cpu,
-        features=CPUS[device.arch][device.cpu],
-        kernel_version=kernel_version(),
-        versions={name: metadata.version(name) for name in packages},
-        inputs=entries(graph, facts.inputs, facts.pixels),
-        outputs=tuple(
-            replace(port, channels_last=at in graph.outputs_last)
-            for at, port in enumerate(facts.outputs)
-        ),
-        steps=steps,
-        layers=tuple(
-            LayerKind(name=name, kind=kind, reason=why) for name, (kind, why) in graph.kinds.items()
-        ),
-        arena_bytes=memory.arena_bytes,
-        weights_bytes=weights_bytes,
-        labels=facts.labels,
-        sources=facts.sources,
-        normalisation=facts.normalisation,
-    )

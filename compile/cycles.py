@@ -22,7 +22,6 @@ from importlib import resources
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from binas.compile.plan_source import symbols
 from binas.core.errors import DeviceError, MeasureError, UsageError
 from binas.devices import elf, registry, zig
 from binas.runtime.artifact import Artifact
@@ -101,8 +100,7 @@ def estimate(artifact: Artifact, *, model: str | None = None) -> Estimate:
     for block in blocks:
         kernel = code.kernel_of(block.address)
         cycles[kernel] += block.executed * prices.get(block, block.instructions)
-    names = symbols([step.layer for step in manifest.steps])
-    uses = [names[step.layer] for step in manifest.steps]
+    uses = [step.symbol for step in manifest.steps]
     return Estimate(
         device=manifest.device,
         model=model,

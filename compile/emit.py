@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from binas.compile.isa import Isa
+from binas.compile.tile import Choice
 from binas.core import record
-from binas.core.layer import Layer
 
 # Form → suffix of its file; `binas-compile --help` says what each is.
 FORMS: Mapping[str, str] = {
@@ -23,7 +23,7 @@ FORMS: Mapping[str, str] = {
 
 
 def write(
-    forms: Sequence[str], output: Path, names: Mapping[Layer, str], isa: Isa, plan: str
+    forms: Sequence[str], output: Path, names: Mapping[Choice, str], isa: Isa, plan: str
 ) -> list[Path]:
     """Write the forms beside an artifact, each whole or not at all.
 
@@ -32,7 +32,7 @@ def write(
     Args:
         forms: Keys of `FORMS`.
         output: The artifact; its suffix is replaced.
-        names: Layer → symbol of its kernel.
+        names: Kernel → its symbol.
         isa: What the kernels are made for.
         plan: plan.c.
 
@@ -55,10 +55,13 @@ def write(
     return files
 
 
-def _functions(names: Mapping[Layer, str], isa: Isa) -> dict[str, Any]:
+def _functions(names: Mapping[Choice, str], isa: Isa) -> dict[str, Any]:
     from binas.compile.kernels import family  # noqa: PLC0415 (tvm takes a second)
 
-    return {name: family.generate(layer, isa, name).function for layer, name in names.items()}
+    return {
+        name: family.generate(choice.layer, isa, name, choice.tile).function
+        for choice, name in names.items()
+    }
 
 
 def _built(functions: Mapping[str, Any], isa: Isa) -> Any:

@@ -14,6 +14,8 @@ from typing import Any
 
 from binas.compile import isa as isas
 from binas.compile.plan_source import symbols
+from binas.compile.tile import Choice
+from binas.compile.tuning import Tuning
 from binas.core.layer import Layer
 from binas.devices import zig
 from binas.devices.device import Device
@@ -53,8 +55,13 @@ def export_module(layers: Sequence[Layer], device: Device, output: Path) -> dict
 
     isa = isas.find(device.cpu, device.arch)
     target = codegen.target(isa)
-    names = symbols(list(layers))
-    kernels = {layer: family.generate(layer, isa, symbol) for layer, symbol in names.items()}
+    tuning = Tuning.of_user()
+    choices = {layer: Choice(layer, tuning.tile(layer, isa)[0]) for layer in layers}
+    names = {choice.layer: name for choice, name in symbols(choices.values()).items()}
+    kernels = {
+        layer: family.generate(layer, isa, symbol, choices[layer].tile)
+        for layer, symbol in names.items()
+    }
     functions = {
         tvm.ir.GlobalVar(names[layer]): kernel.function.with_attrs(
             {"target": target, "global_symbol": names[layer]}

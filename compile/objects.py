@@ -1,7 +1,7 @@
 """Machine code of kernels: one object each, compiled once on a machine and kept.
 
-What a kernel's code depends on is its Layer, the ISA and the sources of this compiler; no weight
-gets into it (`family.generate` is not given any). So an object is named after these three and
+What a kernel's code depends on is its Layer, its tile, the ISA and the sources of this compiler; no
+weight gets into it (`family.generate` is not given any). So an object is named after these four and
 shared by all artifacts that contain the layer. `BINAS_KERNEL_CACHE` names another folder to keep
 objects in, or says `off`.
 """
@@ -20,9 +20,9 @@ from typing import ClassVar
 
 from binas.compile.isa import Isa
 from binas.compile.plan_source import symbols
+from binas.compile.tile import Choice
 from binas.core import record
 from binas.core.errors import UsageError
-from binas.core.layer import Layer
 from binas.devices.zig import user_caches
 
 LIMIT_BYTES = 256 << 20  # of all objects kept: ten thousand kernels or so
@@ -53,20 +53,20 @@ class Header:
     tile: str
 
 
-def compiled(layers: Iterable[Layer], isa: Isa) -> dict[Layer, Object]:
-    """The kernel of each distinct layer; what is not kept yet is compiled, all in one go.
+def compiled(choices: Iterable[Choice], isa: Isa) -> dict[Choice, Object]:
+    """Each distinct kernel; what is not kept yet is compiled, all in one go.
 
     Raises:
         CompileError: A layer has no kernel, or code generation failed.
     """
     version = kernel_version()  # of the sources as they are before the generators are imported
     store = Store.of_user()
-    names = symbols(list(layers))
-    keys = {layer: _key(version, isa, layer) for layer in names}
-    found = {layer: kept for layer, key in keys.items() if (kept := store.get(key)) is not None}
-    made = _compile({layer: name for layer, name in names.items() if layer not in found}, isa)
-    store.put({keys[layer]: kernel for layer, kernel in made.items()})
-    return {layer: found.get(layer) or made[layer] for layer in names}
+    names = symbols(choices)
+    keys = {choice: _key(version, isa, choice) for choice in names}
+    found = {choice: kept for choice, key in keys.items() if (kept := store.get(key)) is not None}
+    made = _compile({choice: name for choice, name in names.items() if choice not in found}, isa)
+    store.put({keys[choice]: kernel for choice, kernel in made.items()})
+    return {choice: found.get(choice) or made[choice] for choice in names}
 
 
 @cache
@@ -74,9 +74,10 @@ def kernel_version() -> str:
     """Digest of all that decides a kernel's code: tables of another version do not apply."""
     digest = hashlib.sha256(metadata.version("apache-tvm").encode())
     room, core = resources.files("binas.compile"), resources.files("binas.core")
-    files = [room / "isa.py", room / "codegen.py", room / "graph.py"]
+    files = [room / name for name in ("isa.py", "codegen.py", "graph.py", "tile.py")]
     files += [core / "layer.py", core / "bits.py"]
     files += [file for file in (room / "kernels").iterdir() if file.name.endswith(".py")]
+    files += [file for file in (room / "tuned").iterdir() if file.name.endswith(".json")]
     for file in sorted(files, key=lambda entry: entry.name):
         digest.update(file.name.encode())
         digest.update(file.read_bytes())
@@ -147,25 +148,29 @@ class Store:
             excess -= stat.st_size
 
 
-def _key(version: str, isa: Isa, layer: Layer) -> str:
-    return hashlib.sha256(f"{version} {isa!r} {layer!r}".encode()).hexdigest()[:32]
+def _key(version: str, isa: Isa, choice: Choice) -> str:
+    text = f"{version} {isa!r} {choice.layer!r} {choice.tile!r}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).hexdigest().encode()
 
 
-def _compile(names: Mapping[Layer, str], isa: Isa) -> dict[Layer, Object]:
+def _compile(names: Mapping[Choice, str], isa: Isa) -> dict[Choice, Object]:
     if not names:
         return {}
     from binas.compile import codegen  # noqa: PLC0415 (tvm takes a second)
     from binas.compile.kernels import family  # noqa: PLC0415
 
-    kernels = {layer: family.generate(layer, isa, name) for layer, name in names.items()}
+    kernels = {
+        choice: family.generate(choice.layer, isa, name, choice.tile)
+        for choice, name in names.items()
+    }
     with tempfile.TemporaryDirectory() as folder:
-        functions = {names[layer]: kernel.function for layer, kernel in kernels.items()}
+        functions = {names[choice]: kernel.function for choice, kernel in kernels.items()}
         paths = codegen.compile_objects(functions, isa, Path(folder))
         return {
-            layer: Object(kernel.units, kernel.tile, paths[names[layer]].read_bytes())
-            for layer, kernel in kernels.items()
+            choice: Object(kernel.units, kernel.tile, paths[names[choice]].read_bytes())
+            for choice, kernel in kernels.items()
         }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from binas.compile.graph import Graph, Node, Value
 from binas.compile.memory import MemoryPlan
 from binas.compile.pixels import Pixels
-from binas.core.layer import Layer
+from binas.compile.tile import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,13 @@ def checksum(weights: bytes) -> int:
     return plain ^ ((placed << 1 | placed >> 63) & (2**64 - 1))
 
 
-def symbols(layers: Sequence[Layer]) -> dict[Layer, str]:
-    """A C name per distinct layer, the same in every artifact; equal layers share a kernel."""
-    return {layer: f"binas_kernel_{_digest(layer)}" for layer in dict.fromkeys(layers)}
+def symbols(choices: Iterable[Choice]) -> dict[Choice, str]:
+    """A C name per distinct kernel, the same in every artifact; equal layers share one."""
+    return {choice: f"binas_kernel_{_digest(choice)}" for choice in dict.fromkeys(choices)}
 
 
-def _digest(layer: Layer) -> str:
-    return hashlib.sha256(repr(layer).encode()).hexdigest()[:16]
+def _digest(choice: Choice) -> str:
+    return hashlib.sha256(f"{choice.layer!r} {choice.tile!r}".encode()).hexdigest()[:16]
 
 
 def _literal(text: str) -> str:

@@ -110,6 +110,7 @@ class Step:
         kernel: Kernel family, ISA and tile, for people.
         inputs: Tensors read: first the operand(s), then one per "add" stage, in order.
         outputs: Tensors written: float32 first, then bits.
+        symbol: The kernel's C function.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Step:
     kernel: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    symbol: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,7 @@ class Manifest:
     normalisation: Normalisation | None = None
     digests: dict[str, str] = field(default_factory=dict)  # of every other member, by name
     sources: dict[str, str] = field(default_factory=dict)  # of what the model was made from
+    tuning: dict[str, str] = field(default_factory=dict)  # digests of the tuning databases in use
 
     def __post_init__(self) -> None:
         """Refuse a plan whose tensors do not lie in its arena, and ports of one name."""

@@ -89,11 +89,12 @@ def needs() -> Callable[[str], str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One folder of kernels for all processes of a run, empty at its start."""
+    """One folder of kernels for all processes of a run, empty at its start; nobody's tuning."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BINAS_KERNEL_CACHE", str(shared / "kernels"))
+        patch.setenv("BINAS_TUNING", str(shared / "tuning.json"))
         yield
 
 

@@ -24,6 +24,7 @@ from binas.compile.kernels.counting_words import FullAdder
 from binas.compile.kernels.frame import Kernel, Parameter, frame
 from binas.compile.kernels.grouping import Grouping
 from binas.compile.kernels.thresholds import threshold, thresholded
+from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
 
@@ -61,23 +62,32 @@ def way(layer: Layer, isa: Isa) -> type[Micro]:
     return Bytes
 
 
-def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
+def default_tile(layer: Layer, isa: Isa) -> Tile:
+    """The tile, where nothing is known of the layer but its shape."""
+    return way(layer, isa).choose(layer, isa)
+
+
+def tiles(layer: Layer, isa: Isa) -> list[Tile]:
+    """Those that a tuner tries, and no others are taken from anybody."""
+    return way(layer, isa).candidates(layer, isa)
+
+
+def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> Kernel:
     """The kernel of a layer."""
     chosen, row = way(layer, isa), nest.as_row(layer)
-    tile = chosen.choose(layer, isa)
-    unit = chosen.bits_unit(layer, isa)
-    given, read = parameters(layer, isa), chosen.operand_dtype
+    tile = tile or default_tile(layer, isa)
+    unit = chosen.bits_unit(tile)
+    given, read = parameters(layer, isa, tile), chosen.operand_dtype
     with frame(symbol, layer, given, bits_in=read, bits_unit=unit) as made:
-        nest.emit(made, row, tile, _per_channel(layer, chosen), chosen(made, row, isa))
+        nest.emit(made, row, tile, _per_channel(layer, chosen), chosen(made, row, tile, isa))
     what = "threshold" if thresholded(layer) else "affine"
-    name = f"binary_conv {chosen.name} {what} {isa.cpu} {tile.pixels}x{tile.channels}"
+    name = f"binary_conv {chosen.name} {what} {isa.cpu} {tile}"
     return Kernel(made.function, nest.units(row, tile), name)
 
 
-def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
+def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:
     """Weights, the integers of the way of counting, then what the epilogue reads."""
     chosen, exact = way(layer, isa), thresholded(layer)
-    tile = chosen.choose(layer, isa)
     size = nest.weight_size(nest.as_row(layer), tile, _per_channel(layer, chosen))
     found = [Parameter("w", size, chosen.weights_dtype)]
     grouping = Grouping.of(layer)
@@ -89,9 +99,10 @@ def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
     return found if exact else found + epilogue.parameters(layer, isa)
 
 
-def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
+def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]:
     """The values of `parameters`, in the same order."""
     layer = node.layer
+    tile = tile or default_tile(layer, isa)
     assert node.weights is not None  # noqa: S101
     weights, limits = node.weights, None
     if thresholded(layer):
@@ -100,7 +111,7 @@ def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
         limits, flip = threshold(affine, _taps(layer))
         # A channel whose scale is negative has its weights negated: then all compare one way.
         weights = np.where(flip[:, None, None, None], -weights, weights)
-    found = [_packed(weights, layer, isa)]
+    found = [_packed(weights, layer, isa, tile)]
     grouping = Grouping.of(layer)
     if grouping.masked:
         found += [grouping.starts, grouping.masks().reshape(-1)]
@@ -119,10 +130,10 @@ def _per_channel(layer: Layer, chosen: type[Micro]) -> int:
     return R * S * Grouping.of(layer).words * chosen.weights_per_word
 
 
-def _packed(weights: NDArray[Any], layer: Layer, isa: Isa) -> NDArray[Any]:
+def _packed(weights: NDArray[Any], layer: Layer, isa: Isa, tile: Tile) -> NDArray[Any]:
     """[K, R, S, C] of ±1 → the words of each block as its way reads them, in nest order."""
     chosen, words = way(layer, isa), Grouping.of(layer).packed(weights)
-    tile, own = chosen.choose(layer, isa), Grouping.of(layer).masks()
+    own = Grouping.of(layer).masks()
     row, per_group = nest.as_row(layer), layer.out_channels // layer.groups
     parts = []
     for block in nest.blocks(row, tile, _per_channel(layer, chosen)):

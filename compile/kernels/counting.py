@@ -19,7 +19,8 @@ from binas.compile.kernels import epilogue, nest
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, Parameter
 from binas.compile.kernels.grouping import Grouping
-from binas.compile.kernels.nest import At, Phase, Tile
+from binas.compile.kernels.nest import At, Phase
+from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
 
@@ -58,11 +59,16 @@ class Micro:
 
     @staticmethod
     def choose(layer: Layer, isa: Isa) -> Tile:
-        """The register tile."""
+        """The tile, where nothing is known of the layer but its shape."""
         raise NotImplementedError
 
     @staticmethod
-    def bits_unit(layer: Layer, isa: Isa) -> int:
+    def candidates(layer: Layer, isa: Isa) -> list[Tile]:
+        """Tiles worth trying; whether one is fast is measured."""
+        raise NotImplementedError
+
+    @staticmethod
+    def bits_unit(tile: Tile) -> int:
         """Output bits that are stored at once."""
         return bits.WORD_BITS
 
@@ -90,9 +96,9 @@ class Micro:
         """The values of `parameters`."""
         raise NotImplementedError
 
-    def __init__(self, made: Frame, layer: Layer, isa: Isa) -> None:
-        """Keep the buffers, the layer as the nest sees it, and the hardware facts."""
-        self.frame, self.layer, self.isa = made, layer, isa
+    def __init__(self, made: Frame, layer: Layer, tile: Tile, isa: Isa) -> None:
+        """Keep the buffers, the layer as the nest sees it, the tile and the hardware facts."""
+        self.frame, self.layer, self.tile, self.isa = made, layer, tile, isa
         self.thresholded = "t" in made.parameters
         self.epilogue = epilogue.Epilogue(made, isa)
         self.grouping = Grouping.of(layer)
@@ -174,6 +180,11 @@ class Micro:
         if self.grouping.masked:
             offset = v.load(self.frame.parameters["group_start"], at.group)
         return lambda pixel: (line + (at.column + pixel) * stride) * width + offset
+
+
+def row_words(layer: Layer) -> int:
+    """Words of a kernel row that are counted in one go, where all of them are inside the image."""
+    return Grouping.of(layer).words * (layer.kernel[1] if joined(layer) else 1)
 
 
 def joined(layer: Layer) -> bool:

@@ -9,7 +9,7 @@ from tvm import tirx
 
 from binas.compile.isa import Isa
 from binas.compile.kernels import vector as v
-from binas.compile.kernels.counting_words import UNROLL, Words
+from binas.compile.kernels.counting_words import Words
 from binas.compile.kernels.nest import At
 
 
@@ -64,14 +64,14 @@ class ByteSums(Words):
     def _steps(
         self, at: At, weight: Any, word: Any, k0: Any, n: int, pixels: tuple[int, ...]
     ) -> None:
-        if n * self.unrolled <= UNROLL:
-            for k in range(n):
-                self.step(at, weight, word, k0 + k, pixels)
-        else:
-            with v.loop(0, n) as k:
-                self.step(at, weight, word, k0 + k, pixels)
-
-    unrolled: ClassVar[int] = 1  # how much code a word is, against UNROLL
+        done, unroll = 0, self.tile.unroll
+        if n > unroll:
+            done = n // unroll * unroll
+            with v.loop(0, done // unroll) as k:
+                for part in range(unroll):
+                    self.step(at, weight, word, k0 + k * unroll + part, pixels)
+        for k in range(done, n):
+            self.step(at, weight, word, k0 + k, pixels)
 
 
 class Bytes(ByteSums):

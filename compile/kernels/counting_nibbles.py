@@ -22,10 +22,12 @@ from tvm import tirx
 from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue, nest
 from binas.compile.kernels import vector as v
+from binas.compile.kernels.candidates import enumerated
 from binas.compile.kernels.counting import Counted, bases
 from binas.compile.kernels.counting_bytes import ByteSums
 from binas.compile.kernels.frame import Parameter
-from binas.compile.kernels.nest import At, Tile
+from binas.compile.kernels.nest import At
+from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
 
@@ -41,7 +43,6 @@ class Nibbles(ByteSums):
     operands_per_word = 4
     weights_per_word = NIBBLES
     words_per_byte = 7  # 7 * 8 nibbles * 4 = 224 fits in a byte, 8 * 8 * 4 does not
-    unrolled = 4
 
     @staticmethod
     def holds(layer: Layer) -> bool:
@@ -62,9 +63,20 @@ class Nibbles(ByteSums):
         return Tile(min(accumulators // vectors, Q), vectors, W)
 
     @staticmethod
-    def bits_unit(layer: Layer, isa: Isa) -> int:
+    def candidates(layer: Layer, isa: Isa) -> list[Tile]:
+        """As many sums as registers hold besides weights, a table and what it finds."""
+        return enumerated(
+            layer,
+            Nibbles.choose(layer, isa),
+            step=1,
+            sums=range(3, isa.registers - 3),
+            unrolls=(1,),
+        )
+
+    @staticmethod
+    def bits_unit(tile: Tile) -> int:
         """A vector of channels, or a word."""
-        return min(_width(isa), bits.WORD_BITS)
+        return min(tile.lanes, bits.WORD_BITS)
 
     @staticmethod
     def arrange(

@@ -20,13 +20,15 @@ from tvm import tirx
 from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue, nest
 from binas.compile.kernels import vector as v
-from binas.compile.kernels.counting import Counted, Micro, bases
+from binas.compile.kernels.candidates import enumerated
+from binas.compile.kernels.counting import Counted, Micro, bases, row_words
 from binas.compile.kernels.frame import Parameter
-from binas.compile.kernels.nest import At, Tile
+from binas.compile.kernels.nest import At
+from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
 
-UNROLL = 6  # words unrolled instead of looped over
+UNROLL = 6  # words that need no loop: three pairs
 
 
 class Words(Micro):
@@ -43,7 +45,21 @@ class Words(Micro):
         pixels = min(max(1, limit // vectors), Q)
         while vectors + step <= needed and pixels * (vectors + step) <= limit:
             vectors += step
-        return Tile(pixels, vectors, V)
+        least = 2 if isa.counting == "full_adder" else 1
+        unroll = UNROLL if row_words(layer) <= UNROLL else least
+        return Tile(pixels, vectors, V, unroll)
+
+    @staticmethod
+    def candidates(layer: Layer, isa: Isa) -> list[Tile]:
+        """As many sums as registers hold, two registers for each where words are added in full."""
+        adder, rule = isa.counting == "full_adder", Words.choose(layer, isa)
+        return enumerated(
+            layer,
+            rule,
+            step=Words.bits_unit(rule) // isa.lanes if layer.bits_out else 1,
+            sums=range(3, 14 if adder else isa.registers - 8),
+            unrolls=(2, 4, 6, 12) if adder else (1, 2, 6),
+        )
 
     @staticmethod
     def arrange(
@@ -53,9 +69,9 @@ class Words(Micro):
         return words.transpose(1, 2, 3, 0).reshape(-1)
 
     @staticmethod
-    def bits_unit(layer: Layer, isa: Isa) -> int:
+    def bits_unit(tile: Tile) -> int:
         """Where comparisons give masks, a vector's goes to memory as it is."""
-        return isa.lanes if isa.vector_bits == 512 else bits.WORD_BITS
+        return tile.lanes if tile.lanes == 16 else bits.WORD_BITS
 
     @staticmethod
     def parameters(layer: Layer, isa: Isa, *, thresholded: bool) -> list[Parameter]:
@@ -159,14 +175,15 @@ class FullAdder(Words):
 
     def count(self, at: At, weight: Any, word: Any, n: int, pixels: tuple[int, ...]) -> None:
         """Count over `n` words: weights from `weight` on, activations from `word(pixel)` on."""
-        pairs, single = divmod(n, 2)
-        if pairs * 2 > UNROLL:
-            with v.loop(0, pairs) as k:
-                self._pair(at, weight, word, k * 2, pixels)
-        else:
-            for k in range(pairs):
-                self._pair(at, weight, word, k * 2, pixels)
-        if single:
+        done, unroll = 0, self.tile.unroll
+        if n > unroll:
+            done = n // unroll * unroll
+            with v.loop(0, done // unroll) as k:
+                for pair in range(0, unroll, 2):
+                    self._pair(at, weight, word, k * unroll + pair, pixels)
+        for first in range(done, n - 1, 2):
+            self._pair(at, weight, word, first, pixels)
+        if n % 2:
             self._single(at, weight, word, n - 1, pixels)
 
     def _pair(self, at: At, weight: Any, word: Any, k: Any, pixels: tuple[int, ...]) -> None:

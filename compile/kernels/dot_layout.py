@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from binas.compile.isa import Isa
 from binas.compile.kernels import nest
+from binas.compile.kernels.candidates import enumerated
 from binas.compile.kernels.counting import Counted, Micro, bases, joined
 from binas.compile.kernels.frame import Parameter
 from binas.compile.kernels.grouping import Grouping
-from binas.compile.kernels.nest import Tile
+from binas.compile.tile import Tile
 from binas.core.layer import Layer
 
 CHANNELS = 8  # of a vector of 16-bit accumulators
@@ -58,9 +59,17 @@ class DotLayout(Micro):
         return Tile(Q if Q <= 7 else 5 if fewer else 4, vectors, CHANNELS)
 
     @staticmethod
-    def bits_unit(layer: Layer, isa: Isa) -> int:
+    def candidates(layer: Layer, isa: Isa) -> list[Tile]:
+        """One, two or four vectors: a unit of bits is of one or two; a tree packs eight pixels."""
+        found = enumerated(
+            layer, DotLayout.choose(layer, isa), step=1, sums=range(2, 17), unrolls=(1,), widest=8
+        )
+        return [tile for tile in found if tile.vectors in (1, 2, 4)]
+
+    @staticmethod
+    def bits_unit(tile: Tile) -> int:
         """Two vectors of channels make 16 bits, one alone makes 8."""
-        return CHANNELS * min(2, DotLayout.choose(layer, isa).vectors)
+        return CHANNELS * min(2, tile.vectors)
 
     @staticmethod
     def arrange(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from binas.compile.kernels import (
     softmax,
 )
 from binas.compile.kernels.frame import Kernel
+from binas.compile.tile import Tile
 from binas.core.layer import Layer, Op
 
 _FAMILIES: dict[Op, Any] = {
@@ -32,21 +34,50 @@ _FAMILIES: dict[Op, Any] = {
     "concat": elementwise,
 }
 
+_TILED = (binary_conv, float_conv)
+
 
 def of(layer: Layer) -> Any:
     """The module of a layer's family."""
     return binary_depthwise if sliced(layer) else _FAMILIES[layer.op]
 
 
-def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
-    """The kernel of a layer for an ISA."""
-    kernel: Kernel = of(layer).generate(layer, isa, symbol)
+def modules(layer: Layer, isa: Isa) -> tuple[str, ...]:
+    """The modules of a layer's kernel: its family, then what that alone is made of.
+
+    What a family imports counts with the rest, but for a family that has several ways: then only
+    the way that this layer goes.
+    """
+    module = of(layer)
+    own: list[Any] = [module, module]
+    if module is binary_conv:
+        own = [module, sys.modules[binary_conv.way(layer, isa).__module__]]
+    return tuple(one.__name__.rpartition(".")[2] for one in own)
+
+
+def default_tile(layer: Layer, isa: Isa) -> Tile | None:
+    """A family's own choice of a tile; None where there is nothing to choose."""
+    module = of(layer)
+    return module.default_tile(layer, isa) if module in _TILED else None
+
+
+def tiles(layer: Layer, isa: Isa) -> list[Tile]:
+    """The tiles that a kernel may have, the family's own choice first; perhaps none."""
+    module = of(layer)
+    return module.tiles(layer, isa) if module in _TILED else []
+
+
+def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> Kernel:
+    """The kernel of a layer for an ISA, with one of its `tiles` or the family's own choice."""
+    given = () if tile is None else (tile,)
+    kernel: Kernel = of(layer).generate(layer, isa, symbol, *given)
     return kernel
 
 
-def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
-    """The parameter arrays of a node, in the order in which its kernel takes them."""
-    found: list[NDArray[Any]] = of(node.layer).arrays(node, isa)
+def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]:
+    """The parameter arrays of a node, in the order in which its kernel of that tile takes them."""
+    given = () if tile is None else (tile,)
+    found: list[NDArray[Any]] = of(node.layer).arrays(node, isa, *given)
     return found
 
 

@@ -20,11 +20,13 @@ from binas.compile.graph import Node
 from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue, nest
 from binas.compile.kernels import vector as v
+from binas.compile.kernels.candidates import enumerated
 from binas.compile.kernels.frame import Frame, Kernel, Parameter, frame
-from binas.compile.kernels.nest import At, Phase, Tile
+from binas.compile.kernels.nest import At, Phase
+from binas.compile.tile import Tile
 from binas.core.layer import Layer
 
-UNROLL = 4  # channels unrolled instead of looped over
+UNROLL = 4  # channels that need no loop
 
 Loads = Sequence[Callable[[], Any]]  # each reads a vector at the place where it is called
 
@@ -48,7 +50,7 @@ def meaning(node: Node, x: NDArray[np.float32]) -> NDArray[np.float64]:
     return y
 
 
-def choose(layer: Layer, isa: Isa) -> Tile:
+def default_tile(layer: Layer, isa: Isa) -> Tile:
     """Accumulators for about half the registers; whole words of bits where bits are written."""
     limit = isa.registers // 2 + (4 if isa.registers == 16 else 0)
     V, Q = isa.lanes, nest.as_row(layer).out_shape[2]
@@ -58,29 +60,41 @@ def choose(layer: Layer, isa: Isa) -> Tile:
     vectors = step
     while vectors + step <= needed and pixels * (vectors + step) <= limit:
         vectors += step
-    return Tile(min(Q, max(pixels, limit // vectors)), vectors, V)
+    unroll = UNROLL if _run(layer, layer.kernel[1]) <= UNROLL else 1
+    return Tile(min(Q, max(pixels, limit // vectors)), vectors, V, unroll)
 
 
-def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
+def tiles(layer: Layer, isa: Isa) -> list[Tile]:
+    """Those that a tuner tries, and no others are taken from anybody."""
+    return enumerated(
+        layer,
+        default_tile(layer, isa),
+        step=32 // isa.lanes if layer.bits_out else 1,
+        sums=range(4, isa.registers - 3),
+        unrolls=(1, 2, UNROLL),
+    )
+
+
+def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> Kernel:
     """The kernel of a layer."""
-    tile, row = choose(layer, isa), nest.as_row(layer)
-    with frame(symbol, layer, parameters(layer, isa)) as made:
-        nest.emit(made, row, tile, _weights_per_channel(layer), _Fma(made, row, isa))
-    name = f"conv fma {isa.cpu} {tile.pixels}x{tile.channels}"
+    tile, row = tile or default_tile(layer, isa), nest.as_row(layer)
+    with frame(symbol, layer, parameters(layer, isa, tile)) as made:
+        nest.emit(made, row, tile, _weights_per_channel(layer), _Fma(made, row, tile, isa))
+    name = f"conv fma {isa.cpu} {tile}"
     return Kernel(made.function, nest.units(row, tile), name)
 
 
-def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
+def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:
     """Weights, then what the epilogue reads."""
-    size = nest.weight_size(nest.as_row(layer), choose(layer, isa), _weights_per_channel(layer))
+    size = nest.weight_size(nest.as_row(layer), tile, _weights_per_channel(layer))
     return [Parameter("w", size, "float32"), *epilogue.parameters(layer, isa)]
 
 
-def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
+def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]:
     """The values of `parameters`: weights as per block [R][S][C][lanes of the block]."""
     assert node.weights is not None  # noqa: S101
     layer = node.layer
-    tile, row = choose(layer, isa), nest.as_row(layer)
+    tile, row = tile or default_tile(layer, isa), nest.as_row(layer)
     per_group = layer.out_channels // layer.groups
     parts = []
     for block in nest.blocks(row, tile, _weights_per_channel(layer)):
@@ -98,11 +112,20 @@ def _weights_per_channel(layer: Layer) -> int:
     return R * S * (layer.in_shape[3] // layer.groups)
 
 
+def _run(layer: Layer, columns: int) -> int:
+    """Channels that lie side by side: those of neighbouring columns unless dilated or grouped."""
+    return layer.in_shape[3] // layer.groups * (columns if _joined(layer) else 1)
+
+
+def _joined(layer: Layer) -> bool:
+    return layer.dilation[1] == 1 and layer.groups == 1
+
+
 class _Fma:
     """Accumulators of one tile; satisfies `nest.Micro`."""
 
-    def __init__(self, made: Frame, layer: Layer, isa: Isa) -> None:
-        self.frame, self.layer, self.isa = made, layer, isa
+    def __init__(self, made: Frame, layer: Layer, tile: Tile, isa: Isa) -> None:
+        self.frame, self.layer, self.tile, self.isa = made, layer, tile, isa
         self.epilogue = epilogue.Epilogue(made, isa)
 
     def begin(self, at: At) -> None:
@@ -117,7 +140,7 @@ class _Fma:
         layer = self.layer
         _, H, W, C = layer.in_shape
         per_in, lanes = C // layer.groups, at.block.vectors * self.isa.lanes
-        joined = layer.dilation[1] == 1 and layer.groups == 1
+        joined = _joined(layer)
         runs = (
             [(phase.start, phase.count)]
             if joined
@@ -133,12 +156,14 @@ class _Fma:
             if joined:
                 first = [index + self._apart(pixel) for pixel, index in enumerate(first)]
             n = count * per_in
-            if n <= UNROLL:
-                for k in range(n):
-                    self._step(at, weight, first, k, phase.pixels)
-            else:
-                with v.loop(0, n) as k:
-                    self._step(at, weight, first, k, phase.pixels)
+            done, unroll = 0, self.tile.unroll
+            if n > unroll:
+                done = n // unroll * unroll
+                with v.loop(0, done // unroll) as k:
+                    for part in range(unroll):
+                        self._step(at, weight, first, k * unroll + part, phase.pixels)
+            for k in range(done, n):
+                self._step(at, weight, first, k, phase.pixels)
 
     def _apart(self, pixel: int) -> Any:
         """0, of which LLVM does not know that it is: `begin` is never negative.

@@ -13,28 +13,9 @@ from typing import Any, Protocol
 
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, floordiv, floormod
+from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """How much of the output is held in registers at once.
-
-    Attributes:
-        pixels: Output columns, at most.
-        vectors: Vectors of output channels.
-        lanes: Channels per vector.
-    """
-
-    pixels: int
-    vectors: int
-    lanes: int
-
-    @property
-    def channels(self) -> int:
-        """Output channels of a full block."""
-        return self.vectors * self.lanes
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +197,11 @@ def emit(frame: Frame, layer: Layer, tile: Tile, weights_per_channel: int, micro
         total = layer.groups * block.count * N * P
         with frame.units(block.unit, block.unit + total) as unit:
             index = unit - block.unit if block.unit else unit
-            which, row = floordiv(index, N * P), floormod(index, N * P)
+            if tile.rows_first:
+                each = layer.groups * block.count
+                row, which = floordiv(index, each), floormod(index, each)
+            else:
+                which, row = floordiv(index, N * P), floormod(index, N * P)
             image, p = floordiv(row, P), floormod(row, P)
             group, number = floordiv(which, block.count), floormod(which, block.count)
             channel = group * (K // layer.groups) + block.first + number * tile.channels

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from binas.compile import codegen, objects
 from binas.compile import isa as isas
 from binas.compile.objects import Object, Store, compiled
+from binas.compile.tile import Choice
 from binas.core.errors import CompileError
 from binas.core.layer import Layer
 
 ISA = isas.find("x86-64-v2", "x86_64")
 LAYER = Layer(op="elementwise", in_shape=(1, 2, 2, 8), out_channels=8, stages=("relu",))
-OTHER = replace(LAYER, stages=("affine",))
+FIRST, SECOND = Choice(LAYER), Choice(replace(LAYER, stages=("affine",)))
 KERNEL = Object(3, "a tile", bytes(range(256)) + b"\n\n")
 
 
@@ -124,27 +125,27 @@ def test_the_user_says_where_or_that_nothing_is_kept(
 def test_only_what_is_missing_is_compiled_and_its_company_does_not_matter(
     compiles: list[list[str]],
 ) -> None:
-    pair = compiled([LAYER, OTHER, LAYER], ISA)
-    assert list(pair) == [LAYER, OTHER]
-    assert compiled([OTHER], ISA) == {OTHER: pair[OTHER]}
+    pair = compiled([FIRST, SECOND, FIRST], ISA)
+    assert list(pair) == [FIRST, SECOND]
+    assert compiled([SECOND], ISA) == {SECOND: pair[SECOND]}
     assert [len(symbols) for symbols in compiles] == [2]  # both in one go
     (store,) = {Store.of_user()}
     assert store.folder is not None
     for path in store.folder.iterdir():
         path.unlink()
-    alone = compiled([OTHER], ISA)
+    alone = compiled([SECOND], ISA)
     assert [len(symbols) for symbols in compiles] == [2, 1]
-    assert alone == {OTHER: pair[OTHER]}
+    assert alone == {SECOND: pair[SECOND]}
 
 
 def test_another_isa_or_other_sources_are_another_object(
     compiles: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = compiled([LAYER], ISA)
-    second = compiled([LAYER], isas.find("generic", "aarch64"))
-    assert first[LAYER].code != second[LAYER].code
+    first = compiled([FIRST], ISA)
+    second = compiled([FIRST], isas.find("generic", "aarch64"))
+    assert first[FIRST].code != second[FIRST].code
     monkeypatch.setattr(objects, "kernel_version", lambda: "0" * 12)
-    assert compiled([LAYER], ISA) == first
+    assert compiled([FIRST], ISA) == first
     assert len(compiles) == 3
 
 
@@ -157,6 +158,6 @@ def test_what_failed_is_not_kept(
     with monkeypatch.context() as patch:
         patch.setattr(codegen, "build", refuse)
         with pytest.raises(CompileError, match="no"):
-            compiled([LAYER], ISA)
-    assert compiled([LAYER], ISA)[LAYER].code.startswith(b"\x7fELF")
+            compiled([FIRST], ISA)
+    assert compiled([FIRST], ISA)[FIRST].code.startswith(b"\x7fELF")
     assert len(compiles) == 2

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from binas.compile.memory import plan_memory
 from binas.compile.plan_source import Call, checksum, plan_source, symbols
 from binas.compile.samples import sample_graph
+from binas.compile.tile import Choice, Tile
 from binas.core.errors import UsageError
 from binas.core.layer import Layer
 
@@ -66,10 +67,11 @@ def test_any_single_bit_changes_the_checksum(seed: int, words: int, data: st.Dat
 
 def test_equal_layers_share_a_symbol_which_is_the_same_in_any_company() -> None:
     other = replace(LAYER, stages=("relu",))
-    names = symbols([LAYER, other, LAYER])
-    assert list(names) == [LAYER, other]
-    assert names[LAYER] != names[other]
-    assert symbols([other]) == {other: names[other]}
+    tiled = Choice(LAYER, Tile(2, 2, 16))
+    names = symbols([Choice(LAYER), Choice(other), Choice(LAYER), tiled])
+    assert list(names) == [Choice(LAYER), Choice(other), tiled]
+    assert len(set(names.values())) == 3
+    assert symbols([Choice(other)]) == {Choice(other): names[Choice(other)]}
     assert all(re.fullmatch("binas_kernel_[0-9a-f]{16}", name) for name in names.values())
 
 

@@ -1,0 +1,1 @@
+"""Tuned layers that the package brings: a JSON file per CPU (`compile/tuning.py`)."""
