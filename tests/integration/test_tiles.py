@@ -36,6 +36,7 @@ LAYERS = (
     Layer(op="conv", in_shape=(1, 4, 9, 7), out_channels=63, weight_bits=32, **CONV),
 )
 
+
 def other_tile(layer: Layer, isa: isas.Isa) -> Tile:
     """One that is unlike the rule's in all that it can be unlike in."""
     rule, *others = family.tiles(layer, isa)
