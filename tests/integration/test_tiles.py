@@ -26,7 +26,7 @@ from binas.runtime.session import Session
 
 pytestmark = pytest.mark.slow
 
-CONV = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
+CONV: dict[str, Any] = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
 BINARY: dict[str, Any] = {"op": "binary_conv", "in_bits": 1, "weight_bits": 1}
 BITS: dict[str, Any] = {"float_out": False, "bits_out": True, "stages": ("affine",)}
 LAYERS = (
