@@ -23,7 +23,7 @@ from binas.compile.plan import plan, plan_layers
 from binas.compile.plan_source import Call, plan_source, symbols
 from binas.compile.samples import sample_graph
 from binas.compile.tile import Choice
-from binas.compile.tuning import Tuning
+from binas.compile.tuning import Origin, Tuning
 from binas.core.errors import UsageError
 from binas.core.layer import Layer
 from binas.devices.device import Device
@@ -48,6 +48,7 @@ class Compiled:
         verified: Link of the chain of truth → what its comparison found; empty without verify.
         emitted: Files written besides the artifact.
         notes: Layer → what is said of a layer of another tool that became binary.
+        origins: Who chose the tile of each layer.
     """
 
     artifact: Artifact
@@ -55,6 +56,7 @@ class Compiled:
     verified: dict[str, VerifyReport]
     emitted: tuple[Path, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[Layer, Origin] = field(default_factory=dict)
 
 
 def compile_model(
@@ -102,12 +104,19 @@ def compile_model(
         normalisation=model.normalisation,
         pixels=pixels,
     )
-    choices, facts.tuning = _chosen([node.layer for node in graph.nodes], device, tuning)
+    layers, known = [node.layer for node in graph.nodes], tuning or Tuning.of_user()
+    choices, facts.tuning = _chosen(layers, device, known)
     made, memory = _assemble(
         graph, choices, device, facts, taps, output, say, verify=verify, forms=emit
     )
+    isa = isas.find(device.cpu, device.arch)
     return Compiled(
-        made.artifact, memory.lower_bound_bytes, made.verified, made.emitted, model.notes
+        made.artifact,
+        memory.lower_bound_bytes,
+        made.verified,
+        made.emitted,
+        model.notes,
+        {layer: known.tile(layer, isa)[1] for layer in dict.fromkeys(layers)},
     )
 
 
@@ -118,7 +127,8 @@ def compile_layers(
 
     It is for measuring (`Session.layers`): the steps share no data, and there are no model inputs.
     """
-    return compile_choices(*_chosen(layers, device, tuning), device, output)
+    chosen = _chosen(layers, device, tuning or Tuning.of_user())
+    return compile_choices(*chosen, device, output)
 
 
 def compile_choices(
@@ -139,12 +149,12 @@ def compile_choices(
 
 
 def _chosen(
-    layers: Sequence[Layer], device: Device, tuning: Tuning | None
+    layers: Sequence[Layer], device: Device, tuning: Tuning
 ) -> tuple[list[Choice], dict[str, str]]:
     """The layers with their tiles, and the digests of the databases that were asked."""
-    isa, known = isas.find(device.cpu, device.arch), tuning or Tuning.of_user()
-    tiles = {layer: known.tile(layer, isa)[0] for layer in dict.fromkeys(layers)}
-    return [Choice(layer, tiles[layer]) for layer in layers], known.digests
+    isa = isas.find(device.cpu, device.arch)
+    tiles = {layer: tuning.tile(layer, isa)[0] for layer in dict.fromkeys(layers)}
+    return [Choice(layer, tiles[layer]) for layer in layers], tuning.digests
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from binas.core import cli, record
 from binas.core.errors import UsageError, unknown_name
+from binas.core.layer import Layer
+from binas.devices.device import Device
 from binas.runtime.artifact import Normalisation
+
+if TYPE_CHECKING:
+    from binas.compile.forms import TuneAnswer
 
 
 @click.command(cls=cli.Command)
@@ -48,6 +54,23 @@ from binas.runtime.artifact import Normalisation
     help="With --estimate: the CPU whose pipeline is assumed.  [default: the device's]",
 )
 @click.option(
+    "--tune",
+    is_flag=True,
+    help="First try every tile of every layer, on the device, and keep the best.",
+)
+@click.option(
+    "--board",
+    "board_name",
+    metavar="NAME",
+    help="With --tune: the device that measures.  [default: the one of --device, or this machine]",
+)
+@click.option(
+    "--tuning",
+    "tuning_file",
+    type=click.Path(path_type=Path),
+    help="Tuning database to look tiles up in, and for --tune to write.  [default: the user's]",
+)
+@click.option(
     "--require-binary",
     is_flag=True,
     help="Fail if a layer stays float that --allow-float does not name.",
@@ -85,6 +108,9 @@ def main(
     emit: str,
     estimate: bool,
     pipeline: str | None,
+    tune: bool,
+    board_name: str | None,
+    tuning_file: Path | None,
     require_binary: bool,
     allow_float: tuple[str, ...],
     labels_file: Path | None,
@@ -100,6 +126,7 @@ def main(
     Example:
       binas-compile model.onnx --device rpi4 -o model.binas --verify
       binas-compile model.onnx --device rpi4 --estimate --pipeline cortex-a76
+      binas-compile model.onnx --device rpi4 --tune --board my-pi
       binas-compile model.onnx --mean 123.7,116.3,103.5 --std 58.4,57.1,57.4 --labels names.txt
       binas-run model.binas --device host --input photo.jpg
       binas-compile model.onnx --uint8 --mean 127.5 --std 127.5   (bytes in, no float image)
@@ -121,10 +148,13 @@ def main(
     from binas.compile.model import BinaryModel  # noqa: PLC0415
     from binas.compile.plan import plan  # noqa: PLC0415
     from binas.compile.report import check_binary, compile_record, compile_text  # noqa: PLC0415
+    from binas.compile.tuning import Tuning  # noqa: PLC0415
     from binas.devices import registry  # noqa: PLC0415
 
     if pipeline is not None and not estimate:
         raise UsageError("--pipeline without --estimate", hint="add --estimate")
+    if board_name is not None and not tune:
+        raise UsageError("--board without --tune", hint="add --tune")
     forms = _forms(emit)
     device = registry.find(device_name)
     isa.find(device.cpu, device.arch)
@@ -140,6 +170,10 @@ def main(
         raise UsageError(f"{output} would overwrite the model", hint="give another -o NAME.binas")
     if require_binary:
         check_binary(plan(loaded).kinds, allow_float)
+    tuned = None
+    if tune:
+        layers = [node.layer for node in plan(loaded).nodes]
+        tuned = _tuned(layers, device, board_name, tuning_file)
     with cli.progress() as bar:
         task = bar.add_task("compile", total=None)
         compiled = compile_model(
@@ -149,6 +183,7 @@ def main(
             verify=verify,
             uint8=uint8,
             emit=forms,
+            tuning=Tuning.of_user() if tuning_file is None else Tuning.of_file(tuning_file),
             say=lambda stage: bar.update(task, description=stage),
         )
         guess = None
@@ -156,9 +191,34 @@ def main(
             bar.update(task, description="count under emulation")
             guess = cycles.estimate(compiled.artifact, model=pipeline)
     if as_json:
-        cli.emit(compile_record(compiled, guess))
+        cli.emit(compile_record(compiled, guess, tuned))
     else:
-        click.echo(compile_text(compiled, guess))
+        click.echo(compile_text(compiled, guess, tuned))
+
+
+def _tuned(layers: list[Layer], device: Device, board: str | None, file: Path | None) -> TuneAnswer:
+    """Tune the layers that the database does not know."""
+    from binas.compile import judges, tune, tuning  # noqa: PLC0415
+    from binas.devices import registry  # noqa: PLC0415
+
+    path = file or tuning.user_file()
+    if path is None:
+        raise UsageError(
+            "BINAS_TUNING is off, so what is found cannot be kept", hint="--tuning FILE"
+        )
+    on = None if board is None else registry.find(board)
+    with judges.judge_for(device, on) as judge, cli.progress() as bar:
+        if isinstance(judge, judges.Pipeline):
+            cli.say(f"No {device.name} is at hand: tiles are ranked by estimated cycles.")
+        task = bar.add_task("tune", total=None)
+        found = tune.tune(
+            layers,
+            device,
+            judge,
+            path,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    return tune.tuned_record(found, path)
 
 
 def _forms(text: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ class StepKernel(TypedDict):
     read_bytes: int
     written_bytes: int
     estimated_share: float
+    tile_from: Literal["user", "shipped", "rule"]
 
 
 class LinkVerified(TypedDict):
@@ -52,6 +53,41 @@ class CyclesEstimated(TypedDict):
     steps: list[StepCycles]
 
 
+class GainMeasured(TypedDict):
+    """What a tile gained on a device; rule: the tile of the family's own choice."""
+
+    tuned_ns: float
+    rule_ns: float
+    machine: str
+
+
+class GainEstimated(TypedDict):
+    """What a tile should gain if a pipeline model is right: no measurement."""
+
+    tuned_cycles: float
+    rule_cycles: float
+    pipeline: str
+
+
+class TunedLayer(TypedDict):
+    """The best tile of a layer."""
+
+    layer: str
+    tile: str
+    rule: str
+    tried: int
+    measured: GainMeasured | None
+    estimated: GainEstimated | None
+
+
+class TuneAnswer(TypedDict):
+    """What the tuner came to; `reused` of the layers were known before."""
+
+    database: str
+    reused: int
+    layers: list[TunedLayer]
+
+
 class CompileAnswer(TypedDict):
     """`binas-compile`."""
 
@@ -73,3 +109,4 @@ class CompileAnswer(TypedDict):
     arena_lower_bound_bytes: int
     verified: dict[str, LinkVerified]
     estimated_cycles: CyclesEstimated | None
+    tuned: TuneAnswer | None

@@ -8,7 +8,8 @@ from binas.compile import estimate
 from binas.compile import isa as isas
 from binas.compile.build import Compiled
 from binas.compile.cycles import Estimate
-from binas.compile.forms import CompileAnswer, CyclesEstimated, LinkVerified, StepKernel
+from binas.compile.forms import CompileAnswer, CyclesEstimated, LinkVerified, StepKernel, TuneAnswer
+from binas.compile.tune import tuned_text
 from binas.core.errors import CompileError, unknown_name
 from binas.runtime.artifact import Manifest, Step
 from binas.runtime.verify import VerifyReport
@@ -16,7 +17,9 @@ from binas.runtime.verify import VerifyReport
 SHOWN = 5  # steps that people are told about
 
 
-def compile_record(compiled: Compiled, guess: Estimate | None = None) -> CompileAnswer:
+def compile_record(
+    compiled: Compiled, guess: Estimate | None = None, tuned: TuneAnswer | None = None
+) -> CompileAnswer:
     """The `--json` object of binas-compile."""
     manifest = compiled.artifact.manifest
     return {
@@ -32,7 +35,7 @@ def compile_record(compiled: Compiled, guess: Estimate | None = None) -> Compile
         ],
         "notes": dict(compiled.notes),
         "steps": len(manifest.steps),
-        "kernels": [_kernel(step, share) for step, share in _shares(manifest)],
+        "kernels": [_kernel(step, share, compiled) for step, share in _shares(manifest)],
         "emitted": [str(file) for file in compiled.emitted],
         "binary_macs": sum(step.layer.binary_macs for step in manifest.steps),
         "float_macs": sum(step.layer.macs - step.layer.binary_macs for step in manifest.steps),
@@ -41,10 +44,13 @@ def compile_record(compiled: Compiled, guess: Estimate | None = None) -> Compile
         "arena_lower_bound_bytes": compiled.lower_bound_bytes,
         "verified": {name: _verified(report) for name, report in compiled.verified.items()},
         "estimated_cycles": None if guess is None else _cycles(guess, manifest),
+        "tuned": tuned,
     }
 
 
-def compile_text(compiled: Compiled, guess: Estimate | None = None) -> str:
+def compile_text(
+    compiled: Compiled, guess: Estimate | None = None, tuned: TuneAnswer | None = None
+) -> str:
     """The same for people."""
     manifest = compiled.artifact.manifest
     binary = [layer for layer in manifest.layers if layer.kind == "binary"]
@@ -72,6 +78,7 @@ def compile_text(compiled: Compiled, guess: Estimate | None = None) -> str:
         f" (no plan can need less than {compiled.lower_bound_bytes / 1024:.1f})",
     ]
     lines += _largest(manifest) if guess is None else _slowest(guess, manifest)
+    lines += [] if tuned is None else tuned_text(tuned)
     lines += [f"  written         {file}" for file in compiled.emitted]
     for name, report in compiled.verified.items():
         exact = "binary layers exact" if report.binary_layers_exact else "binary layers differ"
@@ -125,7 +132,7 @@ def _slowest(guess: Estimate, manifest: Manifest) -> list[str]:
     ]
 
 
-def _kernel(step: Step, share: float) -> StepKernel:
+def _kernel(step: Step, share: float, compiled: Compiled) -> StepKernel:
     return {
         "name": step.name,
         "layer": str(step.layer),
@@ -135,6 +142,7 @@ def _kernel(step: Step, share: float) -> StepKernel:
         "read_bytes": sum(tensor.size_bytes for tensor in step.inputs),
         "written_bytes": sum(tensor.size_bytes for tensor in step.outputs),
         "estimated_share": share,
+        "tile_from": compiled.origins[step.layer],
     }
 
 

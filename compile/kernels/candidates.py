@@ -11,7 +11,14 @@ from binas.core.layer import Layer
 
 
 def enumerated(
-    layer: Layer, like: Tile, *, step: int, sums: range, unrolls: Sequence[int], widest: int = 16
+    layer: Layer,
+    like: Tile,
+    *,
+    step: int,
+    sums: range,
+    unrolls: Sequence[int] = (1,),
+    run: int = 1,
+    widest: int = 16,
 ) -> list[Tile]:
     """All tiles of a layer, the family's own choice first.
 
@@ -20,11 +27,15 @@ def enumerated(
         like: The family's own choice.
         step: Vectors of a block come in multiples of this, so that it fills whole units of bits.
         sums: How many sums of vectors may be held at once.
-        unrolls: Elements per pass of the inner loop.
+        unrolls: Elements per pass of the inner loop, rising.
+        run: Elements that lie side by side; to unroll more of them makes no other code.
         widest: Pixels, at most.
     """
     N, P, Q, K = nest.as_row(layer).out_shape
     needed = -(-(K // layer.groups) // like.lanes)
+    distinct = {like.unroll, *(unroll for unroll in unrolls if unroll < run)}
+    if like.unroll < run:
+        distinct |= set([unroll for unroll in unrolls if unroll >= run][:1])
     found = {like: None}
     for vectors in range(step, -(-needed // step) * step + 1, step):
         channels, held = vectors * like.lanes, min(vectors, needed)
@@ -36,7 +47,7 @@ def enumerated(
                 continue
             several = N * P > 1 and (layer.groups > 1 or needed > vectors)
             for rows_first in (False, True) if several else (False,):
-                for unroll in unrolls:
+                for unroll in sorted(distinct):
                     tile = Tile(pixels, vectors, like.lanes, unroll, rows_first)
                     found[tile] = None
     return list(found)

@@ -70,7 +70,6 @@ class Nibbles(ByteSums):
             Nibbles.choose(layer, isa),
             step=1,
             sums=range(3, isa.registers - 3),
-            unrolls=(1,),
         )
 
     @staticmethod

@@ -59,6 +59,7 @@ class Words(Micro):
             step=Words.bits_unit(rule) // isa.lanes if layer.bits_out else 1,
             sums=range(3, 14 if adder else isa.registers - 8),
             unrolls=(2, 4, 6, 12) if adder else (1, 2, 6),
+            run=row_words(layer),
         )
 
     @staticmethod

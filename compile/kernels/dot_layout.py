@@ -61,9 +61,7 @@ class DotLayout(Micro):
     @staticmethod
     def candidates(layer: Layer, isa: Isa) -> list[Tile]:
         """One, two or four vectors: a unit of bits is of one or two; a tree packs eight pixels."""
-        found = enumerated(
-            layer, DotLayout.choose(layer, isa), step=1, sums=range(2, 17), unrolls=(1,), widest=8
-        )
+        found = enumerated(layer, DotLayout.choose(layer, isa), step=1, sums=range(2, 17), widest=8)
         return [tile for tile in found if tile.vectors in (1, 2, 4)]
 
     @staticmethod

@@ -72,6 +72,7 @@ def tiles(layer: Layer, isa: Isa) -> list[Tile]:
         step=32 // isa.lanes if layer.bits_out else 1,
         sums=range(4, isa.registers - 3),
         unrolls=(1, 2, UNROLL),
+        run=_run(layer, layer.kernel[1]),
     )
 
 

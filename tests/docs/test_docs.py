@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     *("install", "tour", "raspberry-pi", "own-data", "own-space", "own-kernel"),
-    *("c-interface", "formats", "measuring", "errors"),
+    *("c-interface", "formats", "measuring", "tuning", "errors"),
 )
 
 
