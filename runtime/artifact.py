@@ -244,13 +244,7 @@ def must_fit(artifact: Artifact, device: Device) -> None:
 
 
 def write(path: Path, manifest: Manifest, members: dict[str, bytes]) -> Artifact:
-    """Write an artifact beside and rename it into place.
-
-    Args:
-        path: Where to.
-        manifest: Its description.
-        members: Every other member of `MEMBERS` by name.
-    """
+    """Write an artifact, beside and renamed into place; `members` are all but the manifest."""
     manifest = replace(
         manifest, digests={name: record.digest_bytes(data) for name, data in members.items()}
     )
