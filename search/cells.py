@@ -40,6 +40,11 @@ Form = Literal[
     "residual",  # batch norm, PReLU and shortcuts around it: the networks DCP-NAS published
 ]
 
+Inputs = Literal[
+    "weights",  # binary weights on real activations, as the papers have them
+    "binary",  # sign before them, too: nothing in a cell's 1x1 convolutions stays real
+]
+
 BinarizerName = Literal["xnor", "bi-real", "reactnet", "pcnn", "mconv", "bars"]
 Stem = Literal["cifar", "imagenet"]  # a 3x3; three 3x3 of stride 2
 
@@ -65,6 +70,8 @@ class CellSpace:
         nodes: Computing nodes of a cell.
         stem: First layers.
         form: What an operation is made of, and which of its convolutions are binary.
+        inputs: The 1x1 convolutions through which cells read earlier cells, in forms whose
+            convolutions are binary.
         binarizer: Gradients and scales; unused by the real form.
         normal_ops: What edges of normal (convolution) cells choose from.
         reduction_ops: What edges of reductions (enhancement cells) choose from.
@@ -82,6 +89,7 @@ class CellSpace:
     nodes: int = 4
     stem: Stem = "cifar"
     form: Form = "child"
+    inputs: Inputs = "weights"
     binarizer: BinarizerName = "bi-real"
     normal_ops: tuple[CellOp, ...] = DARTS_OPS
     reduction_ops: tuple[CellOp, ...] = DARTS_OPS

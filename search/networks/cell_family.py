@@ -83,7 +83,14 @@ class CellNetwork(nn.Module):
         super().__init__()
         space = genotype.space
         pools = space.form == "residual"
-        recipe = Recipe(space.form, binarizer_of(space.binarizer), True, real, pools)
+        recipe = Recipe(
+            space.form,
+            binarizer_of(space.binarizer),
+            affine=True,
+            real=real,
+            pool_norm=pools,
+            binary_inputs=space.inputs == "binary",
+        )
 
         def make(kind: int, sizes: tuple[int, int, int], *, stride: int, halve_first: bool) -> Cell:
             cell = (genotype.normal, genotype.reduction)[kind]
@@ -139,7 +146,13 @@ class CellSupernet(Supernet):
             Group(name, space.edges, ops)
             for name, ops in zip(space.names, (space.normal_ops, space.reduction_ops), strict=True)
         )
-        recipe = Recipe(space.form, binarizer_of(space.binarizer), False, real)
+        recipe = Recipe(
+            space.form,
+            binarizer_of(space.binarizer),
+            affine=False,
+            real=real,
+            binary_inputs=space.inputs == "binary",
+        )
         self.by_group: tuple[list[Cell], list[Cell]] = ([], [])
 
         def make(kind: int, sizes: tuple[int, int, int], *, stride: int, halve_first: bool) -> Cell:

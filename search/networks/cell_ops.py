@@ -211,24 +211,32 @@ class Pointwise(nn.Module):
     """1x1 convolution between cells, with real activations: ReLU → 1x1 → norm.
 
     At stride 2 it is the factorised reduction: two 1x1 of half the outputs, the second on the image
-    shifted by one pixel. In the residual form: norm → 1x1 → norm → PReLU.
+    shifted by one pixel. In the residual form: norm → 1x1 → norm → PReLU. With binary inputs a sign
+    stands in the ReLU's place, or behind the first norm.
     """
 
     def __init__(
         self, channels: int, out_channels: int, recipe: Recipe, *, stride: int = 1
     ) -> None:
-        """Weights are binary unless the recipe's are real; activations are real."""
+        """Weights are binary unless the recipe's are real; activations as the recipe says."""
         super().__init__()
         residual, half = recipe.order == "residual", out_channels // 2
+        binary = recipe.signed_inputs
         self.first = recipe.norm(channels) if residual else None
+        self.rectified = not (residual or binary)
+        self.sign = recipe.sign(channels) if binary else None
         sizes = (out_channels,) if stride == 1 else (out_channels - half, half)
-        self.convs = nn.ModuleList(recipe.conv(channels, n, 1, stride=stride) for n in sizes)
+        self.convs = nn.ModuleList(
+            recipe.conv(channels, n, 1, stride=stride, binary_input=binary) for n in sizes
+        )
         self.norm = recipe.norm(out_channels)
         self.last = recipe.activation(out_channels) if residual else None
 
     def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
         """[N, C, H, W] → [N, K, P, Q], times the gain."""
-        y = functional.relu(x) if self.first is None else self.first(x)
+        y = x if self.first is None else self.first(x)
+        y = functional.relu(y) if self.rectified else y
+        y = y if self.sign is None else self.sign(y)
         if len(self.convs) == 1:
             y = self.convs[0](y)
         else:
@@ -240,17 +248,16 @@ class Pointwise(nn.Module):
 
     def write(self, writer: ModelWriter, x: str, name: str) -> str:
         """Odd pixels are taken by a depthwise 2x2 of one tap: no convolution may start inside."""
-        if self.first is None:
-            y = writer.node("Relu", [x], name=f"{name}.relu")
-        else:
-            y = self.first.write(writer, x, f"{name}.first")
+        y = x if self.first is None else self.first.write(writer, x, f"{name}.first")
+        y = writer.node("Relu", [y], name=f"{name}.relu") if self.rectified else y
         convs = [cast(BinaryConv, conv) for conv in self.convs]
-        parts = [convs[0].write(writer, y, name)]
+        parts = [convs[0].write(writer, self._signed(writer, y, f"{name}.sign"), name)]
         if len(convs) == 2:
             tap = np.zeros((convs[1].weight.shape[1], 1, 2, 2), np.float32)
             tap[..., 1, 1] = 1.0
             inputs = [y, writer.constant(tap, f"{name}.odd.w")]
             y = writer.node("Conv", inputs, name=f"{name}.odd", strides=[2, 2], group=len(tap))
+            y = self._signed(writer, y, f"{name}.shifted.sign")
             parts.append(convs[1].write(writer, y, f"{name}.shifted", stride=1))
         y = (
             parts[0]
@@ -261,6 +268,9 @@ class Pointwise(nn.Module):
         if self.last is None:
             return y
         return cast(Activation, self.last).write(writer, y, f"{name}.last")
+
+    def _signed(self, writer: ModelWriter, x: str, name: str) -> str:
+        return x if self.sign is None else self.sign.write(writer, x, name)
 
 
 def operation(op: CellOp, channels: int, recipe: Recipe, stride: int) -> nn.Module | None:

@@ -28,6 +28,7 @@ class Recipe:
         real: Build the real-valued twin: no sign, real weights. That of a child is the DARTS
             network (its Parent), whose ReLUs stand where the child has signs.
         pool_norm: Whether a batch norm follows a pool: in supernets and in the residual form.
+        binary_inputs: Whether the 1x1 convolutions at a cell's inputs read signs.
     """
 
     form: Form
@@ -35,6 +36,7 @@ class Recipe:
     affine: bool
     real: bool = False
     pool_norm: bool = True
+    binary_inputs: bool = False
 
     @property
     def order(self) -> Form:
@@ -47,6 +49,11 @@ class Recipe:
     def real_weights(self) -> bool:
         """Whether convolutions keep real weights."""
         return self.real or self.form == "real"
+
+    @property
+    def signed_inputs(self) -> bool:
+        """Whether a sign stands before the convolutions at a cell's inputs."""
+        return self.binary_inputs and not self.real_weights
 
     def norm(self, channels: int) -> Norm:
         """A batch norm."""

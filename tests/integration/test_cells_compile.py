@@ -10,20 +10,33 @@ import torch
 from binas.compile.build import compile_model
 from binas.compile.model import BinaryModel
 from binas.devices import registry
-from binas.search.cells import BinarizerName, CellEdges, CellGenotype, CellSpace, Form
+from binas.search.cells import BinarizerName, CellEdges, CellGenotype, CellSpace, Form, Inputs
 from binas.search.export import export
 from binas.search.networks.family import build
 
 CELL: CellEdges = ((("skip", 0), ("dil5", 1)),)
 
 
-@pytest.mark.parametrize(("form", "binarizer"), [("child", "bi-real"), ("residual", "mconv")])
+@pytest.mark.parametrize(
+    ("form", "binarizer", "inputs"),
+    [
+        ("child", "bi-real", "weights"),
+        ("residual", "mconv", "weights"),
+        ("residual", "mconv", "binary"),
+    ],
+)
 def test_every_step_of_a_reduction_cell_is_exact_on_the_host(
-    form: Form, binarizer: BinarizerName, tmp_path: Path
+    form: Form, binarizer: BinarizerName, inputs: Inputs, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     space = CellSpace(
-        input_shape=(3, 8, 8), channels=4, cells=1, nodes=1, form=form, binarizer=binarizer
+        input_shape=(3, 8, 8),
+        channels=4,
+        cells=1,
+        nodes=1,
+        form=form,
+        binarizer=binarizer,
+        inputs=inputs,
     )
     genotype = CellGenotype(space=space, normal=CELL, reduction=CELL)
     model = BinaryModel.of(export(build(genotype).eval(), genotype), "cell")

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from binas.search.cells import CellEdges, CellGenotype, CellOp, CellSpace
+from binas.search.cells import CellEdges, CellGenotype, CellOp, CellSpace, Form, Inputs
 from binas.search.export import export
 from binas.search.genotype import Buildable
+from binas.search.networks.counting import count_network
 from binas.search.networks.family import build
 from binas.search.reference import Reference
 
@@ -44,6 +45,9 @@ NETWORKS: dict[str, Buildable] = {
     "published by DCP-NAS": cells(
         form="residual", binarizer="mconv", stem="imagenet", input_shape=(3, 64, 64)
     ),
+    "child, binary inputs": cells(inputs="binary"),
+    "residual, binary inputs": cells(form="residual", binarizer="mconv", inputs="binary"),
+    "broad, binary inputs": cells(layout="broad", cells=4, enhancements=2, inputs="binary"),
     "residual reactnet": cells(form="residual", binarizer="reactnet"),
     "broad": cells(layout="broad", cells=4, enhancements=2),
     "broad real": cells(
@@ -88,3 +92,15 @@ def test_the_file_computes_what_the_network_computes(name: str, *, real: bool) -
     torch.testing.assert_close(torch.from_numpy(np.asarray(got)), expected, rtol=1e-3, atol=1e-3)
     binary = sum(node.op_type == "BinaryConv2d" for node in proto.graph.node)
     assert (binary == 0) == (real or "real" in name.split())
+
+
+@pytest.mark.parametrize("form", ["child", "residual", "weights"])
+def test_with_binary_inputs_no_1x1_of_a_cell_reads_reals(form: Form) -> None:
+    choices: tuple[Inputs, ...] = ("weights", "binary")
+    kept, changed = (
+        count_network(build(cells(form=form, inputs=inputs)), (3, 16, 16)) for inputs in choices
+    )
+    between = kept.w_macs - changed.w_macs
+    assert between == changed.wa_macs - kept.wa_macs > 0
+    assert kept.binary_weights == changed.binary_weights
+    assert (changed.w_macs == 0) == (form == "child"), "depthwise ones read reals in other forms"
