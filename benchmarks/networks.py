@@ -1,13 +1,16 @@
 """Whole networks beside their peers: `python -m benchmarks.networks --json FILE`.
 
 Bi-Real-Net-18 at 224x224 in ours and as an OpenVINO graph of BinaryConvolution operators; beside
-them ResNet-18, in float32 and int8, in onnxruntime: what one would deploy instead. A sample is a
-call, floats in and floats out. Ours loops in C, the others in Python: a few microseconds per call.
+them ResNet-18, in float32 and int8, in onnxruntime: what one would deploy instead. Published cells
+at 224x224 and 32x32, as released and fully binary, beside their real-valued twins in onnxruntime. A
+sample is a call, floats in and floats out. Ours loops in C, the others in Python: a few
+microseconds per call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from typing import Any
 import click
 import onnx
 
-from benchmarks import engines, models, reference
+from benchmarks import cell_networks, engines, models, reference
 from benchmarks.builder import Builder
 from benchmarks.engines import OnnxRuntime, OpenVino, Subject
 from benchmarks.onnx_builder import OnnxBuilder
@@ -25,20 +28,40 @@ from benchmarks.session import Contender, Session, guarded
 from benchmarks.works import BINARY_PEER, FLOAT_PEERS, OURS
 from binas.core import cli
 
+CELL_ENGINES = ("binas", "binas-avx2", "ort-fp32")
 BIREAL, RESNET = "network/bireal18", "network/resnet18"
 
 
 @click.command(cls=cli.Command)
 @click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@click.option("--only", multiple=True, help="Works to time, such as '*_224'; repeatable.")
 @click.option("--engine", multiple=True, help="Engines to time; repeatable.")
 @click.option("--rounds", type=click.IntRange(3), default=25, show_default=True)
 @click.option("--core", type=click.IntRange(-1), default=-1, help="Core to use; -1: the last.")
-def main(*, file: Path, engine: tuple[str, ...], rounds: int, core: int) -> None:
+def main(
+    *, file: Path, only: tuple[str, ...], engine: tuple[str, ...], rounds: int, core: int
+) -> None:
     """Time networks in ours and other engines, interleaved."""
     session = Session.begin(core, rounds)
-    taking = [name for name in (*OURS, BINARY_PEER, *FLOAT_PEERS) if not engine or name in engine]
-    session.time("call", [_guarded(name) for name in taking])
-    session.save(file)
+
+    def wanted(work: str) -> bool:
+        return not only or any(fnmatch(work, pattern) for pattern in only)
+
+    def taking(names: Sequence[str]) -> list[str]:
+        return [name for name in names if not engine or name in engine]
+
+    if wanted(BIREAL):
+        names = taking((*OURS, BINARY_PEER, *FLOAT_PEERS))
+        session.time("call", [_guarded(name) for name in names])
+        session.save(file)
+    for work in cell_networks.works():
+        if wanted(work.name):
+            contenders = [
+                guarded(work.name, name, work.gmacs, partial(work.contend, name))
+                for name in taking(CELL_ENGINES)
+            ]
+            session.time("call", contenders)
+            session.save(file)
 
 
 def _guarded(engine: str) -> Contender:

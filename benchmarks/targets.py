@@ -10,6 +10,7 @@ from benchmarks.judge import Over, Target, inverse, per_cycle, raggedness, share
 from benchmarks.works import BINARY_PEER, RAGGED, SEVEN, layers
 
 TIMES = "\N{MULTIPLICATION SIGN}"
+CELL_NETWORKS = ("dcp_nas_l_224", "dcp_nas_l_32", "bnas_224", "bnas_32")
 LONG_BITS = 512  # products per output from which on a layer must not be slow
 
 
@@ -176,5 +177,15 @@ def _network() -> list[Target]:
             figure=inverse(speedup("ort-int8", "network/resnet18")),
             high=0.5,
             unit=TIMES,
+        ),
+        *(
+            Target(
+                title=f"cells of DCP-NAS-L and BNAS, {words}, faster than their float32 twins",
+                works=tuple(f"network/{name}{end}" for name in CELL_NETWORKS),
+                figure=speedup("ort-fp32"),
+                low=low,
+                unit=TIMES,
+            )
+            for words, end, low in (("as published", "", 4), ("fully binary", "_binary", 8))
         ),
     ]
