@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.cell_networks import works
 from benchmarks.judge import Target, inverse, judge, raggedness, share, speedup
+from benchmarks.networks import BIREAL
 from benchmarks.targets import targets
 from benchmarks.works import layers
 from tests.unit.benchmarks.reports import report, row
@@ -82,7 +84,8 @@ def test_ragged_channels_are_held_to_whole_words() -> None:
 
 
 def test_every_target_is_of_works_that_are_timed() -> None:
-    timed = {work.name for work in layers()} | {"network/bireal18"}
+    networks = {BIREAL} | {work.name for work in works()}
+    timed = {work.name for work in layers()} | networks
     assert {work for target in targets() for work in target.works} <= timed
     assert all((target.low is None) != (target.high is None) for target in targets())
     assert all(target.works for target in targets())
