@@ -30,8 +30,8 @@ help:
 install: $(STAMP)
 
 # pip first: the pip of an old venv module knows neither --group nor PEP 639 licences.
-# The last line links an empty program for the host and for aarch64, so that the linker's one-time
-# preparation (a minute or two) is paid here and not in the middle of the first demo.
+# The last line links an empty program for each architecture, so that the linker's one-time
+# preparation (a minute each) is paid here and not in the middle of the first demo.
 $(STAMP): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "binas needs Python 3.11 or newer; name one with make PYTHON=python3.11" >&2; exit 2; }
@@ -44,8 +44,9 @@ $(STAMP): constraints.txt pyproject.toml
 demo: $(STAMP)
 	$(BIN)/python -m examples.demo --data $(DATA) -o $(OUT) $(DEMO_ARGS)
 
+# Files are handed out whole, and classes of a file one by one; tests/conftest.py puts long ones first.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadscope --no-loadscope-reorder $(TEST_ARGS)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest tests/fuzz --timeout 0 --fuzz-seconds $(FUZZ_SECONDS) --fuzz-seed $(FUZZ_SEED)

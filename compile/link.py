@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 
@@ -120,15 +122,27 @@ def zig(arguments: Sequence[str]) -> None:
 
 
 def prepare(archs: Sequence[Arch]) -> None:
-    """Build zig's C libraries for these architectures."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Build zig's C libraries for these architectures, two at a time.
+
+    Raises:
+        CompileError: Linking an empty program failed.
+    """
+    # zig builds the files of one library beside each other, but links and resolves alone: a second
+    # process fills the gaps.
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
         source = Path(folder) / "empty.c"
         source.write_text("int main(void) { return 0; }\n")
-        for arch in archs:
-            sys.stderr.write(f"preparing the linker for {arch} (once)\n")
-            link_program(arch, [source], Path(folder) / "program")
-            link_library(arch, [source], Path(folder) / "library.so")
+        for done in [pool.submit(_prepare, arch, source) for arch in archs]:
+            done.result()
+
+
+def _prepare(arch: Arch, source: Path) -> None:
+    began_s = time.monotonic()
+    sys.stderr.write(f"preparing the linker for {arch} (once)\n")
+    link_program(arch, [source], source.with_name(f"{arch}.program"))
+    link_library(arch, [source], source.with_name(f"{arch}.so"))
+    sys.stderr.write(f"the linker is ready for {arch} after {time.monotonic() - began_s:.0f} s\n")
 
 
 if __name__ == "__main__":
-    prepare(["x86_64", "aarch64"])
+    prepare(["armv7", "aarch64", "x86_64"])

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from inspect import signature
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from binas.core.errors import UsageError
@@ -79,7 +79,9 @@ class Processes:
         if self.count == 1:
             return net
         # Buffers are those of gathered batch norms, equal everywhere already.
-        return DistributedDataParallel(net, broadcast_buffers=False)
+        known = signature(DistributedDataParallel).parameters
+        name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        return DistributedDataParallel(net, **{name: False})  # the first since torch 2.13
 
     def average(self, parameters: Iterable[nn.Parameter]) -> None:
         """Average the gradients of what does not run inside `parallel`."""
@@ -114,9 +116,9 @@ class GatheredBatchNorm2d(nn.BatchNorm2d):
             normed: Tensor = super().forward(x)
             return normed
         n = x.numel() // x.shape[1] * distributed.get_world_size()
-        mean = all_reduce(x.sum(dim=(0, 2, 3))) / n
+        mean = _summed(x.sum(dim=(0, 2, 3))) / n
         centred = x - mean[:, None, None]
-        variance = all_reduce(centred.square().sum(dim=(0, 2, 3))) / n
+        variance = _summed(centred.square().sum(dim=(0, 2, 3))) / n
         self._gather(mean.detach(), variance.detach() * n / (n - 1))
         y: Tensor = centred * (variance + self.eps).rsqrt()[:, None, None]
         if self.affine:
@@ -134,3 +136,22 @@ class GatheredBatchNorm2d(nn.BatchNorm2d):
             moment = 1.0 if tracked is None else 1.0 / float(tracked)
         self.running_mean.lerp_(mean, moment)
         self.running_var.lerp_(variance, moment)
+
+
+class _Summed(torch.autograd.Function):
+    """A sum over all processes; so is its gradient, for every process's loss depends on it."""
+
+    @staticmethod
+    def forward(_context: object, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_context: object, *gradients: Tensor) -> Tensor:
+        return _Summed.forward(_context, gradients[0])
+
+
+def _summed(x: Tensor) -> Tensor:
+    total: Tensor = _Summed.apply(x)
+    return total

@@ -116,6 +116,44 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(SkipWatch(), "skip-watch")
 
 
+# Files that take longest, about in this order. A process that is handed one of them last keeps the
+# others waiting; what is not here takes a few seconds, and any order will do.
+LONGEST = (
+    "test_kernels",
+    "test_kernels_arm",
+    "test_corners",
+    "test_bars",
+    "test_board_faults",
+    "test_demo",
+    "test_rpc_link",
+    "test_compile_cli",
+    "test_search_journey",
+    "test_embedding",
+    "test_menu",
+    "test_cycles",
+    "test_processes",
+    "test_ssh_link",
+    "test_hostile",
+    "test_onnx",
+    "test_fuzz",
+    "test_docs",
+    "test_wheel",
+    "test_codegen",
+    "test_supernet_step",
+    "test_foreign_models",
+    "test_cells_compile",
+    "test_reproducible",
+    "test_native",
+    "test_commands_golden",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long files first; within a file, the order stays."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip an `isa` test by the name of what is missing."""
     for marker in item.iter_markers("isa"):

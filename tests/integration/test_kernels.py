@@ -1,7 +1,8 @@
 """Every kernel family against its meaning in numpy, on every x86 ISA that this CPU has.
 
 The kernels of one ISA are compiled into one library and run by `guarded_run.py` between guard
-pages; the tests look at what came back. aarch64 and armv7 are covered by `test_corners.py`.
+pages; the tests look at what came back. Each ISA has a class, so that several processes can share
+them (`--dist loadscope`). aarch64 is covered by `test_kernels_arm.py`, armv7 by `test_corners.py`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,250 +20,18 @@ from numpy.typing import NDArray
 
 from binas.compile import codegen
 from binas.compile import isa as isas
-from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign, Stage
+from binas.compile.graph import Affine
 from binas.compile.isa import Isa
-from binas.compile.kernels import binary_conv, epilogue, family, thresholds
+from binas.compile.kernels import binary_conv, family, thresholds
 from binas.core import bits
 from binas.devices import zig
 from binas.devices.device import CPUS
+from tests.integration.kernel_cases import CASES, near, operands
 
 pytestmark = pytest.mark.slow
 
 CHILD = Path(__file__).with_name("guarded_run.py")
 SPLITS = 3
-STRADDLING = (1, 31, 32, 33, 63, 65, 127, 129)  # channels around the word
-
-
-def affine(K: int, seed: int = 0) -> Affine:
-    """Scales of both signs, one of them 0; biases of the size of small sums."""
-    generator = np.random.default_rng([K, seed])
-    scale, bias = generator.standard_normal(K), generator.standard_normal(K) * 5
-    scale[K // 2] = 0
-    return Affine(
-        scale.astype(np.float32).astype(np.float64), bias.astype(np.float32).astype(np.float64)
-    )
-
-
-def prelu(K: int) -> PRelu:
-    """Slopes of both signs."""
-    return PRelu(np.random.default_rng(K).standard_normal(K).astype(np.float32).astype(np.float64))
-
-
-def conv(
-    C: int,
-    K: int,
-    *,
-    binary: bool = True,
-    image: tuple[int, int] = (5, 5),
-    kernel: tuple[int, int] = (3, 3),
-    batch: int = 1,
-    stages: tuple[Stage, ...] | None = None,
-    floats: bool = True,
-    packed: bool = False,
-    **fields: Any,
-) -> Node:
-    """A convolution with random weights; padded to the same size unless told otherwise."""
-    groups = fields.get("groups", 1)
-    w = np.random.default_rng([C, K, *kernel]).standard_normal((K, *kernel, C // groups))
-    w = np.where(w >= 0, 1.0, -1.0) if binary else w
-    fields.setdefault("padding", (kernel[0] // 2, kernel[1] // 2) * 2)
-    return Node(
-        name="conv",
-        sources=(),
-        op="binary_conv" if binary else "conv",
-        inputs=("x",),
-        in_shape=(batch, *image, C),
-        out_channels=K,
-        kernel=kernel,
-        weights=w.astype(np.float32),
-        weight_bits=1 if binary else 32,
-        stages=(affine(K),) if stages is None else stages,
-        float_out="y" if floats else None,
-        bits_out="b" if packed else None,
-        **fields,
-    )
-
-
-def pool(op: Any, C: int, **fields: Any) -> Node:
-    """A 3x3 pool at stride 2 over a batch of two, packed as well."""
-    given: dict[str, Any] = {
-        "in_shape": (2, 7, 6, C),
-        "kernel": (3, 3),
-        "stride": (2, 2),
-        "padding": (1, 1, 1, 1),
-        "stages": (affine(C),),
-        "float_out": "y",
-        "bits_out": "b",
-    }
-    return Node(
-        name="pool", sources=(), op=op, inputs=("x",), out_channels=C, **{**given, **fields}
-    )
-
-
-def moved(op: Any, K: int, in_channels: int, **fields: Any) -> Node:
-    """An elementwise or concat step over 4x5 pixels."""
-    fields.setdefault("inputs", ("x",))
-    return Node(
-        name=op, sources=(), op=op, in_shape=(1, 4, 5, in_channels), out_channels=K, **fields
-    )
-
-
-def _cases() -> Iterator[tuple[str, Node]]:
-    for C in STRADDLING:
-        yield f"binary 3x3 of {C} channels to {C}", conv(C, C, packed=True)
-    for value in (0, 1, -1):
-        for stride in (1, 2):
-            fields: dict[str, Any] = {"pad_value": value, "stride": (stride, stride)}
-            name = f"binary padded with {value} at stride {stride}"
-            yield f"{name}, bits alone", conv(33, 40, floats=False, packed=True, **fields)
-            yield f"{name}, both outputs", conv(32, 33, packed=True, **fields)
-        beyond: dict[str, Any] = {"padding": (4, 4, 3, 5), "pad_value": value}
-        yield f"binary, rows of nothing but padding {value}", conv(40, 8, image=(3, 3), **beyond)
-        uneven: dict[str, Any] = {"padding": (0, 1, 2, 0), "pad_value": value, "dilation": (2, 2)}
-        yield f"binary dilated, uneven padding {value}", conv(40, 34, image=(7, 6), **uneven)
-    K = 48
-    bits_affine = affine(K, seed=1)
-    yield (
-        "binary with residual before and after the activation",
-        conv(64, K, packed=True, stages=(affine(K), Add("r"), prelu(K), Add("q"))),
-    )
-    yield (
-        "binary whose bits have an affine of their own",
-        conv(64, K, packed=True, stages=(affine(K), Relu(), Add("r")), bits_affine=bits_affine),
-    )
-    yield "binary without stages, bits alone", conv(64, K, stages=(), floats=False, packed=True)
-    yield "binary whose floats are signs", conv(33, 7, stages=(affine(7), Sign()))
-    yield "binary 1x1, two images", conv(96, 65, kernel=(1, 1), batch=2, packed=True)
-    yield "binary 5x5 of many words", conv(128, 32, kernel=(5, 5), image=(4, 4), packed=True)
-    yield (
-        "binary of more ones than a byte holds",
-        conv(1100, 16, image=(2, 2), padding=(0, 0, 1, 1)),
-    )
-    yield "binary 3x1 on a wide row", conv(32, 33, kernel=(3, 1), image=(3, 17), padding=(0,) * 4)
-    yield "binary in two groups", conv(64, 64, groups=2, floats=False, packed=True)
-    yield "binary in four groups of nine outputs", conv(128, 36, groups=4)
-    yield "binary in groups, padded with -1", conv(64, 64, groups=2, pad_value=-1, packed=True)
-    for C, K, G, more in (
-        (48, 48, 3, {}),
-        (80, 40, 5, {"stride": (2, 2)}),
-        (100, 36, 4, {"pad_value": -1}),
-        (33, 66, 33, {"dilation": (2, 2)}),
-        (200, 64, 2, {"pad_value": 1}),
-    ):
-        fields = {"groups": G, **more}
-        yield f"binary in {G} groups inside words, {C} to {K}", conv(C, K, packed=K == 64, **fields)
-    yield (
-        "binary in groups inside words, bits alone",
-        conv(80, 64, groups=2, floats=False, packed=True),
-    )
-    yield from _depthwise_cases()
-    for C, K in ((1, 32), (3, 65), (33, 24)):
-        yield f"float 3x3 of {C} to {K}", conv(C, K, binary=False, packed=True, stride=(2, 2))
-    yield "float 7x7 at stride 2, two images", conv(5, 33, binary=False, kernel=(7, 7), batch=2)
-    yield "float depthwise", conv(12, 12, binary=False, groups=12)
-    yield "float dilated in groups", conv(12, 24, binary=False, groups=3, dilation=(2, 2))
-    yield "float padded beyond the image", conv(3, 5, binary=False, padding=(4, 4, 4, 4))
-    yield (
-        "dense",
-        conv(200, 10, binary=False, image=(1, 1), kernel=(1, 1), stages=(affine(10), Relu())),
-    )
-    yield (
-        "dense on an image",
-        conv(4, 10, binary=False, image=(4, 4), kernel=(4, 4), padding=(0,) * 4, batch=2),
-    )
-    for C in (1, 33, 64):
-        yield f"max pool of {C}", pool("pool_max", C)
-        yield f"average of the inner taps of {C}", pool("pool_avg", C)
-    yield "average that counts padded taps", pool("pool_avg", 31, pads_count=True)
-    for C in (1, 10, 33, 129):
-        softmax: dict[str, Any] = {"in_shape": (2, 3, 2, C), "kernel": (1, 1), "stride": (1, 1)}
-        yield f"softmax of {C}", pool("softmax", C, padding=(0,) * 4, **softmax)
-    yield "max pool of nothing but -inf in a corner", pool("pool_max", 32, stages=())
-    yield "max pool, dilated", pool("pool_max", 5, dilation=(2, 2), padding=(0,) * 4)
-    whole: dict[str, Any] = {"kernel": (7, 6), "padding": (0,) * 4, "stages": (), "bits_out": None}
-    yield "global average", pool("pool_avg", 65, **whole)
-    for C in (1, 33, 129):
-        grid = np.arange(20 * C, dtype=np.float32).reshape(1, 4, 5, C) - 10 * C
-        added: dict[str, Any] = {"stages": (Add("r"),), "float_out": "y", "bits_out": "b"}
-        yield f"constant of {C}", moved("constant", C, C, inputs=(), weights=grid, **added)
-        yield f"pack of {C}", moved("elementwise", C, C, bits_out="b")
-    yield (
-        "elementwise, all stages",
-        moved(
-            "elementwise",
-            70,
-            70,
-            stages=(affine(70), prelu(70), Add("r"), Relu(), Sign()),
-            float_out="y",
-            bits_out="b",
-        ),
-    )
-    yield (
-        "concat of whole words, packed",
-        moved(
-            "concat",
-            100,
-            100,
-            inputs=("x", "z"),
-            parts=(64, 36),
-            stages=(Add("r"),),
-            float_out="y",
-            bits_out="b",
-            bits_affine=affine(100),
-        ),
-    )
-    joined: dict[str, Any] = {"inputs": ("x", "z", "u", "w"), "parts": (40, 1, 31, 33)}
-    yield (
-        "concat of parts inside words, packed",
-        moved("concat", 129, 105, **joined, stages=(affine(129), Relu()), bits_out="b"),
-    )
-    yield (
-        "concat of parts inside words, both outputs",
-        moved("concat", 105, 105, **joined, float_out="y", bits_out="b", bits_affine=affine(105)),
-    )
-    yield (
-        "concat of odd parts",
-        moved("concat", 40, 40, inputs=("x", "z", "u"), parts=(16, 23, 1), float_out="y"),
-    )
-    yield "leading channels", moved("concat", 33, 40, parts=(33,), float_out="y", bits_out="b")
-    yield "zero channels behind", moved("concat", 45, 24, parts=(24,), float_out="y")
-    yield "zero words behind", moved("concat", 70, 32, parts=(32,), float_out="y", bits_out="b")
-
-
-def depthwise(C: int, **fields: Any) -> Node:
-    """A binary depthwise convolution, 3x3 over 7x9 pixels unless told otherwise."""
-    return conv(C, C, groups=C, **{"image": (7, 9), **fields})
-
-
-def _depthwise_cases() -> Iterator[tuple[str, Node]]:
-    alone: dict[str, Any] = {"floats": False, "packed": True}
-    for C in (2, 33, 64, 129, 544):
-        yield f"depthwise 3x3 of {C} to bits", depthwise(C, **alone)
-        yield f"depthwise 3x3 of {C} to floats and bits", depthwise(C, packed=True)
-    for value, stride in ((0, 2), (1, 1), (-1, 2)):
-        fields: dict[str, Any] = {"pad_value": value, "stride": (stride, stride)}
-        name = f"padded with {value} at stride {stride}"
-        yield f"depthwise 5x5 to bits, {name}", depthwise(65, kernel=(5, 5), **fields, **alone)
-        fields |= {"dilation": (2, 2), "padding": (2, 2, 2, 2)}
-        yield f"depthwise dilated to bits, {name}", depthwise(160, **fields, **alone)
-        yield f"depthwise dilated to floats, {name}", depthwise(40, batch=2, **fields)
-    wide: dict[str, Any] = {"kernel": (5, 5), "dilation": (2, 2), "padding": (4, 4, 4, 4)}
-    yield "depthwise, nowhere all taps inside", depthwise(64, image=(4, 3), **wide, **alone)
-    uneven: dict[str, Any] = {"padding": (0, 3, 4, 1), "stride": (3, 3), "kernel": (2, 4)}
-    yield "depthwise, uneven padding at stride 3", depthwise(33, **uneven, **alone)
-    beyond: dict[str, Any] = {"padding": (4, 4, 4, 4), "image": (2, 1)}
-    yield "depthwise, rows of nothing but padding", depthwise(72, **beyond, **alone)
-    yield "depthwise, nothing but padding to floats", depthwise(72, **beyond)
-    yield "depthwise 1x1", depthwise(40, kernel=(1, 1), **alone)
-    long: dict[str, Any] = {"image": (2, 300), "kernel": (1, 3)}
-    yield "depthwise of a long row to floats", depthwise(33, **long)
-    yield "depthwise of 117 taps", depthwise(5, image=(1, 1), kernel=(9, 13))
-    K, after = 48, affine(48, 2)
-    stages = (affine(K), prelu(K), Add("r"))
-    yield "depthwise with a residual", depthwise(K, packed=True, stages=stages, bits_affine=after)
-
-
-CASES = dict(_cases())
 
 
 @dataclass(frozen=True)
@@ -285,16 +53,10 @@ class Ran:
     returncode: int
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(cpu, marks=pytest.mark.isa(*features))
-        for cpu, features in CPUS["x86_64"].items()
-    ],
-)
+@pytest.fixture(scope="class")
 def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """All cases, compiled for one ISA and run."""
-    isa = isas.find(request.param, "x86_64")
+    """All cases, compiled for the ISA of a class and run."""
+    isa = isas.find(request.cls.cpu, "x86_64")
     folder = tmp_path_factory.mktemp("kernels")
     symbols = {name: f"kernel{i}" for i, name in enumerate(CASES)}
     kernels = {n: family.generate(CASES[n].layer, isa, s) for n, s in symbols.items()}
@@ -345,92 +107,100 @@ def share(objects: Path, output: Path) -> None:
     zig.cc([*zig.library("x86_64"), str(objects), "-o", str(output)])
 
 
-def operands(node: Node) -> list[NDArray[Any]]:
-    """Random values for all that a node reads, with zeros of both signs among them."""
-    generator = np.random.default_rng(len(node.stages))
-    N, H, W, C = node.in_shape
-    found: list[NDArray[Any]] = []
-    for i in range(len(node.inputs)):
-        channels = node.parts[i] if len(node.parts) > 1 else C
-        x = generator.standard_normal((N, H, W, channels)).astype(np.float32)
-        x.reshape(-1)[::7] = 0.0
-        x.reshape(-1)[3::7] = -0.0
-        if node.op == "pool_max" and not node.stages:
-            x[:, :3, :3] = -np.inf
-        found.append(bits.pack(x) if node.op == "binary_conv" else x)
-    for _ in node.added:
-        found.append(generator.standard_normal(node.layer.out_shape).astype(np.float32))
-    return found
+class Kernels:
+    """What is asked of the kernels of every ISA."""
+
+    cpu: ClassVar[str]
+
+    def test_no_kernel_touches_memory_beyond_its_tensors(self, ran: Ran) -> None:
+        last = ran.said[-1] if ran.said else "nothing"
+        assert ran.returncode == 0, f"the child died with {ran.returncode} in {last}"
+        assert [line for line in ran.said if line not in CASES] == []
+
+    @pytest.mark.parametrize("case", CASES)
+    def test_a_kernel_computes_its_meaning(self, ran: Ran, case: str) -> None:
+        node = CASES[case]
+        meant = family.meaning(node, ran.reads[case])
+        for expected, got in zip(meant, ran.outputs[case][0], strict=True):
+            if expected.dtype == np.uint32:
+                channels = node.out_channels
+                differs = bits.unpack(expected, channels) != bits.unpack(got, channels)
+                assert not (differs & ~near(node, ran.reads[case])).any()
+                stray = bits.pack(bits.unpack(got, channels)) ^ got
+                assert not stray.any(), "bits beyond the last channel are 0"
+            else:
+                finite = expected[np.isfinite(expected)]
+                largest = max(1.0, float(np.abs(finite).max()))
+                np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * largest)
+
+    @pytest.mark.parametrize(
+        "case", [name for name, node in CASES.items() if thresholds.thresholded(node.layer)]
+    )
+    def test_bits_after_one_affine_are_exact(self, ran: Ran, case: str) -> None:
+        node = CASES[case]
+        (stage,) = node.stages
+        assert isinstance(stage, Affine)
+        sums = binary_conv.meaning(node, ran.reads[case][0]).astype(np.float64)
+        expected = np.where(sums * stage.scale + stage.bias >= 0, 1.0, -1.0)  # exact in float64
+        np.testing.assert_array_equal(ran.outputs[case][0][0], bits.pack(expected))
+
+    @pytest.mark.parametrize(
+        "case",
+        [
+            name
+            for name, node in CASES.items()
+            if node.op == "binary_conv" and node.float_out and node.layer.stages == ("affine",)
+        ],
+    )
+    def test_the_sums_of_a_binary_convolution_are_exact_integers(self, ran: Ran, case: str) -> None:
+        node = CASES[case]
+        (stage,) = node.stages
+        assert isinstance(stage, Affine)
+        sums = binary_conv.meaning(node, ran.reads[case][0]).astype(np.float64)
+        y = sums * stage.scale + stage.bias
+        error = np.abs(ran.outputs[case][0][0] - y)
+        # A rounding is at most half a unit in the last place; fused there is one, otherwise two.
+        product = 0 if ran.isa.fused else np.abs(sums * stage.scale)
+        assert (error <= (np.abs(y) + product) * (1 + 2.0**-20) * 2.0**-24 + 1e-30).all()
+
+    @pytest.mark.parametrize("case", CASES)
+    def test_any_split_of_the_units_gives_the_same_bytes(self, ran: Ran, case: str) -> None:
+        whole, *others = ran.outputs[case]
+        for other in others:
+            for a, b in zip(whole, other, strict=True):
+                assert a.tobytes() == b.tobytes()
 
 
-def near(node: Node, reads: list[NDArray[Any]]) -> NDArray[np.bool_]:
-    """Where the value behind a bit lies so close to 0 that rounding decides."""
-    (y,) = family.meaning(replace(node, float_out="y", bits_out=None, bits_affine=None), reads)
-    margin: NDArray[np.bool_] = np.abs(epilogue.decision(node, y)) <= 1e-5
-    return margin
+@pytest.mark.isa(*CPUS["x86_64"]["x86-64-v2"])
+class TestVersion2(Kernels):
+    """128 bits, without a fused multiply-add."""
+
+    cpu = "x86-64-v2"
 
 
-def test_no_kernel_touches_memory_beyond_its_tensors(ran: Ran) -> None:
-    last = ran.said[-1] if ran.said else "nothing"
-    assert ran.returncode == 0, f"the child died with {ran.returncode} in {last}"
-    assert [line for line in ran.said if line not in CASES] == []
+@pytest.mark.isa(*CPUS["x86_64"]["x86-64-v3"])
+class TestVersion3(Kernels):
+    """256 bits."""
+
+    cpu = "x86-64-v3"
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_kernel_computes_its_meaning(ran: Ran, case: str) -> None:
-    node = CASES[case]
-    meant = family.meaning(node, ran.reads[case])
-    for expected, got in zip(meant, ran.outputs[case][0], strict=True):
-        if expected.dtype == np.uint32:
-            channels = node.out_channels
-            differs = bits.unpack(expected, channels) != bits.unpack(got, channels)
-            assert not (differs & ~near(node, ran.reads[case])).any()
-            stray = bits.pack(bits.unpack(got, channels)) ^ got
-            assert not stray.any(), "bits beyond the last channel are 0"
-        else:
-            finite = expected[np.isfinite(expected)]
-            largest = max(1.0, float(np.abs(finite).max()))
-            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * largest)
+@pytest.mark.isa(*CPUS["x86_64"]["x86-64-v4"])
+class TestVersion4(Kernels):
+    """512 bits, counting by nibbles."""
+
+    cpu = "x86-64-v4"
 
 
-@pytest.mark.parametrize(
-    "case", [name for name, node in CASES.items() if thresholds.thresholded(node.layer)]
-)
-def test_bits_after_one_affine_are_exact(ran: Ran, case: str) -> None:
-    node = CASES[case]
-    (stage,) = node.stages
-    assert isinstance(stage, Affine)
-    sums = binary_conv.meaning(node, ran.reads[case][0]).astype(np.float64)
-    expected = np.where(sums * stage.scale + stage.bias >= 0, 1.0, -1.0)  # exact in float64
-    np.testing.assert_array_equal(ran.outputs[case][0][0], bits.pack(expected))
+@pytest.mark.isa(*CPUS["x86_64"]["icelake-server"])
+class TestIcelake(Kernels):
+    """512 bits, with a population count."""
+
+    cpu = "icelake-server"
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        name
-        for name, node in CASES.items()
-        if node.op == "binary_conv" and node.float_out and node.layer.stages == ("affine",)
-    ],
-)
-def test_the_sums_of_a_binary_convolution_are_exact_integers(ran: Ran, case: str) -> None:
-    node = CASES[case]
-    (stage,) = node.stages
-    assert isinstance(stage, Affine)
-    sums = binary_conv.meaning(node, ran.reads[case][0]).astype(np.float64)
-    y = sums * stage.scale + stage.bias
-    error = np.abs(ran.outputs[case][0][0] - y)
-    # A rounding is at most half a unit in the last place; fused there is one, otherwise two.
-    product = 0 if ran.isa.fused else np.abs(sums * stage.scale)
-    assert (error <= (np.abs(y) + product) * (1 + 2.0**-20) * 2.0**-24 + 1e-30).all()
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_any_split_of_the_units_gives_the_same_bytes(ran: Ran, case: str) -> None:
-    whole, *others = ran.outputs[case]
-    for other in others:
-        for a, b in zip(whole, other, strict=True):
-            assert a.tobytes() == b.tobytes()
+def test_every_isa_has_its_class() -> None:
+    assert {tested.cpu for tested in Kernels.__subclasses__()} == set(CPUS["x86_64"])
 
 
 def test_the_cases_cover_every_family() -> None:

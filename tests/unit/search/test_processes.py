@@ -62,7 +62,8 @@ def start(folder: Path, rank: int, count: int, port: int) -> subprocess.Popen[by
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
     }
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], env=environment)
+    command = [sys.executable, "-W", "error::FutureWarning", "-c", CHILD, str(folder)]
+    return subprocess.Popen(command, env=environment)
 
 
 def test_two_processes_give_the_gradients_of_one_with_the_joint_batch(

@@ -1,0 +1,273 @@
+"""Layers of every kind with random weights, and what goes into them: the cases of kernel tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign, Stage
+from binas.compile.kernels import epilogue, family
+from binas.core import bits
+
+STRADDLING = (1, 31, 32, 33, 63, 65, 127, 129)  # channels around the word
+
+
+def affine(K: int, seed: int = 0) -> Affine:
+    """Scales of both signs, one of them 0; biases of the size of small sums."""
+    generator = np.random.default_rng([K, seed])
+    scale, bias = generator.standard_normal(K), generator.standard_normal(K) * 5
+    scale[K // 2] = 0
+    return Affine(
+        scale.astype(np.float32).astype(np.float64), bias.astype(np.float32).astype(np.float64)
+    )
+
+
+def prelu(K: int) -> PRelu:
+    """Slopes of both signs."""
+    return PRelu(np.random.default_rng(K).standard_normal(K).astype(np.float32).astype(np.float64))
+
+
+def conv(
+    C: int,
+    K: int,
+    *,
+    binary: bool = True,
+    image: tuple[int, int] = (5, 5),
+    kernel: tuple[int, int] = (3, 3),
+    batch: int = 1,
+    stages: tuple[Stage, ...] | None = None,
+    floats: bool = True,
+    packed: bool = False,
+    **fields: Any,
+) -> Node:
+    """A convolution with random weights; padded to the same size unless told otherwise."""
+    groups = fields.get("groups", 1)
+    w = np.random.default_rng([C, K, *kernel]).standard_normal((K, *kernel, C // groups))
+    w = np.where(w >= 0, 1.0, -1.0) if binary else w
+    fields.setdefault("padding", (kernel[0] // 2, kernel[1] // 2) * 2)
+    return Node(
+        name="conv",
+        sources=(),
+        op="binary_conv" if binary else "conv",
+        inputs=("x",),
+        in_shape=(batch, *image, C),
+        out_channels=K,
+        kernel=kernel,
+        weights=w.astype(np.float32),
+        weight_bits=1 if binary else 32,
+        stages=(affine(K),) if stages is None else stages,
+        float_out="y" if floats else None,
+        bits_out="b" if packed else None,
+        **fields,
+    )
+
+
+def pool(op: Any, C: int, **fields: Any) -> Node:
+    """A 3x3 pool at stride 2 over a batch of two, packed as well."""
+    given: dict[str, Any] = {
+        "in_shape": (2, 7, 6, C),
+        "kernel": (3, 3),
+        "stride": (2, 2),
+        "padding": (1, 1, 1, 1),
+        "stages": (affine(C),),
+        "float_out": "y",
+        "bits_out": "b",
+    }
+    return Node(
+        name="pool", sources=(), op=op, inputs=("x",), out_channels=C, **{**given, **fields}
+    )
+
+
+def moved(op: Any, K: int, in_channels: int, **fields: Any) -> Node:
+    """An elementwise or concat step over 4x5 pixels."""
+    fields.setdefault("inputs", ("x",))
+    return Node(
+        name=op, sources=(), op=op, in_shape=(1, 4, 5, in_channels), out_channels=K, **fields
+    )
+
+
+def _cases() -> Iterator[tuple[str, Node]]:
+    for C in STRADDLING:
+        yield f"binary 3x3 of {C} channels to {C}", conv(C, C, packed=True)
+    for value in (0, 1, -1):
+        for stride in (1, 2):
+            fields: dict[str, Any] = {"pad_value": value, "stride": (stride, stride)}
+            name = f"binary padded with {value} at stride {stride}"
+            yield f"{name}, bits alone", conv(33, 40, floats=False, packed=True, **fields)
+            yield f"{name}, both outputs", conv(32, 33, packed=True, **fields)
+        beyond: dict[str, Any] = {"padding": (4, 4, 3, 5), "pad_value": value}
+        yield f"binary, rows of nothing but padding {value}", conv(40, 8, image=(3, 3), **beyond)
+        uneven: dict[str, Any] = {"padding": (0, 1, 2, 0), "pad_value": value, "dilation": (2, 2)}
+        yield f"binary dilated, uneven padding {value}", conv(40, 34, image=(7, 6), **uneven)
+    K = 48
+    bits_affine = affine(K, seed=1)
+    yield (
+        "binary with residual before and after the activation",
+        conv(64, K, packed=True, stages=(affine(K), Add("r"), prelu(K), Add("q"))),
+    )
+    yield (
+        "binary whose bits have an affine of their own",
+        conv(64, K, packed=True, stages=(affine(K), Relu(), Add("r")), bits_affine=bits_affine),
+    )
+    yield "binary without stages, bits alone", conv(64, K, stages=(), floats=False, packed=True)
+    yield "binary whose floats are signs", conv(33, 7, stages=(affine(7), Sign()))
+    yield "binary 1x1, two images", conv(96, 65, kernel=(1, 1), batch=2, packed=True)
+    yield "binary 5x5 of many words", conv(128, 32, kernel=(5, 5), image=(4, 4), packed=True)
+    yield (
+        "binary of more ones than a byte holds",
+        conv(1100, 16, image=(2, 2), padding=(0, 0, 1, 1)),
+    )
+    yield "binary 3x1 on a wide row", conv(32, 33, kernel=(3, 1), image=(3, 17), padding=(0,) * 4)
+    yield "binary in two groups", conv(64, 64, groups=2, floats=False, packed=True)
+    yield "binary in four groups of nine outputs", conv(128, 36, groups=4)
+    yield "binary in groups, padded with -1", conv(64, 64, groups=2, pad_value=-1, packed=True)
+    for C, K, G, more in (
+        (48, 48, 3, {}),
+        (80, 40, 5, {"stride": (2, 2)}),
+        (100, 36, 4, {"pad_value": -1}),
+        (33, 66, 33, {"dilation": (2, 2)}),
+        (200, 64, 2, {"pad_value": 1}),
+    ):
+        fields = {"groups": G, **more}
+        yield f"binary in {G} groups inside words, {C} to {K}", conv(C, K, packed=K == 64, **fields)
+    yield (
+        "binary in groups inside words, bits alone",
+        conv(80, 64, groups=2, floats=False, packed=True),
+    )
+    yield from _depthwise_cases()
+    for C, K in ((1, 32), (3, 65), (33, 24)):
+        yield f"float 3x3 of {C} to {K}", conv(C, K, binary=False, packed=True, stride=(2, 2))
+    yield "float 7x7 at stride 2, two images", conv(5, 33, binary=False, kernel=(7, 7), batch=2)
+    yield "float depthwise", conv(12, 12, binary=False, groups=12)
+    yield "float dilated in groups", conv(12, 24, binary=False, groups=3, dilation=(2, 2))
+    yield "float padded beyond the image", conv(3, 5, binary=False, padding=(4, 4, 4, 4))
+    yield (
+        "dense",
+        conv(200, 10, binary=False, image=(1, 1), kernel=(1, 1), stages=(affine(10), Relu())),
+    )
+    yield (
+        "dense on an image",
+        conv(4, 10, binary=False, image=(4, 4), kernel=(4, 4), padding=(0,) * 4, batch=2),
+    )
+    for C in (1, 33, 64):
+        yield f"max pool of {C}", pool("pool_max", C)
+        yield f"average of the inner taps of {C}", pool("pool_avg", C)
+    yield "average that counts padded taps", pool("pool_avg", 31, pads_count=True)
+    for C in (1, 10, 33, 129):
+        softmax: dict[str, Any] = {"in_shape": (2, 3, 2, C), "kernel": (1, 1), "stride": (1, 1)}
+        yield f"softmax of {C}", pool("softmax", C, padding=(0,) * 4, **softmax)
+    yield "max pool of nothing but -inf in a corner", pool("pool_max", 32, stages=())
+    yield "max pool, dilated", pool("pool_max", 5, dilation=(2, 2), padding=(0,) * 4)
+    whole: dict[str, Any] = {"kernel": (7, 6), "padding": (0,) * 4, "stages": (), "bits_out": None}
+    yield "global average", pool("pool_avg", 65, **whole)
+    for C in (1, 33, 129):
+        grid = np.arange(20 * C, dtype=np.float32).reshape(1, 4, 5, C) - 10 * C
+        added: dict[str, Any] = {"stages": (Add("r"),), "float_out": "y", "bits_out": "b"}
+        yield f"constant of {C}", moved("constant", C, C, inputs=(), weights=grid, **added)
+        yield f"pack of {C}", moved("elementwise", C, C, bits_out="b")
+    yield (
+        "elementwise, all stages",
+        moved(
+            "elementwise",
+            70,
+            70,
+            stages=(affine(70), prelu(70), Add("r"), Relu(), Sign()),
+            float_out="y",
+            bits_out="b",
+        ),
+    )
+    yield (
+        "concat of whole words, packed",
+        moved(
+            "concat",
+            100,
+            100,
+            inputs=("x", "z"),
+            parts=(64, 36),
+            stages=(Add("r"),),
+            float_out="y",
+            bits_out="b",
+            bits_affine=affine(100),
+        ),
+    )
+    joined: dict[str, Any] = {"inputs": ("x", "z", "u", "w"), "parts": (40, 1, 31, 33)}
+    yield (
+        "concat of parts inside words, packed",
+        moved("concat", 129, 105, **joined, stages=(affine(129), Relu()), bits_out="b"),
+    )
+    yield (
+        "concat of parts inside words, both outputs",
+        moved("concat", 105, 105, **joined, float_out="y", bits_out="b", bits_affine=affine(105)),
+    )
+    yield (
+        "concat of odd parts",
+        moved("concat", 40, 40, inputs=("x", "z", "u"), parts=(16, 23, 1), float_out="y"),
+    )
+    yield "leading channels", moved("concat", 33, 40, parts=(33,), float_out="y", bits_out="b")
+    yield "zero channels behind", moved("concat", 45, 24, parts=(24,), float_out="y")
+    yield "zero words behind", moved("concat", 70, 32, parts=(32,), float_out="y", bits_out="b")
+
+
+def depthwise(C: int, **fields: Any) -> Node:
+    """A binary depthwise convolution, 3x3 over 7x9 pixels unless told otherwise."""
+    return conv(C, C, groups=C, **{"image": (7, 9), **fields})
+
+
+def _depthwise_cases() -> Iterator[tuple[str, Node]]:
+    alone: dict[str, Any] = {"floats": False, "packed": True}
+    for C in (2, 33, 64, 129, 544):
+        yield f"depthwise 3x3 of {C} to bits", depthwise(C, **alone)
+        yield f"depthwise 3x3 of {C} to floats and bits", depthwise(C, packed=True)
+    for value, stride in ((0, 2), (1, 1), (-1, 2)):
+        fields: dict[str, Any] = {"pad_value": value, "stride": (stride, stride)}
+        name = f"padded with {value} at stride {stride}"
+        yield f"depthwise 5x5 to bits, {name}", depthwise(65, kernel=(5, 5), **fields, **alone)
+        fields |= {"dilation": (2, 2), "padding": (2, 2, 2, 2)}
+        yield f"depthwise dilated to bits, {name}", depthwise(160, **fields, **alone)
+        yield f"depthwise dilated to floats, {name}", depthwise(40, batch=2, **fields)
+    wide: dict[str, Any] = {"kernel": (5, 5), "dilation": (2, 2), "padding": (4, 4, 4, 4)}
+    yield "depthwise, nowhere all taps inside", depthwise(64, image=(4, 3), **wide, **alone)
+    uneven: dict[str, Any] = {"padding": (0, 3, 4, 1), "stride": (3, 3), "kernel": (2, 4)}
+    yield "depthwise, uneven padding at stride 3", depthwise(33, **uneven, **alone)
+    beyond: dict[str, Any] = {"padding": (4, 4, 4, 4), "image": (2, 1)}
+    yield "depthwise, rows of nothing but padding", depthwise(72, **beyond, **alone)
+    yield "depthwise, nothing but padding to floats", depthwise(72, **beyond)
+    yield "depthwise 1x1", depthwise(40, kernel=(1, 1), **alone)
+    long: dict[str, Any] = {"image": (2, 300), "kernel": (1, 3)}
+    yield "depthwise of a long row to floats", depthwise(33, **long)
+    yield "depthwise of 117 taps", depthwise(5, image=(1, 1), kernel=(9, 13))
+    K, after = 48, affine(48, 2)
+    stages = (affine(K), prelu(K), Add("r"))
+    yield "depthwise with a residual", depthwise(K, packed=True, stages=stages, bits_affine=after)
+
+
+CASES = dict(_cases())
+
+
+def operands(node: Node) -> list[NDArray[Any]]:
+    """Random values for all that a node reads, with zeros of both signs among them."""
+    generator = np.random.default_rng(len(node.stages))
+    N, H, W, C = node.in_shape
+    found: list[NDArray[Any]] = []
+    for i in range(len(node.inputs)):
+        channels = node.parts[i] if len(node.parts) > 1 else C
+        x = generator.standard_normal((N, H, W, channels)).astype(np.float32)
+        x.reshape(-1)[::7] = 0.0
+        x.reshape(-1)[3::7] = -0.0
+        if node.op == "pool_max" and not node.stages:
+            x[:, :3, :3] = -np.inf
+        found.append(bits.pack(x) if node.op == "binary_conv" else x)
+    for _ in node.added:
+        found.append(generator.standard_normal(node.layer.out_shape).astype(np.float32))
+    return found
+
+
+def near(node: Node, reads: list[NDArray[Any]]) -> NDArray[np.bool_]:
+    """Where the value behind a bit lies so close to 0 that rounding decides."""
+    (y,) = family.meaning(replace(node, float_out="y", bits_out=None, bits_affine=None), reads)
+    margin: NDArray[np.bool_] = np.abs(epilogue.decision(node, y)) <= 1e-5
+    return margin
