@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from inspect import signature
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -81,7 +82,8 @@ class Processes:
         # Buffers are those of gathered batch norms, equal everywhere already.
         known = signature(DistributedDataParallel).parameters
         name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-        return DistributedDataParallel(net, **{name: False})  # the first since torch 2.13
+        settings: dict[str, Any] = {name: False}  # the first since torch 2.13
+        return DistributedDataParallel(net, **settings)
 
     def average(self, parameters: Iterable[nn.Parameter]) -> None:
         """Average the gradients of what does not run inside `parallel`."""
@@ -153,5 +155,5 @@ class _Summed(torch.autograd.Function):
 
 
 def _summed(x: Tensor) -> Tensor:
-    total: Tensor = _Summed.apply(x)
+    total: Tensor = _Summed.apply(x)  # type: ignore[no-untyped-call]
     return total
