@@ -1,7 +1,7 @@
 """Linking with `zig cc`: one pip package that links for every target, musl and old glibc included.
 
 `python -m binas.compile.link` links an empty program for the usual targets, so that zig builds its
-C libraries once (about half a minute each) at installation, not in somebody's first compile.
+C libraries once (about a minute each) at installation, not in somebody's first compile.
 """
 
 from __future__ import annotations

@@ -103,7 +103,10 @@ def device(name: str, user: Mapping[str, Any]) -> Device:
         DeviceError: "host" on a machine that we have no code for.
     """
     if name in user:
-        return of_table(name, user[name], _place(name))
+        try:
+            return of_table(name, user[name])
+        except UsageError as error:
+            raise UsageError(f"{_place(name)}: {error}", hint=error.hint) from None
     return _board(name, ("host", *_shipped(), *user))
 
 
@@ -148,20 +151,15 @@ def _board_device(name: str, path: Path, variant: Mapping[str, Any]) -> Device:
     )
 
 
-def of_table(name: str, table: Any, place: str) -> Device:
-    """The device that a table of the user's file describes.
-
-    Args:
-        name: Of the device.
-        table: Keys and values.
-        place: Where it stands, for messages.
+def of_table(name: str, table: Any) -> Device:
+    """The device that a table of the user's file describes; where it stands is the caller's to say.
 
     Raises:
         UsageError: It describes none.
     """
-    where = f"{place}: [{name}]"
+    where = f"[{name}]"
     if not isinstance(table, dict):
-        raise UsageError(f"{place}: {name} stands outside a table", hint=f"write [{name}]")
+        raise UsageError(f"{name} stands outside a table", hint=f"write [{name}]")
     _check_keys(table, _USER_KEYS, where)
     if "board" not in table and name not in _shipped():
         raise UsageError(f"{where} has no board", hint='add board = "rpi4", or "aarch64"')

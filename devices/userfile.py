@@ -36,7 +36,7 @@ def add(name: str, table: Mapping[str, Any], *, replace: bool = False) -> Device
     Raises:
         UsageError: The table describes no device, the name is taken, or the file is not TOML.
     """
-    device = of_table(name, dict(table), str(user_file()))
+    device = of_table(name, dict(table))
     path = user_file().resolve()  # a link into somebody's dotfiles stays a link
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path.parent):

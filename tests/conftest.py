@@ -122,6 +122,7 @@ LONGEST = (
     "test_kernels",
     "test_kernels_arm",
     "test_corners",
+    "test_tiles",
     "test_bars",
     "test_board_faults",
     "test_demo",

@@ -22,6 +22,7 @@ from binas.compile import build, objects, samples
 from binas.compile import isa as isas
 from binas.compile.graph import Add, Graph, Node
 from binas.compile.kernels import family, thresholds
+from binas.compile.tile import Choice
 from binas.core import bits
 from binas.devices import registry
 from binas.devices.device import CPUS
@@ -142,9 +143,9 @@ def test_generators_are_told_the_same_of_every_64_bit_arm(cpu: str) -> None:
 
 
 def test_a_pi_gets_the_code_that_was_computed_with_to_the_byte() -> None:
-    layers = [ARM_CASES[name].layer for name in COMPARED.values()]
-    assert len({family.of(layer) for layer in layers}) == 6
+    choices = [Choice(ARM_CASES[name].layer) for name in COMPARED.values()]
+    assert len({family.of(choice.layer) for choice in choices}) == 6
     generic, own = (
-        objects.compiled(layers, isas.find(cpu, "aarch64")) for cpu in ("generic", "cortex-a72")
+        objects.compiled(choices, isas.find(cpu, "aarch64")) for cpu in ("generic", "cortex-a72")
     )
-    assert [str(layer) for layer in own if own[layer].code != generic[layer].code] == []
+    assert [str(choice) for choice in own if own[choice].code != generic[choice].code] == []
