@@ -95,7 +95,7 @@ def test_two_processes_give_the_gradients_of_one_with_the_joint_batch(
 def test_gathered_batch_norm_is_batch_norm_where_one_process_gathers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("binas.search.processes.all_reduce", lambda x: x)
+    monkeypatch.setattr("binas.search.processes._summed", lambda x: x)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 1)
     x = torch.randn(5, 3, 4, 2, dtype=torch.double, requires_grad=True)
     for momentum in (0.1, None):
