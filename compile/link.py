@@ -1,7 +1,12 @@
 """Linking with `zig cc`: one pip package that links for every target, musl and old glibc included.
 
-`python -m binas.compile.link` links an empty program for the usual targets, so that zig builds its
-C libraries once (about a minute each) at installation, not in somebody's first compile.
+A program for an ARM board holds its C library, musl: emulators run it on any machine, and any board
+does, whatever it has installed. zig compiles musl's thousand files first (once, about 50 s of CPU).
+A program for x86-64 uses the machine's glibc, as libmodel.so does everywhere; zig needs a second
+for that, so the first compile on a PC waits for nothing.
+
+`python -m binas.compile.link` links an empty program for the usual targets, so that this is paid at
+installation, not in somebody's first compile.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from pathlib import Path
 
 from binas.devices import elf
 from binas.devices.device import Arch
-from binas.devices.zig import SHARED, cache_folder, cc
+from binas.devices.zig import cache_folder, cc, dynamic
 
 __all__ = [
     "cache_folder",
@@ -28,11 +33,7 @@ __all__ = [
     "zig",
 ]
 
-_STATIC = {
-    "x86_64": "x86_64-linux-musl",
-    "aarch64": "aarch64-linux-musl",
-    "armv7": "arm-linux-musleabihf",
-}
+_STATIC: dict[Arch, str] = {"aarch64": "aarch64-linux-musl", "armv7": "arm-linux-musleabihf"}
 _FLAGS = ("-std=gnu11", "-O2", "-DNDEBUG", "-fno-sanitize=undefined", "-Wall", "-Wextra", "-Werror")
 _EXPORTS = """{
   global: binas_abi; binas_status_text; binas_*_bytes; binas_*_count; binas_input_type;
@@ -76,14 +77,15 @@ def members(
 
 
 def link_program(arch: Arch, sources: Sequence[Path], output: Path) -> None:
-    """Link a static executable from C sources and objects.
+    """Link an executable at fixed addresses from C sources and objects: static but for x86-64.
 
     The symbols stay, for the emulator calls functions by name; zig's --strip-debug drops them, so
     debug information is cut out afterwards.
     """
-    static = ["-target", _STATIC[arch], "-static", "-Wl,--gc-sections"]
-    static += ["-s"] if arch == "armv7" else []
-    zig([*static, *_FLAGS, *map(str, sources), "-o", str(output)])
+    static = arch in _STATIC
+    target = ["-target", _STATIC[arch], "-static"] if static else [*dynamic(arch), "-no-pie"]
+    target += ["-s"] if arch == "armv7" else []
+    zig([*target, "-Wl,--gc-sections", *_FLAGS, *map(str, sources), "-o", str(output)])
     output.write_bytes(elf.without_debug(output.read_bytes()))
 
 
@@ -93,12 +95,12 @@ def link_library(arch: Arch, sources: Sequence[Path], output: Path) -> None:
         script = Path(folder) / "exports"
         script.write_text(_EXPORTS)
         shared = [
-            "-target",
-            SHARED[arch],
+            *dynamic(arch),
             "-shared",
             "-fPIC",
             "-Wl,-Bsymbolic",
             "-Wl,--gc-sections",
+            "-Wl,-z,defs",  # or a function that nobody has would be missed on the board
         ]
         # An empty library (`prepare`) defines none of the exports.
         shared += [f"-Wl,--version-script={script}", "-Wl,--undefined-version", "-s"]

@@ -4,7 +4,7 @@
 
 manifest.json   a Manifest: what it is, for which CPU, every step and where its tensors lie
 libmodel.so     the C ABI of `runtime/native/model.h`, no TVM, no C++
-bench           a static executable: run, verify, measure
+bench           an executable (static but for x86-64): run, verify, measure
 weights.bin     read by both; weights are stored once
 taps.npz        the reference: a fixed input and the value of every tensor, or digests of them
 model.h         the header of libmodel.so
