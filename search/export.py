@@ -6,7 +6,7 @@ meant, in milliseconds, and batch norm is folded in float64.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,6 +37,7 @@ def export(
     path: Path | None = None,
     *,
     labels: Sequence[str] = (),
+    sources: Mapping[str, str] | None = None,
     name: str = "",
 ) -> onnx.ModelProto:
     """Write a network.
@@ -46,6 +47,8 @@ def export(
         genotype: What it was built from; kept in the file's metadata.
         path: Where to; None writes no file.
         labels: Names of the classes, one per output; kept in the metadata, one per line.
+        sources: Name → digest of what the network came from; kept in the metadata, and by the
+            artifact's manifest.
         name: Of the graph; the genotype's digest when empty.
 
     Returns:
@@ -66,6 +69,7 @@ def export(
         "genotype": record.dumps(genotype),
         "genotype_digest": record.digest(genotype),
         "space_digest": record.digest(genotype.space),
+        **{f"{source}_digest": digest for source, digest in (sources or {}).items()},
     }
     if labels:
         metadata["labels"] = "\n".join(labels)

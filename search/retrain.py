@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -45,6 +45,8 @@ class Trained:
         accuracy: On the held-out images.
         train_accuracy: On the training images.
         seconds: Of training.
+        sources: Name → digest of what it came from: "data" it was trained on, "table" and
+            "search_data" that its search read. They go with it into the ONNX file and the artifact.
     """
 
     SCHEMA: ClassVar[str] = "binas.trained/1"
@@ -57,6 +59,7 @@ class Trained:
     accuracy: float
     train_accuracy: float
     seconds: float
+    sources: dict[str, str] = field(default_factory=dict)
 
 
 def untrained(genotype: Buildable, seed: int, *, real: bool = False) -> AnyNetwork:
@@ -112,6 +115,7 @@ def retrain(
         accuracy=accuracy(net, torch.from_numpy(data.x_test), torch.from_numpy(data.y_test)),
         train_accuracy=accuracy(net, task.x, task.y),
         seconds=sum(float(entry["seconds"]) for entry in log),
+        sources={"data": data.digest},
     )
     return net, trained
 

@@ -110,11 +110,11 @@ class _Journey:
         target_ns = self.request.target_ratio * measured.median_ns
 
         aware = self._search("latency-aware", table, target_ns)
-        nets = {"baseline": self._train("baseline", baseline, real=False)}
+        nets = {"baseline": self._train("baseline", baseline, table, real=False)}
         artifacts = {"baseline": self._artifacts("baseline", nets["baseline"])}
         crew.together([aware], [nets["baseline"], artifacts["baseline"]])
-        nets["latency_aware"] = self._train("latency-aware", aware, real=False)
-        nets["parent"] = self._train("real twin", aware, real=True)
+        nets["latency_aware"] = self._train("latency-aware", aware, table, real=False)
+        nets["parent"] = self._train("real twin", aware, table, real=True)
         artifacts["latency_aware"] = self._artifacts("latency-aware", nets["latency_aware"])
         artifacts["parent"] = self._artifacts("real twin", nets["parent"])
         crew.together(
@@ -169,7 +169,7 @@ class _Journey:
             epochs=epochs,
         )
 
-    def _train(self, name: str, found: Job, *, real: bool) -> Job:
+    def _train(self, name: str, found: Job, table: Job, *, real: bool) -> Job:
         seed, epochs = self.request.seed, self.request.train_epochs
         return self._job(
             f"train {name}",
@@ -177,6 +177,7 @@ class _Journey:
             SEARCH_CODE,
             {"search": found.stage.digest, "real": real, "seed": seed, "epochs": epochs},
             found=found.stage.folder / "found.json",
+            table=self._table_file(table),
             real=real,
             seed=seed,
             epochs=epochs,

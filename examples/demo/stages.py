@@ -147,6 +147,7 @@ def train(
     *,
     setting: Setting,
     found: Path,
+    table: Path,
     real: bool,
     seed: int,
     epochs: int | None,
@@ -170,7 +171,10 @@ def train(
         ),
         progress=lambda done, total, _: tick(done, total),
     )
-    export(net, trained.genotype, folder / "model.onnx", labels=images.labels)
+    searched = {"table": record.digest_bytes(table.read_bytes()), "search_data": images.digest}
+    trained = replace(trained, sources={**trained.sources, **searched})
+    path = folder / "model.onnx"
+    export(net, trained.genotype, path, labels=images.labels, sources=trained.sources)
     record.save(trained, folder / "trained.json")
     return f"{trained.accuracy:.1%} of {len(images.x_test)} held-out images right"
 

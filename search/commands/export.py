@@ -33,7 +33,9 @@ def export(run_folder: Path, output: Path, as_json: bool) -> None:
     trained = record.load(Trained, run_folder / "trained.json")
     weights = run_folder / "weights.safetensors"
     net = load_network(trained.genotype, weights, real=trained.real)
-    proto = exporting.export(net, trained.genotype, output, labels=trained.labels)
+    proto = exporting.export(
+        net, trained.genotype, output, labels=trained.labels, sources=trained.sources
+    )
     nodes = [node.op_type for node in proto.graph.node]
     result: ExportAnswer = {
         "schema": "binas.export/1",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from binas.core import cli, record
@@ -59,18 +61,40 @@ def retrained(
     folder: RunFolder,
     *,
     seed: int,
+    sources: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Trained:
-    """Train, and write trained.json and weights.safetensors; options are those of `retrain`."""
+    """Train, and write trained.json and weights.safetensors; options are those of `retrain`.
+
+    Args:
+        genotype: What to train.
+        data: On what.
+        settings: How.
+        folder: Where to.
+        seed: Of initial weights and order of images.
+        sources: Where the genotype came from, see `Trained`; another search that found the same
+            genotype needs no other training, so a finished run takes these and nothing else.
+        options: See `retrain`.
+    """
     output = folder.path
     if (output / "trained.json").exists():
         cli.say(f"{output} is finished: reused")
-        return record.load(Trained, output / "trained.json")
+        return _of_sources(record.load(Trained, output / "trained.json"), data, sources, folder)
     with shared.epochs(f"retrain {output.name}", folder) as progress:
         net, trained = retrain(
             genotype, data, settings, seed=seed, folder=folder, progress=progress, **options
         )
     if folder.writes:
         save_network(net, output / "weights.safetensors")
-        record.save(trained, output / "trained.json")
+    return _of_sources(trained, data, sources, folder)
+
+
+def _of_sources(
+    trained: Trained, data: Dataset, sources: Mapping[str, str] | None, folder: RunFolder
+) -> Trained:
+    """The record with these sources, written where the one in the folder has others."""
+    path = folder.path / "trained.json"
+    trained = replace(trained, sources={"data": data.digest, **(sources or {})})
+    if folder.writes and not (path.exists() and record.load(Trained, path) == trained):
+        record.save(trained, path)
     return trained

@@ -128,6 +128,7 @@ def retrain(
         settings,
         folder,
         seed=seed,
+        sources=shared.sources_of(genotype),
         real=real,
         teacher=taught_by,
         hardware=hardware,

@@ -239,6 +239,22 @@ def timing(device_name: str, count: int) -> Iterator[Callable[[Buildable], float
         link.close()
 
 
+def sources_of(path: Path) -> dict[str, str]:
+    """Digests of what the genotype in a folder came from; empty of a genotype's file."""
+    from binas.core import record  # noqa: PLC0415
+    from binas.search.retrain import Trained  # noqa: PLC0415 (torch: 1 s)
+    from binas.search.run import Config  # noqa: PLC0415
+
+    if (path / "trained.json").is_file():
+        known = record.load(Trained, path / "trained.json").sources
+        return {name: digest for name, digest in known.items() if name != "data"}
+    if not (path / "config.json").is_file():
+        return {}
+    run = record.load(Config, path / "config.json")
+    read = {name: digest for name, digest in run.inputs.items() if name != "space"}
+    return {**read, "search_data": run.data_digest} if run.kind == "search" else {}
+
+
 def genotype_of(path: Path) -> Buildable:
     """From a genotype's file, or the folder of a search or retraining run."""
     from binas.core import record  # noqa: PLC0415

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 
 from binas.compile.cli import main as compile_command
 from binas.core import record
+from binas.runtime.artifact import load
 from binas.runtime.cli import run as run_command
 from binas.runtime.cli import table as table_command
 from binas.runtime.measure import Failure
@@ -136,6 +137,15 @@ def test_from_a_space_to_a_verified_answer_on_this_machine(home: Path) -> None:
     assert compiled["schema"] == "binas.compile/1"
     assert compiled["binary_layers"] == exported["binary_convolutions"]
     assert all(link["binary_layers_exact"] for link in compiled["verified"].values())
+    searched = record.load(Config, home / "fast" / "config.json")
+    genotype = record.load(Genotype, home / "fast" / "genotype.json")
+    assert load(home / "net.binas").manifest.sources == {
+        "genotype": record.digest(genotype),
+        "space": record.digest(genotype.space),
+        "table": record.digest_bytes((home / "table.json").read_bytes()),
+        "search_data": searched.data_digest,
+        "data": searched.data_digest,
+    }
     with np.load(home / "images.npz") as arrays:
         x, y = arrays["x_test"], arrays["y_test"]
     right = 0
@@ -167,6 +177,18 @@ def test_what_is_finished_is_reused_and_force_starts_over(home: Path, tmp_path: 
     two = answer(search_command, *train, "--epochs", 2, "--force")
     assert one["seconds"] != two["seconds"]
     assert len((tmp_path / "net" / "log.jsonl").read_text().splitlines()) == 2
+    assert set(two["sources"]) == {"data", "search_data"}
+
+    other_search = record.load(Config, tmp_path / "run" / "config.json")
+    tables = {**other_search.inputs, "table": "0123456789ab"}
+    record.save(replace(other_search, inputs=tables), tmp_path / "run" / "config.json")
+    same = call(search_command, *train, "--epochs", 2, "--json")
+    assert "is finished: reused" in same.stderr
+    three = json.loads(same.stdout)
+    assert three == {**two, "sources": {**two["sources"], "table": "0123456789ab"}}
+    assert (
+        json.loads((tmp_path / "net" / "trained.json").read_text())["sources"] == three["sources"]
+    )
 
 
 def test_interrupted_it_says_so_and_the_same_command_goes_on(home: Path, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_a_trained_record_is_read_back_as_what_was_trained(kind: str, tmp_path: 
         accuracy=0.5,
         train_accuracy=0.5,
         seconds=1.0,
+        sources={"table": "0123456789ab"},
     )
     record.save(trained, tmp_path / "trained.json")
     assert record.load(Trained, tmp_path / "trained.json") == trained
