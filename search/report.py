@@ -1,30 +1,31 @@
-"""What a report says of a search's folder: the course of the epochs and the networks it weighed."""
+"""What a report says of searches' folders: the course of the epochs, the networks they weighed."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from binas.core import record
-from binas.core.errors import DamagedError, UsageError
 from binas.runtime import html, plots
+from binas.search import beside
+from binas.search.beside import Run
 from binas.search.strategy.settings import Found
 
 
-def sections(folder: Path) -> list[html.Section]:
-    """The one section of a finished search.
+def sections(folders: Sequence[Path]) -> list[html.Section]:
+    """A section per finished search; of two or more, first one that has them side by side.
 
     Raises:
-        UsageError: No finished search is there.
+        UsageError: No finished search is in one of them.
     """
-    result = folder / "result.json"
-    if not result.is_file():
-        raise UsageError(
-            f"{folder} holds no result.json", hint="finish the search: binas-search run -o FOLDER"
-        )
-    found = record.load(Found, result)
-    facts = [html.Fact(value=f"{found.candidates[0].accuracy:.1%}", label="validation accuracy")]
+    names = beside.names_of(folders)
+    runs = [beside.read(folder, name) for folder, name in zip(folders, names, strict=True)]
+    together = [beside.section(runs)] if len(runs) > 1 else []
+    return [*together, *(_alone(run) for run in runs)]
+
+
+def _alone(run: Run) -> html.Section:
+    found = run.found
+    facts = [html.Fact(value=f"{run.chosen.accuracy:.1%}", label="validation accuracy")]
     if found.predicted_ns is not None:
         told = html.microseconds(found.predicted_ns / 1e3)
         facts.append(html.Fact(value=told, label="predicted latency"))
@@ -32,17 +33,15 @@ def sections(folder: Path) -> list[html.Section]:
         told = html.microseconds(found.budget_ns / 1e3)
         facts.append(html.Fact(value=told, label="latency asked for"))
     facts.append(html.Fact(value=f"{found.seconds:,.0f} s", label="of training the supernet"))
-    figures = [*_plane(found), *_course(folder)]
+    figures = [*_plane(found), *_course(run)]
     blocks: list[html.Content] = [html.Facts(facts=tuple(facts))]
     if figures:
         blocks.append(html.Figures(figures=tuple(figures)))
-    return [
-        html.Section(
-            title=f"Search {folder.name}, seed {found.seed}",
-            text=str(found.genotype),
-            blocks=tuple(blocks),
-        )
-    ]
+    return html.Section(
+        title=f"Search {run.name}, seed {found.seed}",
+        text=str(found.genotype),
+        blocks=tuple(blocks),
+    )
 
 
 def _plane(found: Found) -> list[html.Figure]:
@@ -65,22 +64,10 @@ def _plane(found: Found) -> list[html.Figure]:
     return [html.Figure(svg=svg, caption=caption, title="Accuracy over latency")]
 
 
-def _course(folder: Path) -> list[html.Figure]:
-    losses = [entry["loss"] for entry in _log(folder) if isinstance(entry.get("loss"), float)]
+def _course(run: Run) -> list[html.Figure]:
+    losses = run.curve("loss")
     if not losses:
         return []
     line = plots.Line(label="loss", x=range(1, len(losses) + 1), y=losses)
     svg = plots.lines([line], x_label="epoch", y_label="loss")
     return [html.Figure(svg=svg, caption="Training loss of the supernet.", title="Course")]
-
-
-def _log(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "log.jsonl"
-    if not path.is_file():
-        return []
-    try:
-        lines = record.read_bytes(path).decode().splitlines()
-        found = [json.loads(line) for line in lines]
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path} is damaged: {error}", hint="run the search again") from None
-    return [entry for entry in found if isinstance(entry, dict)]

@@ -55,12 +55,14 @@ def report(files: tuple[Path, ...], output: Path, title: str, as_json: bool) -> 
       NAME.binas      what binas-compile made: its layers, drawn
       BENCH.json      what binas-bench --layers --json printed: its time per layer
       TABLE.json      what binas-table build made: heat map, fit; two are compared
-      RUN             folder of binas-search run: accuracy and latency, Pareto front
+      RUN             folder of binas-search run: accuracy and latency, Pareto front;
+                      of two or more, what each found is set side by side
 
     \b
     Example:
       binas-bench net.binas --device host --layers --json > net.json
       binas-report net.binas net.json table.json -o report.html
+      binas-report runs/plain runs/fast -o searches.html
     """
     from binas.core import record  # noqa: PLC0415
     from binas.runtime import html, reports  # noqa: PLC0415
@@ -75,7 +77,7 @@ def report(files: tuple[Path, ...], output: Path, title: str, as_json: bool) -> 
         sections=tuple(sections),
         footer=f"binas {version('binas')}. Measured on the device's own clock where it says "
         "measured; predicted is the sum of a table's entries.",
-        legend=reports.LEGEND if given.artifacts else (),
+        legend=reports.LEGEND if given.artifacts or len(given.runs) > 1 else (),
     )
     record.write_atomic(output, html.render(page).encode())
     if as_json:
@@ -127,19 +129,19 @@ def _sections(given: Given) -> list[Section]:
             "times of a model whose artifact is not among the files",
             hint="give the NAME.binas that binas-bench measured, too",
         )
-    found += [section for run in given.runs for section in _of_a_run(run)]
+    found += _of_runs(given.runs) if given.runs else []
     if len(given.tables) == 2:
         (first, a), (second, b) = given.tables
         found.append(reports.comparison((first, second), compare(a, b)))
     return found + [reports.table(table) for _, table in given.tables]
 
 
-def _of_a_run(folder: Path) -> list[Section]:
+def _of_runs(folders: list[Path]) -> list[Section]:
     """What the search room says of its own folders, where it is installed."""
     points = entry_points(group="binas.report")
     if not points:
-        raise UsageError(f"{folder} is a folder", hint="pip install 'binas[search]'")
-    return [section for point in points for section in point.load()(folder)]
+        raise UsageError(f"{folders[0]} is a folder", hint="pip install 'binas[search]'")
+    return [section for point in points for section in point.load()(folders)]
 
 
 def _schema(data: bytes, file: Path) -> Any:

@@ -14,10 +14,13 @@ from binas.runtime import html, reports
 from binas.runtime.artifact import load
 from binas.runtime.measure import Measurement
 from binas.runtime.table import Entry, LatencyTable, compare
+from binas.search.report import sections as searches
 from tests.fuzz import seeds
 from tests.integration.browser import look, picture
+from tests.searches import finished
 
 PHONE, DESKTOP = 390, 1280
+NAMES = ("plain", "latency-aware-with-a-rather-long-name")
 AA = 4.5  # WCAG 2.1, level AA
 
 
@@ -58,6 +61,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         reports.model(net, times, 9.0),
         reports.predicted(net, table, 9.0),
         reports.table(table),
+        *searches([finished(folder / name, seed=seed) for seed, name in enumerate(NAMES)]),
         reports.comparison(("a-table-with-a-long-name.json", "b.json"), compare(table, table)),
     )
     path = folder / "page.html"
