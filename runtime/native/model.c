@@ -157,10 +157,20 @@ static void enter(const binas_port *port, const float *from, float *to) {
 }
 
 /* N H W C outside and inside: each byte becomes what it means in its channel. */
-static void enter_bytes(const binas_port *port, const uint8_t *from, float *to) {
-    size_t pixels = (size_t)port->batch * port->rows * port->columns, channels = port->channels;
+static inline void look_up(size_t pixels, size_t channels, const float *restrict levels,
+                           const uint8_t *restrict from, float *restrict to) {
     for (size_t p = 0; p < pixels; ++p, from += channels, to += channels)
-        for (size_t c = 0; c < channels; ++c) to[c] = port->levels[c * 256 + from[c]];
+        for (size_t c = 0; c < channels; ++c) to[c] = levels[c * 256 + from[c]];
+}
+
+static void enter_bytes(const binas_port *port, const uint8_t *from, float *to) {
+    size_t pixels = (size_t)port->batch * port->rows * port->columns;
+    if (port->channels == 3) /* a colour image: no loop over channels is left */
+        look_up(pixels, 3, port->levels, from, to);
+    else if (port->channels == 1)
+        look_up(pixels, 1, port->levels, from, to);
+    else
+        look_up(pixels, port->channels, port->levels, from, to);
 }
 
 static void leave(const binas_port *port, const float *from, float *to) {

@@ -85,6 +85,21 @@ def test_a_batch_whose_model_has_channels_last_enters_as_it_lies(tmp_path: Path)
     np.testing.assert_array_equal(seen, normalised(pixels, NORMAL))
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_images_of_few_channels_are_normalised_each_by_its_own(
+    channels: int, tmp_path: Path
+) -> None:
+    w = ModelWriter("grey")
+    x = w.input("x", (1, channels, H, W))
+    normal = Normalisation(mean=NORMAL.mean[:channels], std=NORMAL.std[:channels])
+    proto = w.finish([w.node("Add", [x, w.constant(np.zeros((1, channels, 1, 1)))])])
+    model = BinaryModel.of(proto, "grey").described(normalisation=normal)
+    made = compile_model(model, find("host"), tmp_path / "g.binas", uint8=True)
+    pixels = np.ascontiguousarray(every_value()[..., :channels])
+    (seen,) = outputs(made.artifact, pixels)
+    np.testing.assert_array_equal(seen.transpose(0, 2, 3, 1), normalised(pixels, normal))
+
+
 def test_the_aarch64_library_normalises_as_the_reference_does(tmp_path: Path) -> None:
     made = compile_model(network(), find("rpi4"), tmp_path / "a.binas", uint8=True, verify=True)
     assert "unicorn" in made.verified
