@@ -50,11 +50,23 @@ def settings(cls: type[S], file: Path | None, flags: Mapping[str, Any]) -> S:
     return merged(cls, file, flags)[0]
 
 
-def merged(cls: type[S], file: Path | None, flags: Mapping[str, Any]) -> tuple[S, dict[str, str]]:
+def merged(
+    cls: type[S],
+    file: Path | None,
+    flags: Mapping[str, Any],
+    preset: tuple[str, S] | None = None,
+) -> tuple[S, dict[str, str]]:
     """Settings as `settings` gives them, and where each came from.
 
+    Args:
+        cls: Of the settings.
+        file: TOML.
+        flags: Win over the file.
+        preset: Name and settings that come in place of the class's own defaults.
+
     Returns:
-        The settings, and per field "default", the name of the file, or "command line".
+        The settings, and per field "default", "preset NAME", the name of the file, or "command
+        line".
     """
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 (0.1 s)
 
@@ -67,11 +79,17 @@ def merged(cls: type[S], file: Path | None, flags: Mapping[str, Any]) -> tuple[S
             fault = unknown_name("setting", name, known)
             raise UsageError(f"{fault} for this strategy or training", hint=fault.hint)
     origins = dict.fromkeys(known, "default")
+    chosen: dict[str, Any] = {}
+    if preset is not None:
+        base = {one.name: one.default for one in fields(cls)}
+        values_of = {name: getattr(preset[1], name) for name in known}
+        chosen = {name: value for name, value in values_of.items() if value != base[name]}
+        origins |= dict.fromkeys(chosen, f"preset {preset[0]}")
     origins |= dict.fromkeys(values, "" if file is None else file.name)
     origins |= dict.fromkeys(given, "command line")
     try:
         # As JSON: strict validation of Python values would ask for an instance of the class.
-        text = json.dumps(values | given, default=str)
+        text = json.dumps(chosen | values | given, default=str)
         return TypeAdapter(cls).validate_json(text, strict=True), origins
     except ValidationError as error:
         faults = "; ".join(

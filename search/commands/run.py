@@ -71,6 +71,11 @@ if TYPE_CHECKING:
 @click.option(
     "--strength", type=click.FloatRange(0), help="Of the latency term at the end.  [default: 1]"
 )
+@click.option(
+    "--preset",
+    help="Settings to begin with, in place of the defaults: `published`, as the paper or its code "
+    "has them; of bnas-v2 also `published-pc`. Files, --set and flags win over them.",
+)
 @shared.settings_options
 @shared.training_options
 @cli.json_option
@@ -88,6 +93,7 @@ def run(
     budget: str | None,
     budget_ratio: float | None,
     baseline: Path | None,
+    preset: str | None,
     config: Path | None,
     sets: tuple[str, ...],
     show_config: bool,
@@ -106,8 +112,9 @@ def run(
       binas-search run -o runs/plain
       binas-search run --table table.json --device host --budget 6us -o runs/fast
       binas-search run --strategy bars --set entropy=0.05 -o runs/sharp
+      binas-search run --strategy darts --preset published --show-config
 
-    Writes result.json, genotype.json and log.jsonl (one line per epoch) to the folder.
+    Writes result.json, genotype.json, log.jsonl (one line per epoch) and steps.jsonl to the folder.
     """
     from dataclasses import asdict  # noqa: PLC0415
 
@@ -122,7 +129,8 @@ def run(
         raise UsageError("--measure needs to know where", hint="give --device NAME")
     shared.set_threads(threads)
     strategy = catalogue.find(strategy_name)
-    settings, origins = shared.merged(strategy.settings, config, sets, flags)
+    begin = None if preset is None else (preset, strategy.preset(preset))
+    settings, origins = shared.merged(strategy.settings, config, sets, flags, begin)
     if show_config:
         shared.show(settings, origins, as_json=as_json)
         return

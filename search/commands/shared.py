@@ -121,13 +121,17 @@ def _with(function: F, options: tuple[Callable[[F], F], ...]) -> F:
 
 
 def merged(
-    cls: type[S], config: Path | None, sets: tuple[str, ...], flags: dict[str, Any]
+    cls: type[S],
+    config: Path | None,
+    sets: tuple[str, ...],
+    flags: dict[str, Any],
+    preset: tuple[str, S] | None = None,
 ) -> tuple[S, dict[str, str]]:
-    """Settings and their origins from the options of a command."""
+    """Settings and their origins from the options of a command, over a preset's or the defaults."""
     from binas.search import config as settings_of  # noqa: PLC0415
 
     given = {**settings_of.assignments(sets), **{k: v for k, v in flags.items() if v is not None}}
-    return settings_of.merged(cls, config, given)
+    return settings_of.merged(cls, config, given, preset)
 
 
 def show(settings: DataclassInstance, origins: dict[str, str], *, as_json: bool) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from binas.core.errors import unknown_name
+from binas.core.errors import UsageError, unknown_name
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
@@ -55,13 +56,29 @@ class Strategy:
         summary: In a line.
         search: Does it.
         settings: Its settings' class; the defaults are its published schedule.
+        presets: Name → settings with the published batch and rates, too.
     """
 
     name: str
     summary: str
     search: Search
     settings: type[SearchSettings]
+    presets: Mapping[str, SearchSettings] = field(default_factory=dict)
 
+    def preset(self, name: str) -> SearchSettings:
+        """Settings by name.
+
+        Raises:
+            UsageError: There are none of that name.
+        """
+        if name not in self.presets:
+            fault = unknown_name("preset", name, list(self.presets))
+            hint = fault.hint if self.presets else "it has none; leave --preset out"
+            raise UsageError(f"{fault} of {self.name}", hint=hint)
+        return self.presets[name]
+
+
+PUBLISHED = "published"  # the preset that most strategies have
 
 STRATEGIES = (
     Strategy(
@@ -75,36 +92,42 @@ STRATEGIES = (
         summary="BNAS: 1-bit networks sampled from a supernet, operations dropped by performance",
         search=bnas.search,
         settings=bnas.BnasSettings,
+        presets={PUBLISHED: bnas.PUBLISHED},
     ),
     Strategy(
         name="bnas-v2",
         summary="BNAS-v2: by gradient with a confident learning rate; made for broad networks",
         search=bnas_v2.search,
         settings=bnas_v2.BnasV2Settings,
+        presets={PUBLISHED: bnas_v2.PUBLISHED, f"{PUBLISHED}-pc": bnas_v2.PUBLISHED_PC},
     ),
     Strategy(
         name="cp-nas",
         summary="CP-NAS: 1-bit Children sampled with their real-valued Parents",
         search=cp_nas.search,
         settings=cp_nas.CpNasSettings,
+        presets={PUBLISHED: cp_nas.PUBLISHED},
     ),
     Strategy(
         name="darts",
         summary="DARTS: a softmax mixture of operations on every edge",
         search=darts.search,
         settings=darts.DartsSettings,
+        presets={PUBLISHED: darts.PUBLISHED},
     ),
     Strategy(
         name="dcp-nas",
         summary="DCP-NAS: a real-valued Parent gives the 1-bit Child its direction",
         search=dcp_nas.search,
         settings=dcp_nas.DcpNasSettings,
+        presets={PUBLISHED: dcp_nas.PUBLISHED},
     ),
     Strategy(
         name="pc-darts",
         summary="PC-DARTS: partial channels and a weight per edge",
         search=pc_darts.search,
         settings=pc_darts.PcDartsSettings,
+        presets={PUBLISHED: pc_darts.PUBLISHED},
     ),
     Strategy(
         name="uniform",

@@ -1,10 +1,10 @@
 """Everything that can go wrong with a board, over a real ssh connection.
 
-Real here: a cut connection, a full disk and a noexec folder (where mounting is allowed), a time
-limit, programs of another architecture, illegal instructions and kills, Ctrl-C. Scripted, because
-no test may do it to the machine: a board of another kind, a 32-bit system, a clock that runs wrong,
-a board that is too hot. What is scripted pretends to be another machine, so nothing measured there
-is a latency, and a test says so.
+Real here: a cut connection, a full disk, a noexec folder and a board that is read-only but for our
+directory (where mounting is allowed), a time limit, programs of another architecture, illegal
+instructions and kills, Ctrl-C. Scripted, because no test may do it to the machine: a board of
+another kind, a 32-bit system, a clock that runs wrong, a board that is too hot. What is scripted
+pretends to be another machine, so nothing measured there is a latency, and a test says so.
 """
 
 from __future__ import annotations
@@ -60,12 +60,13 @@ def shims(tmp_path: Path, **programs: str) -> str:
 
 
 @contextmanager
-def mounted(folder: Path, options: str) -> Iterator[str | None]:
+def mounted(folder: Path, options: str, then: str = "true") -> Iterator[str | None]:
     """A small disk at `folder` in a namespace of its own: the prelude that enters it.
 
     None where this machine does not allow to mount.
     """
-    mount = f"mount -t tmpfs -o {options} tmpfs {folder} && echo ready && exec sleep 300"
+    disk = f"mount -t tmpfs -o {options} tmpfs {folder}"
+    mount = f"{disk} && {then} && echo ready && exec sleep 300"
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
     with subprocess.Popen(
         ["unshare", *user, "--mount", "sh", "-c", mount], stdout=subprocess.PIPE, text=True
@@ -184,6 +185,27 @@ def test_a_folder_that_nothing_may_run_from(scripted_board: Board, tmp_path: Pat
         if real is not None:
             step = broken("loop")
             assert step.name == "execute" and 'directory = "~/binas"' in step.hint
+
+
+READ_ONLY = (
+    "for m in / /tmp /var/tmp /dev/shm; do ! mountpoint -q $m || mount -o remount,bind,ro $m; done"
+)
+
+
+def test_a_board_on_which_nothing_else_may_be_written_is_used_all_the_same(
+    scripted_board: Board, tmp_path: Path
+) -> None:
+    folder, outside = tmp_path / "ours", tmp_path / "theirs"
+    folder.mkdir()
+    with mounted(folder, "size=64m", READ_ONLY) as real:
+        with scripted_board(prelude=real or "", directory=str(folder)) as link:
+            put(link, tmp_path, "x", f"#!/bin/sh\ntouch {outside} || echo refused\n")
+            done = link.run(["x"], 20)
+            assert real is None or done.stdout == "refused\n", done  # so the next lines say much
+            link.get("x", tmp_path / "back")
+        steps = list(check("loop"))
+    assert all(step.ok for step in steps), steps
+    assert steps[-1].name == "throttling"
 
 
 # Real: programs that this machine's kernel does not start, or ends.

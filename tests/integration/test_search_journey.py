@@ -161,6 +161,20 @@ def test_from_a_space_to_a_verified_answer_on_this_machine(home: Path) -> None:
     assert right >= 4
 
 
+def test_sampled_networks_are_measured_while_the_search_evaluates_them(
+    home: Path, tmp_path: Path
+) -> None:
+    search = ["run", *asked(home), *SHORT, "--measure", "--device", "host", "-o", tmp_path / "run"]
+    found = answer(search_command, *search)
+    assert len(found["candidates"]) == 2
+    assert all(one["measured_ns"] > 0 for one in found["candidates"])
+    assert not list(tmp_path.rglob("*.binas"))
+    shown = call(search_command, *search)  # reused: the numbers are kept, not measured again
+    assert f"measured latency {found['candidates'][0]['measured_ns'] / 1e3:.1f} us" in shown.stdout
+    nowhere = call(search_command, *(word for word in search if word not in ("--device", "host")))
+    must_refuse(nowhere, 2, "--measure needs to know where", "give --device NAME")
+
+
 def test_what_is_finished_is_reused_and_force_starts_over(home: Path, tmp_path: Path) -> None:
     search = ["run", *asked(home), *SHORT, "-o", tmp_path / "run"]
     first = answer(search_command, *search)

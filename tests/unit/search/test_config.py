@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from binas.core.errors import UsageError
 from binas.search.cli import main
 from binas.search.config import assignments, merged, nanoseconds, settings
 from binas.search.recipe import RetrainSettings
+from binas.search.strategy import catalogue
 from binas.search.strategy.bars import BarsSettings
 
 
@@ -114,3 +116,28 @@ def test_settings_are_shown_without_a_folder_but_nothing_is_trained_without_one(
     refused = CliRunner().invoke(main, words)
     assert refused.exit_code == 2
     assert "Missing option '-o' / '--output'" in refused.stderr
+
+
+PRESETS = [(one.name, preset) for one in catalogue.STRATEGIES for preset in one.presets]
+
+
+@pytest.mark.parametrize(("strategy", "preset"), PRESETS, ids=["-".join(pair) for pair in PRESETS])
+def test_a_search_can_begin_with_settings_as_published(strategy: str, preset: str) -> None:
+    words = ["run", "--strategy", strategy, "--preset", preset, "--set", "clip=7"]
+    done = CliRunner().invoke(main, [*words, "--show-config", "--json"])
+    assert done.exit_code == 0, done.output
+    shown = json.loads(done.stdout)
+    meant = replace(catalogue.find(strategy).preset(preset), clip=7.0)
+    assert shown["settings"] == asdict(meant)
+    assert shown["origins"]["optimiser"] == f"preset {preset}"
+    assert shown["origins"]["clip"] == "command line"
+    assert shown["origins"]["collapse"] == "default"
+
+
+def test_a_preset_that_a_strategy_lacks_is_refused_with_those_it_has() -> None:
+    for strategy, known in (("bnas-v2", "published-pc"), ("uniform", "it has none")):
+        words = ["run", "--strategy", strategy, "--preset", "publisht", "--show-config"]
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 2
+        assert f"unknown preset 'publisht' of {strategy}" in done.output
+        assert known in done.output

@@ -54,3 +54,4 @@ def test_every_command_of_the_page_is_one_that_is_understood(command: str) -> No
     done = CliRunner().invoke(main, [*words, "--show-config"])
     assert done.exit_code == 0, done.output
     assert "command line" in done.stdout or "--set" not in command
+    assert "preset published" in done.stdout or "--preset" not in command

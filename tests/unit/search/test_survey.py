@@ -43,7 +43,13 @@ def layers(
 ) -> tuple[Layer, ...]:
     """The layers of the plain space, which is planned once only."""
     found = menu_of_space(tiny)
-    monkeypatch.setattr(survey, "plan_menu", lambda _space, progress=None: found)
+
+    def planned(_space: Space, *, progress: Callable[[int, int], None] | None = None) -> Menu:
+        if progress is not None:
+            progress(1, 1)
+        return found
+
+    monkeypatch.setattr(survey, "plan_menu", planned)
     return found.layers
 
 
@@ -217,22 +223,23 @@ def test_where_all_boards_are_lost_what_was_measured_is_kept(
     assert len(again.boards[0].measured) == PASSES * len(layers) - done
 
 
+@pytest.mark.parametrize("stage", ["plan", "compile", "measure", "fit"])
 def test_an_interrupted_build_goes_on(
-    tiny: Space,
-    device: Device,
-    layers: tuple[Layer, ...],
-    tmp_path: Path,
+    tiny: Space, device: Device, layers: tuple[Layer, ...], tmp_path: Path, stage: str
 ) -> None:
-    def interrupt(stage: str, done: int, _total: int) -> None:
-        if stage == "measure" and done == 2:
+    def interrupt(doing: str, done: int, _total: int) -> None:
+        if doing == stage and done == (2 if stage == "measure" else 1):
             raise KeyboardInterrupt
 
+    first, again = Scripted(), Scripted()
     with pytest.raises(KeyboardInterrupt):
-        build_table(tiny, device, tmp_path, workshop=Scripted(), fit_nets=0, progress=interrupt)
-    again = Scripted()
-    build_table(tiny, device, tmp_path, workshop=again, fit_nets=0)
-    assert len(again.boards[0].measured) < PASSES * len(layers)
+        build_table(tiny, device, tmp_path, workshop=first, fit_nets=2, progress=interrupt)
     assert not list(tmp_path.glob("*.binas"))
+    built = build_table(tiny, device, tmp_path, workshop=again, fit_nets=2)
+    done = [sum(len(board.measured) for board in shop.boards) for shop in (first, again)]
+    assert sum(done) == PASSES * len(layers)  # nothing is lost, and nothing is asked for twice
+    assert (done[0] > 0) == (stage in ("measure", "fit"))
+    assert not built.table.failures and not list(tmp_path.glob("*.binas"))
 
 
 def test_boards_of_two_kinds_share_no_table() -> None:
