@@ -19,6 +19,9 @@ from binas.runtime.measure import (
     percentile,
 )
 
+CALM = 1.2  # a yardstick slower than this: no lower clock, but somebody else on the same core
+CALM_BATCHES = 5  # as many must have been calm before a median is worth something
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
@@ -84,6 +87,20 @@ def is_suspicious(results: Sequence[Result], plan: Plan, quiet_ns: float | None)
     if quiet_ns and whole.quiet_ns and whole.quiet_ns > MAX_DISTURBANCE * quiet_ns:
         return True
     return len(whole.undisturbed_ns) < plan.repeats or _disagreement(good) > plan.max_spread
+
+
+def was_never_calm(results: Sequence[Result], quiet_ns: float | None) -> bool:
+    """Whether something else had the core in all passes over a layer: then only waiting helps.
+
+    Args:
+        results: Of its passes so far.
+        quiet_ns: The device's yardstick when it is left alone; None where it has none.
+    """
+    good = [result for result in results if isinstance(result, Measurement)]
+    if quiet_ns is None or not all(one.yardsticks_ns for one in good):
+        return False
+    calm = sum(y <= CALM * quiet_ns for one in good for y in one.yardsticks_ns)
+    return bool(good) and calm < CALM_BATCHES
 
 
 def agreement(passes: Sequence[Sequence[Result]], repeated: int) -> Agreement | None:

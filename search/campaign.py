@@ -10,7 +10,7 @@ from binas.core.errors import DeviceError
 from binas.core.layer import Layer
 from binas.runtime.fleet import Fleet, Job
 from binas.runtime.measure import Failure, Measurement, Plan, Result, quiet_ns_of
-from binas.runtime.passes import is_suspicious, joined
+from binas.runtime.passes import is_suspicious, joined, was_never_calm
 from binas.search.chunks import Store
 from binas.search.workshop import Compiler, What, Workshop, compiled
 
@@ -105,29 +105,43 @@ class Campaign:
             self._take_apart(failed, groups)
             self._run(self._jobs(set(self._groups) - before, passes))
 
-    def repeat_suspicious(self, times: int) -> None:
+    def repeat_suspicious(self, times: int, waits: int) -> None:
         """Measure again the layers of the groups against which something speaks.
+
+        Args:
+            times: For any reason.
+            waits: After that, where the machine was never calm.
 
         Raises:
             DeviceError: No board is left.
         """
         for _ in range(times):
-            quiet_ns = self._quiet_ns()
-            jobs = []
-            for path, part in self._shuffled(self._groups):
-                results = [self._store.results(layer) for layer in part]
-                steps = tuple(
-                    step
-                    for step, found in enumerate(results)
-                    if found and is_suspicious(found, self._plan, quiet_ns)
-                )
-                self.repeated |= {part[step] for step in steps}
-                if steps:
-                    jobs.append(self._job(path, steps))
-            self._run(jobs)
+            self._repeat(lambda found, quiet_ns: is_suspicious(found, self._plan, quiet_ns))
+        for _ in range(waits):
+            self._repeat(was_never_calm)
 
-    def networks(self, paths: Sequence[Path], plan: Plan, passes: int) -> dict[Path, Measurement]:
+    def _repeat(self, wanted: Callable[[Sequence[Result], float | None], bool]) -> None:
+        quiet_ns, jobs = self._quiet_ns(), []
+        for path, part in self._shuffled(self._groups):
+            results = [self._store.results(layer) for layer in part]
+            steps = tuple(
+                step for step, found in enumerate(results) if found and wanted(found, quiet_ns)
+            )
+            self.repeated |= {part[step] for step in steps}
+            if steps:
+                jobs.append(self._job(path, steps))
+        self._run(jobs)
+
+    def networks(
+        self, paths: Sequence[Path], plan: Plan, passes: int, waits: int
+    ) -> dict[Path, Measurement]:
         """Whole networks, on the first board that can be trusted.
+
+        Args:
+            paths: Their artifacts.
+            plan: How each is measured in one pass.
+            passes: Over all of them.
+            waits: Further passes over those for which the machine was never calm.
 
         Raises:
             DeviceError: There is none.
@@ -138,14 +152,18 @@ class Campaign:
             if board.name in self._fleet.set_aside:
                 continue
             try:
-                rounds = []
-                for turn in range(passes):
-                    rounds.append({path: board.time(path, plan) for path in paths})
-                    self._tell("fit", turn + 1, passes)
+                found: dict[Path, list[Measurement]] = {path: [] for path in paths}
+                for turn in range(passes + waits):
+                    told = [self._quiet_ns(), *map(quiet_ns_of, found.values())]
+                    quiet_ns = min(filter(None, told), default=None)
+                    for path, seen in found.items():
+                        if turn < passes or was_never_calm(seen, quiet_ns):
+                            seen.append(board.time(path, plan))
+                    self._tell("fit", turn + 1, passes + waits)
             except DeviceError as error:
                 last = error
                 continue
-            return {path: joined([one[path] for one in rounds], plan) for path in paths}
+            return {path: joined(seen, plan) for path, seen in found.items()}
         raise last or DeviceError("no board can be trusted", hint="binas-devices check NAME")
 
     def clean(self) -> None:

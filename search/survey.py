@@ -37,6 +37,7 @@ from binas.search.workshop import What, Workshop
 
 PASSES = 3  # two can disagree, three can tell which one was wrong
 REPEATS = 2  # further passes over what is suspicious
+WAITS = 5  # and then over what was measured while somebody else had the core
 FIT_NETS = 5  # whole networks that the sum is compared with
 # Few and short batches, since every layer gets several passes: 15 of 0.1 ms are 2 ms per layer and
 # pass on a machine left alone. A busy one gets up to 50 ms, to find as many undisturbed batches.
@@ -137,8 +138,9 @@ def build_table(
             leaving.callback(campaign.clean)
             campaign.compile(compiler, others, campaign.missing(folder, passes))
         campaign.measure(passes)
-        campaign.repeat_suspicious(REPEATS)
-        times = campaign.networks([nothing, *(whole if fit_nets else ())], NET_PLAN, passes)
+        campaign.repeat_suspicious(REPEATS, WAITS)
+        paths = [nothing, *(whole if fit_nets else ())]
+        times = campaign.networks(paths, NET_PLAN, passes, WAITS)
     table = LatencyTable(
         device=device.name,
         cpu=device.cpu,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from binas.core.errors import CompileError, DeviceError, TransportError, WrongAnswerError
@@ -29,6 +29,7 @@ class ScriptedBoard:
     dies_after: int = 10**9  # layers, then its link is broken
     lies: bool = False  # its anchor shows it
     slow: float = 1.0
+    disturbed: dict[Layer, int] = field(default_factory=dict)  # so often somebody has the core
     anchor: Path | None = None
     measured: list[Layer] = field(default_factory=list)
 
@@ -44,9 +45,22 @@ class ScriptedBoard:
         return [
             Failure(kind="unstable", message="it wobbles")
             if layer in self.shop.unstable
-            else invented(invented_ns(layer) * self.slow, TABLE_PLAN)
+            else self._timed(layer)
             for layer in wanted
         ]
+
+    def _timed(self, layer: Layer) -> Measurement:
+        found = invented(invented_ns(layer) * self.slow, TABLE_PLAN)
+        if layer not in self.disturbed:
+            return found
+        self.disturbed[layer] -= 1
+        busy = 2.0 if self.disturbed[layer] >= 0 else 1.0
+        return replace(
+            found,
+            samples_ns=tuple(ns * busy for ns in found.samples_ns),
+            yardsticks_ns=(10_000.0 * busy,) * len(found.samples_ns),
+            quiet_ns=10_000.0,
+        )
 
     def check(self) -> float:
         """As honest as told."""

@@ -22,6 +22,8 @@ from binas.search.space import Space
 from binas.search.strategy.cell_prices import CellLut
 from binas.search.survey import (
     PASSES,
+    REPEATS,
+    WAITS,
     build_table,
     layers_of_space,
     menu_of,
@@ -221,6 +223,23 @@ def test_where_all_boards_are_lost_what_was_measured_is_kept(
     again = Scripted()
     build_table(tiny, device, tmp_path, workshop=again, fit_nets=0)
     assert len(again.boards[0].measured) == PASSES * len(layers) - done
+
+
+def test_what_was_measured_while_somebody_else_had_the_core_is_measured_until_it_was_not(
+    tiny: Space, device: Device, layers: tuple[Layer, ...], tmp_path: Path
+) -> None:
+    shop = Scripted()
+    soon, never = PASSES + REPEATS + 2, 10**6
+    board = ScriptedBoard(
+        shop, disturbed={**dict.fromkeys(layers, 0), layers[2]: soon, layers[4]: never}
+    )
+    shop.boards = [board]
+    table = build_table(tiny, device, tmp_path, workshop=shop, fit_nets=0).table
+    assert board.measured.count(layers[2]) == soon + 1
+    assert board.measured.count(layers[4]) == PASSES + REPEATS + WAITS
+    assert board.measured.count(layers[3]) == PASSES
+    assert table.latency_ns(layers[2]) == pytest.approx(invented_ns(layers[2]))
+    assert table.latency_ns(layers[4]) == pytest.approx(2 * invented_ns(layers[4]))
 
 
 @pytest.mark.parametrize("stage", ["plan", "compile", "measure", "fit"])
