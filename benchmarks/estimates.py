@@ -23,10 +23,10 @@ from binas.runtime import artifact
 from binas.runtime.board import DeviceBoard
 from binas.runtime.fit import Pair, fit_of
 from binas.runtime.measure import Measurement
-from binas.runtime.passes import joined
+from binas.runtime.passes import settled
 from binas.search import space as spaces
 from binas.search.commands import shared
-from binas.search.survey import NET_PLAN, PASSES, random_genotypes
+from binas.search.survey import NET_PLAN, PASSES, WAITS, random_genotypes
 from binas.search.workshop import DeviceWorkshop, compiled
 
 DEVICE = "x86-64-v3"
@@ -61,8 +61,8 @@ def measured(device: Device, paths: Sequence[Path]) -> list[Measurement]:
     """Every network on this machine, in as many passes as a table makes."""
     with registry.connect(registry.find("host")) as link:
         board = DeviceBoard(link, NET_PLAN)
-        rounds = [[board.time(path, NET_PLAN) for path in paths] for _ in range(PASSES)]
-    return [joined(passes, NET_PLAN) for passes in zip(*rounds, strict=True)]
+        found = settled(board.time, paths, NET_PLAN, passes=PASSES, waits=WAITS)
+    return [found[path] for path in paths]
 
 
 def report_of(guesses: dict[str, list[Estimate]], times: Sequence[Measurement]) -> dict[str, Any]:

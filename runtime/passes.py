@@ -7,8 +7,9 @@ property of the layer, so it is found by repeating and not by measuring longer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from binas.runtime.measure import (
     MAX_DISTURBANCE,
@@ -17,6 +18,7 @@ from binas.runtime.measure import (
     Result,
     measured,
     percentile,
+    quiet_ns_of,
 )
 
 CALM = 1.2  # a yardstick slower than this: no lower clock, but somebody else on the same core
@@ -101,6 +103,38 @@ def was_never_calm(results: Sequence[Result], quiet_ns: float | None) -> bool:
         return False
     calm = sum(y <= CALM * quiet_ns for one in good for y in one.yardsticks_ns)
     return bool(good) and calm < CALM_BATCHES
+
+
+def settled(
+    time: Callable[[Path, Plan], Measurement],
+    paths: Sequence[Path],
+    plan: Plan,
+    *,
+    passes: int,
+    waits: int,
+    quiet_ns: float | None = None,
+    turned: Callable[[int, int], None] = lambda _done, _all: None,
+) -> dict[Path, Measurement]:
+    """Whole networks in several passes, and further ones where the machine was never calm.
+
+    Args:
+        time: Measures an artifact once.
+        paths: Of the artifacts.
+        plan: How each is measured in one pass.
+        passes: Over all of them.
+        waits: Further passes at most.
+        quiet_ns: The device's yardstick when it is left alone, if known.
+        turned: Told (passes done, in all).
+    """
+    found: dict[Path, list[Measurement]] = {path: [] for path in paths}
+    for turn in range(passes + waits):
+        told = [quiet_ns, *map(quiet_ns_of, found.values())]
+        quiet = min(filter(None, told), default=None)
+        for path, seen in found.items():
+            if turn < passes or was_never_calm(seen, quiet):
+                seen.append(time(path, plan))
+        turned(turn + 1, passes + waits)
+    return {path: joined(seen, plan) for path, seen in found.items()}
 
 
 def agreement(passes: Sequence[Sequence[Result]], repeated: int) -> Agreement | None:

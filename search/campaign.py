@@ -10,7 +10,7 @@ from binas.core.errors import DeviceError
 from binas.core.layer import Layer
 from binas.runtime.fleet import Fleet, Job
 from binas.runtime.measure import Failure, Measurement, Plan, Result, quiet_ns_of
-from binas.runtime.passes import is_suspicious, joined, was_never_calm
+from binas.runtime.passes import is_suspicious, settled, was_never_calm
 from binas.search.chunks import Store
 from binas.search.workshop import Compiler, What, Workshop, compiled
 
@@ -152,18 +152,17 @@ class Campaign:
             if board.name in self._fleet.set_aside:
                 continue
             try:
-                found: dict[Path, list[Measurement]] = {path: [] for path in paths}
-                for turn in range(passes + waits):
-                    told = [self._quiet_ns(), *map(quiet_ns_of, found.values())]
-                    quiet_ns = min(filter(None, told), default=None)
-                    for path, seen in found.items():
-                        if turn < passes or was_never_calm(seen, quiet_ns):
-                            seen.append(board.time(path, plan))
-                    self._tell("fit", turn + 1, passes + waits)
+                return settled(
+                    board.time,
+                    paths,
+                    plan,
+                    passes=passes,
+                    waits=waits,
+                    quiet_ns=self._quiet_ns(),
+                    turned=self._counted("fit"),
+                )
             except DeviceError as error:
                 last = error
-                continue
-            return {path: joined(seen, plan) for path, seen in found.items()}
         raise last or DeviceError("no board can be trusted", hint="binas-devices check NAME")
 
     def clean(self) -> None:
