@@ -124,7 +124,7 @@ def settled(
         passes: Over all of them.
         waits: Further passes at most.
         quiet_ns: The device's yardstick when it is left alone, if known.
-        turned: Told (passes done, in all).
+        turned: Told (passes done, in all) after each.
     """
     found: dict[Path, list[Measurement]] = {path: [] for path in paths}
     for turn in range(passes + waits):
@@ -133,7 +133,7 @@ def settled(
         for path, seen in found.items():
             if turn < passes or was_never_calm(seen, quiet):
                 seen.append(time(path, plan))
-        turned(turn + 1, passes + waits)
+        turned(min(turn + 1, passes), passes)
     return {path: joined(seen, plan) for path, seen in found.items()}
 
 
