@@ -12,6 +12,8 @@ from typing import Literal
 from binas.core.errors import CompileError, unknown_name
 from binas.devices.device import Arch
 
+Counting = Literal["full_adder", "adder_tree", "nibbles", "bytes", "dot"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isa:
@@ -25,7 +27,8 @@ class Isa:
         vector_bits: Width of a vector register.
         registers: Number of vector registers.
         counting: How ones are counted. "full_adder": a 32-bit lane popcount and a three-input logic
-            instruction, two words per five instructions. "bytes": a popcount of bytes, summed in
+            instruction, two words per five instructions. "adder_tree": the latter without the
+            former, eight words per 25. "bytes": a popcount of bytes, summed in
             bytes and widened before they overflow. "nibbles": a byte shuffle that looks nibbles up.
             "dot": a popcount of bytes, summed along the
             reduction by pairwise additions.
@@ -41,7 +44,7 @@ class Isa:
     attributes: tuple[str, ...] = ()
     vector_bits: int
     registers: int
-    counting: Literal["full_adder", "nibbles", "bytes", "dot"]
+    counting: Counting
     scheduled: str = ""
     fused: bool = True
 
@@ -56,14 +59,14 @@ class Isa:
         return self.arch == "x86_64" and self.vector_bits == 512
 
 
-def _x86(cpu: str, width: int, registers: int, *, adder: bool, fused: bool = True) -> Isa:
+def _x86(cpu: str, width: int, registers: int, *, counting: Counting, fused: bool = True) -> Isa:
     return Isa(
         cpu=cpu,
         arch="x86_64",
         triple="x86_64-linux-gnu",
         vector_bits=width,
         registers=registers,
-        counting="full_adder" if adder else "nibbles",
+        counting=counting,
         fused=fused,
     )
 
@@ -98,10 +101,10 @@ def _arm32(cpu: str) -> Isa:
 _ISAS = {
     (isa.arch, isa.cpu): isa
     for isa in (
-        _x86("x86-64-v2", 128, 16, adder=False, fused=False),
-        _x86("x86-64-v3", 256, 16, adder=False),
-        _x86("x86-64-v4", 512, 32, adder=False),
-        _x86("icelake-server", 512, 32, adder=True),
+        _x86("x86-64-v2", 128, 16, counting="nibbles", fused=False),
+        _x86("x86-64-v3", 256, 16, counting="nibbles"),
+        _x86("x86-64-v4", 512, 32, counting="adder_tree"),
+        _x86("icelake-server", 512, 32, counting="full_adder"),
         _arm64("generic", "-crc", "-aes", "-sha2"),
         _arm64("cortex-a53"),
         _arm64("cortex-a72"),

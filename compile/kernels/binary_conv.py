@@ -20,6 +20,7 @@ from binas.compile.kernels.counting import Counted, Micro
 from binas.compile.kernels.counting_bytes import Bytes
 from binas.compile.kernels.counting_dot import Dot
 from binas.compile.kernels.counting_nibbles import Nibbles
+from binas.compile.kernels.counting_tree import AdderTree
 from binas.compile.kernels.counting_words import FullAdder
 from binas.compile.kernels.frame import Kernel, Parameter, frame
 from binas.compile.kernels.grouping import Grouping
@@ -57,7 +58,9 @@ def way(layer: Layer, isa: Isa) -> type[Micro]:
             return FullAdder
         case "dot" if Dot.holds(layer):
             return Dot
-        case "nibbles" if Nibbles.holds(layer):
+        case "adder_tree" if AdderTree.holds(layer):
+            return AdderTree
+        case "nibbles" | "adder_tree" if Nibbles.holds(layer):
             return Nibbles
     return Bytes
 

@@ -111,6 +111,10 @@ class Micro:
         """Channels of a vector, as in the tile."""
         raise NotImplementedError
 
+    def flat(self, rows: int) -> bool:
+        """Kernel rows are a loop."""
+        return False
+
     def begin(self, at: At) -> None:
         """Clear the accumulators."""
         raise NotImplementedError

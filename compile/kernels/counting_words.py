@@ -194,9 +194,9 @@ class FullAdder(Words):
             for pixel in pixels:
                 a1, a2 = (self._word(at, word(pixel), k + i) for i in (0, 1))
                 ones = self.ones[pixel * Q + j]
-                t = v.Register("int32", V, _logic(ones.get(), w1.get(), a1, 0x96))
-                s = v.Register("int32", V, _logic(t.get(), w2.get(), a2, 0x96))
-                carry = _logic(t.get(), s.get(), ones.get(), 0x3A)  # t ? ~s : ones
+                t = v.Register("int32", V, logic(ones.get(), w1.get(), a1, 0x96))
+                s = v.Register("int32", V, logic(t.get(), w2.get(), a2, 0x96))
+                carry = logic(t.get(), s.get(), ones.get(), 0x3A)  # t ? ~s : ones
                 self._carry(pixel * Q + j, carry)
                 ones.set(s.get())
 
@@ -206,9 +206,9 @@ class FullAdder(Words):
             w = self._weight(weight, k, j, Q)
             for pixel in pixels:
                 a, ones = self._word(at, word(pixel), k), self.ones[pixel * Q + j]
-                carry = _logic(ones.get(), w.get(), a, 0x60)  # ones & (w ^ a)
+                carry = logic(ones.get(), w.get(), a, 0x60)  # ones & (w ^ a)
                 self._carry(pixel * Q + j, carry)
-                s = v.Register("int32", V, _logic(ones.get(), w.get(), a, 0x96))
+                s = v.Register("int32", V, logic(ones.get(), w.get(), a, 0x96))
                 ones.set(s.get())
 
     def _carry(self, i: int, carry: Any) -> None:
@@ -244,6 +244,7 @@ def _room(layer: Layer, isa: Isa) -> int:
     return -(-epilogue.channel_size(layer, isa) // isa.lanes) * isa.lanes
 
 
-def _logic(a: Any, b: Any, c: Any, table: int) -> Any:
+def logic(a: Any, b: Any, c: Any, table: int) -> Any:
+    """Any function of three bits: bit 4a + 2b + c of the table."""
     name = "llvm.x86.avx512.pternlog.d.512"
     return v.intrinsic("int32x16", name, a, b, c, v.const(table))

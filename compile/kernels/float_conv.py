@@ -129,6 +129,10 @@ class _Fma:
         self.frame, self.layer, self.tile, self.isa = made, layer, tile, isa
         self.epilogue = epilogue.Epilogue(made, isa)
 
+    def flat(self, rows: int) -> bool:
+        """Kernel rows are a loop."""
+        return False
+
     def begin(self, at: At) -> None:
         V = self.isa.lanes
         self.sums = [

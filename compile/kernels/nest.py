@@ -6,10 +6,13 @@ last tiles of a row into phases in which the same pixels take part. So inputs ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
+
+from tvm import tirx
 
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, floordiv, floormod
@@ -67,10 +70,14 @@ class At:
     rows: Any  # kernel rows inside the image
     block: Block
     span: Span
+    flat: bool = False  # all kernel rows are inside, and unrolled
 
 
 class Micro(Protocol):
     """The arithmetic of a convolution in registers."""
+
+    def flat(self, rows: int) -> bool:
+        """Whether so many kernel rows are better unrolled where all of them are inside."""
 
     def begin(self, at: At) -> None:
         """Clear the accumulators."""
@@ -207,17 +214,34 @@ def emit(frame: Frame, layer: Layer, tile: Tile, weights_per_channel: int, micro
             channel = group * (K // layer.groups) + block.first + number * tile.channels
             weight = block.weight + which * (block.vectors * tile.lanes * weights_per_channel)
             low, high = _row_bounds(layer, p)
-            for span in spans(layer, tile.pixels):
-                with _repeat(span) as tile_index:
-                    column = span.start + tile_index * span.width
-                    at = At(image, p, group, column, channel, weight, high - low, block, span)
-                    micro.begin(at)
-                    with v.loop(low, high) as r:
-                        in_row = p * layer.stride[0] - layer.padding[0] + r * layer.dilation[0]
-                        for phase in span.phases:
-                            micro.contract(at, r, in_row, phase)
-                        micro.end_row(at)
-                    micro.finish(at)
+            at = partial(At, image, p, group, channel=channel, weight=weight, block=block)
+            R = layer.kernel[0]
+            if not micro.flat(R):
+                _row(layer, tile, micro, partial(at, rows=high - low), low, high)
+            elif not any(layer.padding):
+                _row(layer, tile, micro, partial(at, rows=v.const(R), flat=True), 0, R)
+            else:
+                with v.when(tirx.EQ(high - low, v.const(R))):
+                    _row(layer, tile, micro, partial(at, rows=v.const(R), flat=True), 0, R)
+                with v.when(tirx.NE(high - low, v.const(R))):
+                    _row(layer, tile, micro, partial(at, rows=high - low), low, high)
+
+
+def _row(
+    layer: Layer, tile: Tile, micro: Micro, place: Callable[..., At], low: Any, high: Any
+) -> None:
+    """Emit the tiles of an output row over kernel rows [low, high)."""
+    for span in spans(layer, tile.pixels):
+        with _repeat(span) as tile_index:
+            at = place(column=span.start + tile_index * span.width, span=span)
+            micro.begin(at)
+            with ExitStack() as loop:
+                for r in range(low, high) if at.flat else [loop.enter_context(v.loop(low, high))]:
+                    in_row = at.row * layer.stride[0] - layer.padding[0] + r * layer.dilation[0]
+                    for phase in span.phases:
+                        micro.contract(at, r, in_row, phase)
+                    micro.end_row(at)
+            micro.finish(at)
 
 
 def _row_bounds(layer: Layer, p: Any) -> tuple[Any, Any]:

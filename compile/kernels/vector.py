@@ -59,6 +59,13 @@ def loop(start: Expr, stop: Expr) -> Iterator[Expr]:
         yield index if isinstance(start, int) and start == 0 else index + start
 
 
+@contextmanager
+def when(condition: Expr) -> Iterator[None]:
+    """What is inside happens if the condition holds."""
+    with builder.If(condition), builder.Then():
+        yield
+
+
 def array(dtype: str, n: int) -> Expr:
     """A small array on the stack; from 1 KiB on TVM would ask its runtime for memory."""
     return builder.alloc_buffer((n,), dtype, scope="global")

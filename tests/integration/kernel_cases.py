@@ -117,6 +117,9 @@ def _cases() -> Iterator[tuple[str, Node]]:
     yield "binary whose floats are signs", conv(33, 7, stages=(affine(7), Sign()))
     yield "binary 1x1, two images", conv(96, 65, kernel=(1, 1), batch=2, packed=True)
     yield "binary 5x5 of many words", conv(128, 32, kernel=(5, 5), image=(4, 4), packed=True)
+    yield "binary 3x3 of seven words, in two tiles", conv(200, 33, image=(4, 9), packed=True)
+    alone: dict[str, Any] = {"floats": False, "packed": True}
+    yield "binary 3x1 of sixteen words", conv(512, 17, image=(3, 8), kernel=(3, 1), **alone)
     yield (
         "binary of more ones than a byte holds",
         conv(1100, 16, image=(2, 2), padding=(0, 0, 1, 1)),
