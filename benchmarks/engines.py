@@ -52,12 +52,12 @@ def our_device(engine: str) -> Device | str:
     return registry.find(name)
 
 
-def binas(model: onnx.ModelProto, device: Device, x: Array) -> ModelCall:
+def binas(model: onnx.ModelProto, device: Device, x: Array, *, threads: int = 1) -> ModelCall:
     """Compile, verify step by step, and load what was verified."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "benchmark.binas"
         named = BinaryModel.of(model, "benchmark")
-        return ModelCall(compile_model(named, device, output, verify=True).artifact, x)
+        return ModelCall(compile_model(named, device, output, verify=True).artifact, x, threads)
 
 
 class OnnxRuntime:

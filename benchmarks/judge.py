@@ -10,7 +10,7 @@ from typing import Literal
 
 from benchmarks.ceiling import CEILINGS_OF
 from benchmarks.schema import Report, Row
-from benchmarks.works import RAGGED
+from benchmarks.works import RAGGED, SCALING
 
 Figure = Callable[[Report, str], float | None]
 Over = Literal["each", "mean", "geometric mean"]
@@ -127,6 +127,18 @@ def per_cycle(engine: str) -> Figure:
         return _of_peak(report.find(work, engine), "clock")
 
     return figure
+
+
+def scaling(report: Report, work: str) -> float | None:
+    """What a second thread gains us over what it gains the loop on registers."""
+    ours, loop = zip(*SCALING.engines, strict=True)
+    times = [report.find(work, engine) for engine in (*ours, *loop)]
+    found = [row.median_ns for row in times if row and row.median_ns]
+    if len(found) < len(times):
+        return None
+    (one, two), (alone, together) = found[:2], found[2:]
+    # Two of the loops do twice the work of one, two threads of ours the same.
+    return one / two / (2 * alone / together)
 
 
 def _of_peak(row: Row | None, name: str) -> float | None:

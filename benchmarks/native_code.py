@@ -68,10 +68,11 @@ class ModelCall:
     Args:
         artifact: What was compiled, and verified when it was.
         x: Its one input.
+        threads: How many, the one that calls included.
     """
 
-    def __init__(self, artifact: Artifact, x: Array) -> None:
-        """Create a context of one thread.
+    def __init__(self, artifact: Artifact, x: Array, threads: int = 1) -> None:
+        """Create a context.
 
         Raises:
             MeasureError: The library refuses.
@@ -92,7 +93,10 @@ class ModelCall:
         self._output = aligned(manifest.outputs[0].size_bytes)
         self._shape = manifest.outputs[0].shape
         status = model.binas_create(
-            *_sized(self._context), *_sized(self._arena), *_sized(self._weights), ctypes.c_int(1)
+            *_sized(self._context),
+            *_sized(self._arena),
+            *_sized(self._weights),
+            ctypes.c_int(threads),
         )
         if status != 0:
             raise MeasureError(f"binas_create of {artifact.path.name} returned {status}")

@@ -30,6 +30,7 @@ _GROUPS = {
     "float_conv": "Float convolutions",
     "dense": "Dense",
     "network": "Networks",
+    "threads": "Two threads",
 }
 _TWIN = "where the work is binary, onnxruntime runs the same layer on reals or int8"
 

@@ -1,7 +1,8 @@
 """docs/performance.md from measurements: `python -m benchmarks.performance FILE...`.
 
-The files are what benchmarks.layers and benchmarks.networks wrote; several runs of the same may be
-given, and each figure is then the median over runs. No figure on the page is typed by hand.
+The files are what benchmarks.layers, benchmarks.networks and benchmarks.threads wrote; several runs
+of the same may be given, and each figure is then the median over runs. No figure on the page is
+typed by hand.
 """
 
 from __future__ import annotations

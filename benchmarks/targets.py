@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from operator import eq
 
-from benchmarks.judge import Over, Target, inverse, per_cycle, raggedness, share, speedup
-from benchmarks.works import BINARY_PEER, RAGGED, SEVEN, layers
+from benchmarks.judge import Over, Target, inverse, per_cycle, raggedness, scaling, share, speedup
+from benchmarks.works import BINARY_PEER, RAGGED, SCALING, SEVEN, layers
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 CELL_NETWORKS = ("dcp_nas_l_224", "dcp_nas_l_32", "bnas_224", "bnas_32")
@@ -23,6 +23,13 @@ def targets() -> list[Target]:
         *_depthwise(),
         *_against_onnxruntime(),
         *_network(),
+        Target(
+            title="Bi-Real-Net-18, gain of a second thread over that of the register loop",
+            works=(SCALING.work,),
+            figure=scaling,
+            low=0.93,
+            unit=TIMES,
+        ),
     ]
 
 

@@ -14,6 +14,24 @@ BINARY_PEER = "openvino-binary"
 FLOAT_PEERS = ("ort-fp32", "ort-int8")
 
 
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """What `benchmarks.threads` times.
+
+    Attributes:
+        work: Its name.
+        engines: Per count of threads, the network and the loop on registers.
+    """
+
+    work: str
+    engines: tuple[tuple[str, str], tuple[str, str]]
+
+
+SCALING = Scaling(
+    "threads/bireal18", (("binas", "registers"), ("binas-2-threads", "registers-2-threads"))
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """One layer in one form.

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.cell_networks import works
-from benchmarks.judge import Target, inverse, judge, raggedness, share, speedup
+from benchmarks.judge import Target, inverse, judge, raggedness, scaling, share, speedup
 from benchmarks.networks import BIREAL
 from benchmarks.targets import targets
-from benchmarks.works import layers
+from benchmarks.works import SCALING, layers
 from tests.unit.benchmarks.reports import report, row
 
 WORKS = ("g/one", "g/two")
@@ -76,6 +76,15 @@ def test_a_cpu_without_avx_512_is_held_to_its_own_ceiling() -> None:
     assert share("binas-avx512bw")(report(plain), "g/one") is None
 
 
+def test_a_second_thread_is_held_to_what_it_gains_the_loop_on_registers() -> None:
+    engines = ("binas", "binas-2-threads", "registers", "registers-2-threads")
+    times = (100.0, 60.0, 100.0, 125.0)  # 1.667 times as fast; 1.6 times as much done
+    made = report(*(row("threads/net", e, ns) for e, ns in zip(engines, times, strict=True)))
+    assert scaling(made, "threads/net") == pytest.approx(1.0417, abs=1e-4)
+    alone = report(*(row("threads/net", e, 100.0) for e in engines[:3]))
+    assert scaling(alone, "threads/net") is None
+
+
 def test_ragged_channels_are_held_to_whole_words() -> None:
     made = report(
         row("other_shapes/3x3_40x28", "binas", 110.0), row("other_shapes/3x3_64x28", "binas", 100.0)
@@ -84,7 +93,7 @@ def test_ragged_channels_are_held_to_whole_words() -> None:
 
 
 def test_every_target_is_of_works_that_are_timed() -> None:
-    networks = {BIREAL} | {work.name for work in works()}
+    networks = {BIREAL, SCALING.work} | {work.name for work in works()}
     timed = {work.name for work in layers()} | networks
     assert {work for target in targets() for work in target.works} <= timed
     assert all((target.low is None) != (target.high is None) for target in targets())

@@ -1,0 +1,105 @@
+"""Two threads beside one: `python -m benchmarks.threads --json FILE`.
+
+Two cores need not be twice one: they may share caches, power, or the core itself with somebody
+else. So the speed-up of Bi-Real-Net-18 is held against that of the binary register loop, run once
+and then on both cores at the same time, all in turns in one process.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks import engines, models, reference
+from benchmarks.builder import Array
+from benchmarks.ceiling import CEILINGS_OF, PEAKS
+from benchmarks.engines import Subject
+from benchmarks.native_code import NativeCall, library
+from benchmarks.onnx_builder import OnnxBuilder
+from benchmarks.reference import NumpyBuilder, Verdict
+from benchmarks.session import Contender, Session, guarded
+from benchmarks.timing import Batch
+from benchmarks.works import SCALING
+from binas.core import cli
+from binas.core.errors import UsageError
+from binas.devices import registry
+
+THREADS = (1, 2)
+
+
+class Registers:
+    """A loop on registers, on so many threads at once."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        """Keep a thread for each."""
+        function = getattr(library(), f"bench_peak_{name}")
+        self._calls = [NativeCall(function) for _ in range(threads)]
+        self._pool = ThreadPoolExecutor(threads)
+
+    def output(self) -> Array:
+        """It computes nothing."""
+        return np.empty(0, np.float32)
+
+    def batch(self, runs: int) -> Batch:
+        """Run it so often on each; from the first to begin to the last to end."""
+        switched = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        cpu, wall = time.process_time_ns(), time.monotonic_ns()
+        list(self._pool.map(lambda call: call.batch(runs), self._calls))
+        wall, cpu = time.monotonic_ns() - wall, time.process_time_ns() - cpu
+        switched = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switched
+        return Batch(wall, cpu // len(self._calls), switched, runs)
+
+
+@click.command(cls=cli.Command)
+@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@click.option("--rounds", type=click.IntRange(3), default=25, show_default=True)
+def main(*, file: Path, rounds: int) -> None:
+    """Time a network and the register loop on one thread and on two, interleaved."""
+    cores = sorted(os.sched_getaffinity(0))[-max(THREADS) :]
+    if len(cores) < max(THREADS):
+        raise UsageError("this needs two cores", hint="taskset -c 0,1 python -m benchmarks.threads")
+    session = Session.begin(-1, rounds)
+    os.sched_setaffinity(0, set(cores))
+    contenders: list[Contender] = []
+    for threads, (ours, loop) in zip(THREADS, SCALING.engines, strict=True):
+        gmacs = models.bireal18_gmacs()
+        contenders.append(guarded(SCALING.work, ours, gmacs, partial(_network, threads)))
+        contenders.append(_registers(loop, threads))
+    session.time("call", contenders)
+    session.save(file)
+
+
+def _network(threads: int) -> tuple[Verdict, Sequence[Subject]]:
+    x, build = models.network_image(), OnnxBuilder(models.bireal18.__name__)
+    device = engines.our_device("binas")
+    if isinstance(device, str):
+        return Verdict(False, device), ()
+    model = build.finish(models.bireal18(build))
+    subject = engines.binas(model, device, x, threads=threads)
+    return reference.near(subject.output(), models.bireal18(NumpyBuilder(x))), [subject]
+
+
+def _registers(engine: str, threads: int) -> Contender:
+    """The loop that counts as our kernels do here: its own work, on every thread."""
+    host, names = registry.find("host"), [loop.name for loop in PEAKS]
+    runs = (name for name in CEILINGS_OF["binas"] if not host.lacks(_needed(name)))
+    name = next(runs)
+    gmacs = threads * library().bench_peak_work(names.index(name)) / 1e9
+    verdict = Verdict(True, f"{name}, computes nothing")
+    return Contender(SCALING.work, engine, gmacs, verdict, [Registers(name, threads)])
+
+
+def _needed(name: str) -> tuple[str, ...]:
+    return next(loop.features for loop in PEAKS if loop.name == name)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks.threads")
