@@ -104,7 +104,8 @@ def tune_layer(layer: Layer, isa: Isa, judge: Judge) -> Tuned:
         best = _ranked(layer, [rule, *best, *orders], judge, ROUNDS)[:FINALISTS]
     final = _scores(layer, [rule, *best], judge, FINAL_ROUNDS)
     winner = min(final, key=lambda tile: final[tile].by_rule)
-    if final[winner].by_rule > 1 - MARGIN:
+    # Round by round and as a whole: what is quoted must show what is believed.
+    if max(final[winner].by_rule, final[winner].cost / final[rule].cost) > 1 - MARGIN:
         winner = rule
     return Tuned(
         layer=layer,

@@ -65,7 +65,7 @@ class Tuned:
         layer: The layer.
         arch: Instruction set.
         cpu: LLVM's name of the CPU that the kernel is made for.
-        made_by: Of the kernel's code (`kernels/version.py`).
+        made_by: Of the sources that generate the kernel (`kernels/version.py`).
         tile: The best.
         gain: Against the family's own choice.
         tried: Tiles that it was the best of.
