@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -33,6 +34,8 @@ COLD_SHARE = (
     0.002  # blocks with less than this share of all instructions are counted at one a cycle
 )
 _TIMEOUT_S = 300
+_ENDS = re.compile(r"^(bl|blr|br|ret|call)\w*\b")  # llvm-mca does not follow calls
+_TARGET = re.compile(r"(0x)?[0-9a-f]+ <[^>]*>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +93,10 @@ def estimate(artifact: Artifact, *, model: str | None = None) -> Estimate:
     with tempfile.TemporaryDirectory() as folder:
         bench = Path(folder) / "bench"
         bench.write_bytes(artifact.read("bench"))
-        code = _disassembled(bench, manifest.arch)
+        code = disassembled(bench, manifest.arch)
     total = sum(block.instructions * block.executed for block in blocks)
     hot = [b for b in blocks if b.instructions * b.executed > COLD_SHARE * total]
-    prices = dict(
-        zip(hot, _cycles([_text(b, code) for b in hot], manifest.arch, model), strict=True)
-    )
+    prices = dict(zip(hot, priced([code.text(b) for b in hot], manifest.arch, model), strict=True))
     cycles = dict.fromkeys(code.kernels, 0.0)
     for block in blocks:
         kernel = code.kernel_of(block.address)
@@ -125,7 +126,7 @@ def executed_blocks(artifact: Artifact) -> list[Block]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Code:
+class Code:
     """Disassembled kernels: instructions in order, and where each kernel begins."""
 
     addresses: dict[int, int]  # address → place in `lines`
@@ -135,6 +136,16 @@ class _Code:
     def kernel_of(self, address: int) -> str:
         """The kernel that an address lies in: the last one that begins before it."""
         return max((at, name) for name, at in self.kernels.items() if at <= address)[1]
+
+    def instructions(self, address: int, count: int) -> list[str]:
+        """Their text, from an address on; branches lead to one label, calls are left out."""
+        first = self.addresses[address]
+        lines = self.lines[first : first + count]
+        return [_TARGET.sub(".Lx", line) for line in lines if not _ENDS.match(line)]
+
+    def text(self, block: Block) -> str:
+        """A block for llvm-mca."""
+        return "\n".join(self.instructions(block.address, block.instructions) or ["nop"])
 
 
 def _blocks_in_process(artifact: Artifact) -> list[Block]:
@@ -184,8 +195,9 @@ def _spans(kernels: dict[str, int], artifact: Artifact) -> list[tuple[int, int]]
     return [(at, after[at]) for at in kernels.values()]
 
 
-def _disassembled(bench: Path, arch: str) -> _Code:
-    text = _run([_tool("llvm-objdump"), "-d", "--no-show-raw-insn", str(bench)])
+def disassembled(bench: Path, arch: str) -> Code:
+    """The kernels of an executable."""
+    text = _run([tool("llvm-objdump"), "-d", "--no-show-raw-insn", str(bench)])
     addresses: dict[int, int] = {}
     kernels: dict[str, int] = {}
     lines: list[str] = []
@@ -198,32 +210,29 @@ def _disassembled(bench: Path, arch: str) -> _Code:
         elif inside and (found := re.match(r"^\s*([0-9a-f]+):\s+(.+)$", line)):
             addresses[int(found[1], 16)] = len(lines)
             lines.append(found[2].split("#" if arch == "x86_64" else "//")[0].strip())
-    return _Code(addresses, lines, kernels)
+    return Code(addresses, lines, kernels)
 
 
-_ENDS = re.compile(r"^(bl|blr|br|ret|call)\w*\b")  # llvm-mca does not follow calls
-_TARGET = re.compile(r"(0x)?[0-9a-f]+ <[^>]*>")
+def priced(
+    blocks: Sequence[str], arch: str, model: str, *, iterations: int = ITERATIONS
+) -> list[float]:
+    """llvm-mca's cycles per iteration of each stretch of instructions, all in one go.
 
-
-def _text(block: Block, code: _Code) -> str:
-    first = code.addresses[block.address]
-    lines = code.lines[first : first + block.instructions]
-    kept = [_TARGET.sub(".Lx", line) for line in lines if not _ENDS.match(line)]
-    return "\n".join(kept or ["nop"])
-
-
-def _cycles(blocks: Sequence[str], arch: str, model: str) -> list[float]:
-    """llvm-mca's cycles per iteration of each block, all in one go."""
+    Raises:
+        UsageError: It knows no CPU of this name.
+        DeviceError: It is not installed.
+        MeasureError: It failed.
+    """
     if not blocks:
         return []
     # A hash at the start of a line is a comment for every architecture; "//" is not seen as a mark.
     marked = [
         f"# LLVM-MCA-BEGIN b{place}\n{text}\n# LLVM-MCA-END" for place, text in enumerate(blocks)
     ]
-    line = [_tool("llvm-mca"), f"-mtriple={arch}", f"-mcpu={model}", f"-iterations={ITERATIONS}"]
+    line = [tool("llvm-mca"), f"-mtriple={arch}", f"-mcpu={model}", f"-iterations={iterations}"]
     views = ["--resource-pressure=false", "--instruction-info=false"]
     said = _run([*line, *views], stdin="\n".join(marked) + "\n")
-    found = [int(cycles) / ITERATIONS for cycles in re.findall(r"Total Cycles:\s+(\d+)", said)]
+    found = [int(cycles) / iterations for cycles in re.findall(r"Total Cycles:\s+(\d+)", said)]
     if len(found) != len(blocks):
         raise MeasureError(
             f"llvm-mca answered for {len(found)} of {len(blocks)} blocks", hint="a newer LLVM?"
@@ -231,11 +240,20 @@ def _cycles(blocks: Sequence[str], arch: str, model: str) -> list[float]:
     return found
 
 
-def _tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+@cache
+def tool(name: str) -> str:
+    """The newest of a tool of LLVM: pipelines are mended and added from version to version."""
+    named = [name, *(f"{name}-{version}" for version in range(14, 40))]
+    found = [path for path in map(shutil.which, named) if path is not None]
+    if not found:
         raise DeviceError(f"{name} is not installed", hint="apt install llvm")
-    return found
+    return max(found, key=tool_version)
+
+
+def tool_version(path: str) -> tuple[int, ...]:
+    """Of a tool of LLVM: (19, 1, 7)."""
+    said = re.search(r"version (\d+)\.(\d+)\.(\d+)", _run([path, "--version"]))
+    return tuple(map(int, said.groups())) if said else (0,)
 
 
 def _run(command: Sequence[str], *, stdin: str = "", cwd: Path | None = None) -> str:

@@ -34,6 +34,7 @@ class Isa:
             reduction by pairwise additions.
         scheduled: CPU whose pipeline instructions are ordered for, where that is not `cpu` itself;
             it may have no instruction that `cpu` lacks.
+        in_order: Whether it, or one of the CPUs that a build is for, waits for each operand.
         fused: Whether it multiplies and adds in one instruction; asked for without one, LLVM calls
             the C library for every lane.
     """
@@ -47,6 +48,7 @@ class Isa:
     counting: Counting
     scheduled: str = ""
     fused: bool = True
+    in_order: bool = False
 
     @property
     def lanes(self) -> int:
@@ -71,7 +73,7 @@ def _x86(cpu: str, width: int, registers: int, *, counting: Counting, fused: boo
     )
 
 
-def _arm64(cpu: str, *without: str) -> Isa:
+def _arm64(cpu: str, *without: str, in_order: bool = False) -> Isa:
     # The model of cortex-a53 keeps dependent instructions apart, which in-order cores need and
     # others do not mind; code scheduled for an out-of-order core takes 3 times as long on one.
     return Isa(
@@ -83,6 +85,7 @@ def _arm64(cpu: str, *without: str) -> Isa:
         counting="dot",
         scheduled="cortex-a53",
         attributes=without,
+        in_order=in_order,
     )
 
 
@@ -105,8 +108,8 @@ _ISAS = {
         _x86("x86-64-v3", 256, 16, counting="nibbles"),
         _x86("x86-64-v4", 512, 32, counting="adder_tree"),
         _x86("icelake-server", 512, 32, counting="full_adder"),
-        _arm64("generic", "-crc", "-aes", "-sha2"),
-        _arm64("cortex-a53"),
+        _arm64("generic", "-crc", "-aes", "-sha2", in_order=True),
+        _arm64("cortex-a53", in_order=True),
         _arm64("cortex-a72"),
         _arm64("cortex-a76"),
         _arm32("cortex-a53"),

@@ -133,6 +133,7 @@ class UnicornModel:
         self._next = _DATA
         self._executed = 0
         self._blocks: Counter[tuple[int, int]] = Counter()
+        self._order: list[tuple[int, int]] | None = None
         self._load(program)
         self._registers_on()
         # Before the first run: blocks that are translated without a hook never get one.
@@ -163,6 +164,19 @@ class UnicornModel:
             bytes(self._machine.mem_read(self._arena + read.offset, read.size_bytes))
             for read in reads
         ]
+
+    def trace(self, index: int) -> list[tuple[int, int]]:
+        """(Address, bytes) of every block that one step executes, in order; of its kernel and more.
+
+        It is long: a MiB for every 10 000 blocks or so.
+        """
+        found: list[tuple[int, int]] = []
+        self._order = found
+        try:
+            self._checked("binas_step", self._context, index)
+        finally:
+            self._order = None
+        return found
 
     @property
     def executed(self) -> int:
@@ -211,6 +225,8 @@ class UnicornModel:
     def _count(self, machine: Any, address: int, size: int, data: Any) -> None:
         self._blocks[address, size] += 1
         self._executed += size >> 2  # every instruction of aarch64 has four bytes
+        if self._order is not None:
+            self._order.append((address, size))
 
     def _load(self, program: elf.Executable) -> None:
         pages = {

@@ -68,6 +68,10 @@ class EmulatedSession:
         """(Address, bytes) of every block of the last run → how often it was executed."""
         return self._model.blocks
 
+    def trace(self, index: int) -> list[tuple[int, int]]:
+        """(Address, bytes) of every block that a step executes, in order, whatever its inputs."""
+        return self._model.trace(index)
+
     def count_instructions(self) -> InstructionCounts:
         """Instructions of each step: on the values of the taps, on zeros where there are none.
 

@@ -31,6 +31,8 @@ from binas.compile.kernels.dot_layout import (
 )
 from binas.compile.kernels.nest import At
 
+KEPT_TURNS = 6  # loops of as many are not unrolled anyway
+
 
 class Dot(DotLayout):
     """Eight channels per accumulator, whole kernel rows as one string of bits."""
@@ -61,7 +63,10 @@ class Dot(DotLayout):
         lanes = at.block.vectors * CHANNELS
         if len(whole) > 1 and whole[-1].first - whole[0].first == 4 * (len(whole) - 1):
             start = whole[0].first
-            with v.loop(0, len(whole)) as k:
+            # LLVM unrolls few turns whole, and orders long bodies worse for a CPU that waits.
+            kept = self.isa.in_order and len(whole) < KEPT_TURNS
+            turns = len(whole) + (self.frame.zero if kept else 0)
+            with v.loop(0, turns) as k:
                 here = row + start * lanes + k * (4 * lanes)
                 values = self._activations_of(at, word, start - first + k * 4, 4, pixels)
                 self._step(at, whole[0], whole[0], here, values)
@@ -128,6 +133,7 @@ class Dot(DotLayout):
             for p, index in enumerate(pixels):
                 sums = [half for j in range(at.block.vectors) for half in self._sums(at, p, j)]
                 real = -(-at.block.channels // 4)
+                self.epilogue.apart = self.frame.zero * p if p else 0
                 self.epilogue.emit(index, at.channel, sums[:real], at.block.channels)
         self.fill_words(at, pixels)
 

@@ -45,18 +45,23 @@ class DotLayout(Micro):
 
     @staticmethod
     def choose(layer: Layer, isa: Isa) -> Tile:
-        """The tiles that are best in llvm-mca's models of cortex-a53 and cortex-a72.
+        """The tiles that are best in llvm-mca's models, as `python -m benchmarks.arm` shows.
 
         Registers of whole words need no repeated activation, so few channels do; a word alone
-        gives 2 registers of weights for 8 channels, which leaves room for many accumulators.
+        gives 2 registers of weights for 8 channels, which leaves room for many accumulators. A
+        CPU that does not reorder hides its latency by more pixels, another has less to store.
         """
         words, Q = Grouping.of(layer).words, nest.as_row(layer).out_shape[2]
         needed = -(-(layer.out_channels // layer.groups) // CHANNELS)
         vectors = min(needed, 1 if words % 4 == 0 else 4 if words == 1 else 2)
+        if words == 2 and needed >= 4 and not isa.in_order:
+            return Tile(min(Q, 2), 4, CHANNELS)
         if vectors > 1:
             return Tile(min(Q, 3 if vectors > 2 else 4), vectors, CHANNELS)
+        if isa.in_order and (Q <= 7 or (words == 4 and Q % 7 == 0)):
+            return Tile(min(Q, 7), vectors, CHANNELS)
         fewer = Q % 4 and -(-Q // 5) < -(-Q // 4)
-        return Tile(Q if Q <= 7 else 5 if fewer else 4, vectors, CHANNELS)
+        return Tile(Q if (7 if isa.in_order else 5) >= Q else 5 if fewer else 4, vectors, CHANNELS)
 
     @staticmethod
     def candidates(layer: Layer, isa: Isa) -> list[Tile]:

@@ -97,11 +97,17 @@ class Epilogue:
     Args:
         frame: The kernel's buffers.
         isa: Hardware facts.
+
+    Attributes:
+        apart: 0 that is added to where a bias lies. Where a sum is multiplied and added in one
+            instruction it is the bias's register that changes; one of which LLVM does not know
+            that it is another pixel's is loaded, not copied by an instruction of arithmetic.
     """
 
     def __init__(self, frame: Frame, isa: Isa) -> None:
         """Keep what every pixel needs."""
         self._frame, self._isa, self._layer = frame, isa, frame.layer
+        self.apart: Any = 0
 
     def emit(self, pixel: Any, k0: Any, vectors: list[Any], channels: int) -> None:
         """Finish one pixel's channels.
@@ -139,7 +145,8 @@ class Epilogue:
         V, parameters = self._isa.lanes, self._frame.parameters
         zero = v.splat(0.0, V, "float32")
         if stage == "affine":
-            scale, bias = (v.load(parameters[f"{name}{i}"], k, V) for name in "ab")
+            scale = v.load(parameters[f"a{i}"], k, V)
+            bias = v.load(parameters[f"b{i}"], k + self.apart, V)
             return v.fma(y, scale, bias, V, fused=self._isa.fused)
         if stage == "relu":
             return tirx.Max(y, zero)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import tirx
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
@@ -171,7 +170,7 @@ class _Fma:
                 self._step(at, weight, first, k, phase.pixels)
 
     def _apart(self, pixel: int) -> Any:
-        """0, of which LLVM does not know that it is: `begin` is never negative.
+        """`Frame.zero`, another one for each pixel.
 
         A pixel's taps read what its neighbour's next taps read. LLVM would load that once and keep
         it, in registers that the sums need, and so store and reload it on the stack. Where the
@@ -180,7 +179,7 @@ class _Fma:
         """
         if self.isa.registers > 16:
             return v.const(0)
-        return tirx.shift_right(self.frame.begin, v.const(31)) * pixel
+        return self.frame.zero * pixel
 
     def _step(self, at: At, weight: Any, first: list[Any], k: Any, pixels: tuple[int, ...]) -> None:
         """Add one channel of these pixels, times its weights, to the sums.

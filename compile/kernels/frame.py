@@ -60,6 +60,11 @@ class Frame:
     end: Any = None
     function: Any = None
 
+    @property
+    def zero(self) -> Any:
+        """0, of which LLVM does not know that it is: `begin` is never negative."""
+        return tirx.shift_right(self.begin, v.const(31))
+
     @contextmanager
     def units(self, start: int, stop: int) -> Iterator[Any]:
         """A loop over the called part of units [start, stop)."""
