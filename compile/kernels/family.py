@@ -16,6 +16,7 @@ from binas.compile.kernels import (
     elementwise,
     epilogue,
     float_conv,
+    float_depthwise,
     pool,
     softmax,
 )
@@ -39,6 +40,8 @@ _TILED = (binary_conv, float_conv)
 
 def of(layer: Layer) -> Any:
     """The module of a layer's family."""
+    if layer.op == "conv" and layer.depthwise:
+        return float_depthwise
     return binary_depthwise if sliced(layer) else _FAMILIES[layer.op]
 
 

@@ -145,7 +145,14 @@ def _cases() -> Iterator[tuple[str, Node]]:
     for C, K in ((1, 32), (3, 65), (33, 24)):
         yield f"float 3x3 of {C} to {K}", conv(C, K, binary=False, packed=True, stride=(2, 2))
     yield "float 7x7 at stride 2, two images", conv(5, 33, binary=False, kernel=(7, 7), batch=2)
-    yield "float depthwise", conv(12, 12, binary=False, groups=12)
+    for C in (2, 12, 31, 33, 65, 129):
+        yield f"float depthwise of {C}", conv(C, C, binary=False, groups=C, image=(4, 11))
+        fields = {"groups": C, "stride": (2, 2), "floats": C < 64, "packed": True}
+        yield f"float depthwise of {C} to bits at stride 2", conv(C, C, binary=False, **fields)
+    fields = {"groups": 40, "dilation": (2, 2), "padding": (4, 4, 4, 4), "batch": 2}
+    yield "float depthwise 5x5, dilated", conv(40, 40, binary=False, kernel=(5, 5), **fields)
+    fields = {"groups": 48, "padding": (3, 0, 1, 4), "stride": (1, 3)}
+    yield "float depthwise, uneven padding", conv(48, 48, binary=False, image=(2, 9), **fields)
     yield "float dilated in groups", conv(12, 24, binary=False, groups=3, dilation=(2, 2))
     yield "float padded beyond the image", conv(3, 5, binary=False, padding=(4, 4, 4, 4))
     yield (

@@ -1,0 +1,126 @@
+"""Depthwise convolution of real activations: channels in the lanes, pixels and taps around them.
+
+    y[n, p, q, c] = Σ_rs x[n, p * sh - top + r * dh, q * sw - left + s * dw, c] * w[c, r, s]
+
+Nothing is broadcast: a vector of activations times a vector of weights. In the nest it is a
+convolution without groups whose every output channel has R * S weights. Weights of one bit are
+stored as floats: their activations are real.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import tirx
+
+from binas.compile.graph import Node
+from binas.compile.isa import Isa
+from binas.compile.kernels import epilogue, float_conv, nest
+from binas.compile.kernels import vector as v
+from binas.compile.kernels.frame import Frame, Kernel, Parameter, frame
+from binas.compile.kernels.nest import At, Phase
+from binas.compile.tile import Tile
+from binas.core import bits
+from binas.core.layer import Layer
+
+meaning = float_conv.meaning
+
+
+def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
+    """The kernel of a layer."""
+    row, tile = _as_row(layer), _tile(layer, isa)
+    with frame(symbol, layer, parameters(layer, isa)) as made:
+        nest.emit(made, row, tile, _taps(layer), _Fma(made, row, isa))
+    return Kernel(made.function, nest.units(row, tile), f"conv depthwise fma {isa.cpu} {tile}")
+
+
+def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
+    """Weights, then what the epilogue reads."""
+    size = nest.weight_size(_as_row(layer), _tile(layer, isa), _taps(layer))
+    return [Parameter("w", size, "float32"), *epilogue.parameters(layer, isa)]
+
+
+def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
+    """The values of `parameters`: weights as per block [R][S][lanes of the block]."""
+    assert node.weights is not None  # noqa: S101
+    layer, tile = node.layer, _tile(node.layer, isa)
+    parts = []
+    for block in nest.blocks(_as_row(layer), tile, _taps(layer)):
+        for number in range(block.count):
+            first = block.first + number * tile.channels
+            part = np.zeros((block.vectors * tile.lanes, *layer.kernel), np.float32)
+            part[: block.channels] = node.weights[first : first + block.channels, :, :, 0]
+            parts.append(part.transpose(1, 2, 0).reshape(-1))
+    return [np.concatenate(parts), *epilogue.arrays(node, isa)]
+
+
+def _as_row(layer: Layer) -> Layer:
+    """The layer as the nest sees it."""
+    return nest.as_row(replace(layer, groups=1))
+
+
+def _taps(layer: Layer) -> int:
+    return layer.kernel[0] * layer.kernel[1]
+
+
+def _tile(layer: Layer, isa: Isa) -> Tile:
+    """A word of channels; pixels for half of the registers, for two thirds of sixteen."""
+    limit = isa.registers // 2 + (4 if isa.registers == 16 else 0)
+    vectors = min(bits.WORD_BITS, -(-layer.out_channels // isa.lanes) * isa.lanes) // isa.lanes
+    pixels = min(max(1, limit // vectors), _as_row(layer).out_shape[2])
+    return Tile(pixels, vectors, isa.lanes)
+
+
+class _Fma:
+    """Accumulators of one tile; satisfies `nest.Micro`."""
+
+    def __init__(self, made: Frame, layer: Layer, isa: Isa) -> None:
+        self.frame, self.layer, self.isa = made, layer, isa
+        self.epilogue = epilogue.Epilogue(made, isa)
+
+    def begin(self, at: At) -> None:
+        V = self.isa.lanes
+        self.sums = [
+            v.Register("float32", V, v.splat(0.0, V, "float32"))
+            for _ in range(at.span.width * at.block.vectors)
+        ]
+
+    def contract(self, at: At, r: Any, in_row: Any, phase: Phase) -> None:
+        """A kernel row: each weight vector meets all pixels, then goes."""
+        layer, V, Q = self.layer, self.isa.lanes, at.block.vectors
+        _, H, W, C = layer.in_shape
+        for s in range(phase.start, phase.start + phase.count):
+            weight = at.weight + (r * layer.kernel[1] + s) * (Q * V)
+            line = (at.image * H + in_row) * W + (s * layer.dilation[1] - layer.padding[1])
+            first = [
+                (line + (at.column + pixel) * layer.stride[1]) * C + at.channel + self._apart(pixel)
+                for pixel in range(at.span.width)
+            ]
+            for j in range(Q):
+                w = v.Register("float32", V, self._load("w", weight + j * V))
+                for pixel in phase.pixels:
+                    x = v.load(self.frame.operands[0], first[pixel] + j * V, V)
+                    total = self.sums[pixel * Q + j]
+                    total.set(v.fma(x, w.get(), total.get(), V, fused=self.isa.fused))
+
+    def _apart(self, pixel: int) -> Any:
+        """0, of which LLVM does not know that it is, as in `float_conv`: every load serves once."""
+        return tirx.shift_right(self.frame.begin, v.const(31)) * pixel
+
+    def _load(self, name: str, index: Any) -> Any:
+        return v.load(self.frame.parameters[name], index, self.isa.lanes)
+
+    def end_row(self, at: At) -> None:
+        """Nothing to do after a kernel row."""
+
+    def finish(self, at: At) -> None:
+        """Hand each pixel's sums to the epilogue."""
+        _, P, Q, _ = self.layer.out_shape
+        for pixel in range(at.span.width):
+            index = (at.image * P + at.row) * Q + at.column + pixel
+            first = pixel * at.block.vectors
+            sums = [total.get() for total in self.sums[first : first + at.block.vectors]]
+            self.epilogue.emit(index, at.channel, sums, at.block.channels)
