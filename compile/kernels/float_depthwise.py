@@ -81,6 +81,10 @@ class _Fma:
         self.frame, self.layer, self.isa = made, layer, isa
         self.epilogue = epilogue.Epilogue(made, isa)
 
+    def flat(self, rows: int) -> bool:
+        """Kernel rows stay a loop."""
+        return False
+
     def begin(self, at: At) -> None:
         V = self.isa.lanes
         self.sums = [
