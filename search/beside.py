@@ -77,9 +77,12 @@ def read(folder: Path, name: str = "") -> Run:
         raise UsageError(
             f"{folder} holds no result.json", hint="finish the search: binas-search run -o FOLDER"
         )
+    found = record.load(Found, result)
+    if not found.candidates:
+        raise DamagedError(f"{result} holds no candidate", hint="run the search again")
     return Run(
         name or folder.resolve().name,
-        record.load(Found, result),
+        found,
         record.load(Config, config) if config.is_file() else None,
         tuple(_log(folder)),
     )

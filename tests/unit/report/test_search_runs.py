@@ -104,6 +104,15 @@ def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert beside.names_of([folders[0], folders[0]]) == ["fast", "fast"]
 
 
+def test_a_search_that_weighed_nothing_is_damaged(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    found = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps({**found, "candidates": []}))
+    done = CliRunner().invoke(report, [str(run), "-o", str(tmp_path / "page.html")])
+    assert done.exit_code == 2
+    assert "holds no candidate" in done.stderr
+
+
 def test_a_damaged_log_is_named(tmp_path: Path) -> None:
     one, other = finished(tmp_path / "one"), finished(tmp_path / "other")
     (other / "log.jsonl").write_bytes(b'{"epoch": 0}\n\xff')
