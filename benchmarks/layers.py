@@ -1,8 +1,9 @@
 """Layers beside their peers: `python -m benchmarks.layers --json FILE`.
 
-The time of a layer is a slope: a model of four layers less a model of one, by three. That takes out
-what a call costs and what happens at the model's borders, on both sides alike. All engines of a
-work take turns in this process on one core; each is checked against numpy before it is timed.
+The time of a layer is a slope: a model of four layers less a model of one, by three (of 31, by 30,
+for depthwise bits, which take half a microsecond). That takes out what a call costs and what
+happens at the model's borders, on both sides alike. All engines of a work take turns in this
+process on one core; each is checked against numpy before it is timed.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from benchmarks.engines import OnnxRuntime, OpenVino, Subject
 from benchmarks.onnx_builder import OnnxBuilder
 from benchmarks.openvino_builder import OpenVinoBuilder
 from benchmarks.reference import NumpyBuilder, Verdict
+from benchmarks.schema import Method
 from benchmarks.session import Session, guarded
-from benchmarks.timing import DEPTHS
 from benchmarks.works import BINARY_PEER, OURS, Work, layers
 from binas.core import cli
 from binas.core.errors import UsageError
@@ -52,7 +53,8 @@ def main(
             guarded(work.name, name, work.gmacs_executed, partial(contend, name, work))
             for name in taking
         ]
-        session.time("branches" if work.form == "branches" else "chain", contenders)
+        method: Method = "branches" if work.form == "branches" else "chain"
+        session.time(method, contenders, work.depths)
         session.save(file)
 
 
@@ -68,20 +70,22 @@ def contend(engine: str, work: Work) -> tuple[Verdict, Sequence[Subject]]:
         if isinstance(device, str):
             return Verdict(False, device), ()
         model = models.layer_model
-        subjects = [engines.binas(_onnx(model, work, d), device, x) for d in DEPTHS]
+        subjects = [engines.binas(_onnx(model, work, d), device, x) for d in work.depths]
     elif engine == BINARY_PEER:
         model = models.layer_model
-        subjects = [_openvino(work, depth, x) for depth in DEPTHS]
+        subjects = [_openvino(work, depth, x) for depth in work.depths]
     elif engine == "ort-int8":
         judge = reference.alike
-        subjects = [OnnxRuntime(engines.quantized(_onnx(model, work, d), x), x) for d in DEPTHS]
+        subjects = [
+            OnnxRuntime(engines.quantized(_onnx(model, work, d), x), x) for d in work.depths
+        ]
     else:
-        subjects = [OnnxRuntime(_onnx(model, work, depth), x) for depth in DEPTHS]
+        subjects = [OnnxRuntime(_onnx(model, work, depth), x) for depth in work.depths]
     if model is models.layer_model and work.binary:
         judge = reference.exact  # parameters.py says why this can be asked of anybody
     verdicts = [
         judge(subject.output(), model(NumpyBuilder(x), work, depth))
-        for subject, depth in zip(subjects, DEPTHS, strict=True)
+        for subject, depth in zip(subjects, work.depths, strict=True)
     ]
     return next((one for one in verdicts if not one.agrees), verdicts[-1]), subjects
 

@@ -55,7 +55,7 @@ class Row:
         engine: Such as "binas" or "openvino-binary".
         median_ns: Of `samples_ns`; None where nothing was timed, and `note` says why.
         samples_ns: One per round. A slope of a round is (median of its calls of the model with
-            four layers - the same with one) / 3.
+            several layers - the same with one) / layers more; how many, `calls_ns` tells.
         checked: Whether the numbers it computed were compared with a reference and agreed.
         gmacs_executed: 1e9 multiply-adds that one layer (or one network, its binary layers only)
             needs: input channels padded to words where the operands are bits, padded taps left out.

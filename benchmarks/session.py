@@ -77,7 +77,9 @@ class Session:
         os.sched_setaffinity(0, {core})
         return Session(core=core, rounds=rounds, ceiling=Ceiling(host), load_before=load)
 
-    def time(self, method: Method, contenders: Sequence[Contender]) -> None:
+    def time(
+        self, method: Method, contenders: Sequence[Contender], depths: tuple[int, int] = DEPTHS
+    ) -> None:
         """Time those whose numbers are right, in turns; every contender gets a row."""
         right = {one.engine: one.subjects for one in contenders if one.verdict.agrees}
         rounds, before = 0, self.ceiling.counts()
@@ -93,7 +95,7 @@ class Session:
         )
         peaks = self.ceiling.since(before)
         for one in contenders:
-            self.rows.append(row(one, method, series.get(one.engine, []), peaks))
+            self.rows.append(row(one, method, series.get(one.engine, []), peaks, depths))
             click.echo(line(self.rows[-1]), err=True)
 
     def report(self) -> Report:
@@ -115,12 +117,19 @@ class Session:
         record.save(self.report(), file)
 
 
-def row(one: Contender, method: Method, series: Sequence[Series], peaks: dict[str, float]) -> Row:
+def row(
+    one: Contender,
+    method: Method,
+    series: Sequence[Series],
+    peaks: dict[str, float],
+    depths: tuple[int, int] = DEPTHS,
+) -> Row:
     """What was measured of a contender."""
     samples: list[float] = []
     if series:
-        samples = levels(series[0]) if method == "call" else slopes(series[0], series[1])
-    by_depth = dict(zip(map(str, DEPTHS), series, strict=False))
+        layers = depths[1] - depths[0]
+        samples = levels(series[0]) if method == "call" else slopes(series[0], series[1], layers)
+    by_depth = dict(zip(map(str, depths), series, strict=False))
     return Row(
         work=one.work,
         engine=one.engine,

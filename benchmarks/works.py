@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.macs import Conv, executed
+from benchmarks.timing import DEPTHS
 
 Form = Literal["bits", "residual", "branches"]
 
@@ -45,6 +46,7 @@ class Work:
         conv: Its shape; a dense layer is a convolution of one pixel.
         binary: Whether its operands are bits.
         engines: Who takes part.
+        depths: Layers of the two models whose difference is timed.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Work:
     conv: Conv
     binary: bool = True
     engines: tuple[str, ...] = (*OURS, BINARY_PEER)
+    depths: tuple[int, int] = DEPTHS
 
     @property
     def gmacs_executed(self) -> float:
@@ -69,6 +72,9 @@ SEVEN = {
     "cif_128x16": (128, 16),
     "cif_256x8": (256, 8),
 }
+
+# A layer of half a microsecond is lost in what a call of four of them costs at its borders.
+DEEP = (1, 31)
 
 # Channels that fill no word → the same layer with the next multiple of 32.
 RAGGED = {24: 32, 40: 64, 100: 128}
@@ -138,6 +144,7 @@ def _depthwise() -> list[Work]:
             form=form,
             conv=conv,
             engines=("binas", "binas-avx2", "ort-fp32"),
+            depths=DEEP if form == "bits" else DEPTHS,
         )
         for group, form in forms
         for name, conv in shapes.items()
