@@ -231,9 +231,9 @@ def stretches(artifact: Artifact, index: int) -> Stretches:
     texts = {block: code.instructions(*block) for block in counts}
     counting = {block: sum(map(_counts, lines)) for block, lines in texts.items()}
     done = REGISTER_MACS * sum(counting[block] * n for block, n in counts.items())
-    if done != _macs(step):
+    if done != counted(step):
         raise MeasureError(
-            f"step {step.name} counts {done} of {_macs(step)} MACs with vectors",
+            f"step {step.name} counts {done} of {counted(step)} MACs with vectors",
             hint="it has fallen back to something else: look at binas-compile --emit asm",
         )
     hottest = max(counts, key=lambda block: counting[block] * counts[block])
@@ -287,7 +287,8 @@ def _counts(line: str) -> bool:
     return line.startswith("cnt") and ".16b" in line
 
 
-def _macs(step: Step) -> int:
+def counted(step: Step) -> int:
+    """Binary MACs of a step that lie inside the image."""
     _, H, _, C = step.layer.in_shape
     K = step.layer.out_channels
     return executed(Conv(channels=C, filters=K, size=H), binary=True)

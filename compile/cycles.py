@@ -195,8 +195,8 @@ def _spans(kernels: dict[str, int], artifact: Artifact) -> list[tuple[int, int]]
     return [(at, after[at]) for at in kernels.values()]
 
 
-def disassembled(bench: Path, arch: str) -> Code:
-    """The kernels of an executable."""
+def disassembled(bench: Path, arch: str, *, around: bool = False) -> Code:
+    """The kernels of an executable; with `around`, all of its code."""
     text = _run([tool("llvm-objdump"), "-d", "--no-show-raw-insn", str(bench)])
     addresses: dict[int, int] = {}
     kernels: dict[str, int] = {}
@@ -204,8 +204,9 @@ def disassembled(bench: Path, arch: str) -> Code:
     inside = False
     for line in text.splitlines():
         if found := re.match(r"^([0-9a-f]+) <(.+)>:$", line):
-            inside = found[2].startswith("binas_kernel_")
-            if inside:
+            kernel = found[2].startswith("binas_kernel_")
+            inside = kernel or around
+            if kernel:
                 kernels[found[2]] = int(found[1], 16)
         elif inside and (found := re.match(r"^\s*([0-9a-f]+):\s+(.+)$", line)):
             addresses[int(found[1], 16)] = len(lines)

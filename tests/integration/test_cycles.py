@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -11,13 +12,13 @@ from click.testing import CliRunner
 
 from binas.compile.build import compile_model
 from binas.compile.cli import main
-from binas.compile.cycles import Estimate, estimate, executed_blocks
+from binas.compile.cycles import Estimate, disassembled, estimate, executed_blocks
 from binas.compile.model import BinaryModel
 from binas.core import record
 from binas.core.errors import UsageError
 from binas.devices import registry
 from binas.runtime.artifact import Artifact
-from binas.runtime.emulated import count_instructions
+from binas.runtime.emulated import EmulatedSession, count_instructions
 from binas.search.export import export
 from binas.search.networks.bars import build
 from binas.search.space import Space
@@ -105,3 +106,23 @@ def test_what_no_emulator_executes_is_not_estimated(model: BinaryModel, tmp_path
 def test_there_is_no_estimate_for_32_bit_boards(model: BinaryModel, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no estimate for armv7"):
         estimate(artifact(model, "rpi4-32", tmp_path))
+
+
+@needs_mca
+def test_a_trace_is_all_that_a_step_executes_in_order(model: BinaryModel, tmp_path: Path) -> None:
+    made = artifact(model, "aarch64", tmp_path)
+    counts = count_instructions(made).steps
+    session = EmulatedSession(made)
+    for index, count in enumerate(counts):
+        trace = session.trace(index)
+        assert sum(size // 4 for _, size in trace) == count
+    bench = tmp_path / "bench"
+    bench.write_bytes(made.read("bench"))
+    code = disassembled(bench, "aarch64", around=True)
+    assert code.addresses.keys() > disassembled(bench, "aarch64").addresses.keys()
+    # A block that ends in no branch is followed by the one behind it.
+    inside = [(at, size) for at, size in trace if at in code.addresses]
+    for (at, size), (after, _) in itertools.pairwise(inside):
+        last = code.lines[code.addresses[at] + size // 4 - 1]
+        if not last.startswith(("b", "cb", "tb", "ret")):
+            assert after == at + size
