@@ -49,7 +49,7 @@ class DotLayout(Micro):
 
         Registers of whole words need no repeated activation, so few channels do; a word alone
         gives 2 registers of weights for 8 channels, which leaves room for many accumulators. A
-        CPU that does not reorder hides its latency by more pixels, another has less to store.
+        CPU that waits for its operands has others to go on with in a tile of more pixels.
         """
         words, Q = Grouping.of(layer).words, nest.as_row(layer).out_shape[2]
         needed = -(-(layer.out_channels // layer.groups) // CHANNELS)
@@ -61,7 +61,7 @@ class DotLayout(Micro):
         if isa.in_order and (Q <= 7 or (words == 4 and Q % 7 == 0)):
             return Tile(min(Q, 7), vectors, CHANNELS)
         fewer = Q % 4 and -(-Q // 5) < -(-Q // 4)
-        return Tile(Q if (7 if isa.in_order else 5) >= Q else 5 if fewer else 4, vectors, CHANNELS)
+        return Tile(Q if Q <= 5 else 5 if fewer else 4, vectors, CHANNELS)
 
     @staticmethod
     def candidates(layer: Layer, isa: Isa) -> list[Tile]:
