@@ -106,7 +106,7 @@ def emulated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "sample_graph", lambda _: graph)
         path = tmp_path_factory.mktemp("arm") / f"{device.name}.binas"
-        artifact = build.compile_layers([], device, path)
+        artifact = build.compile_layers([node.layer for node in graph.nodes], device, path)
     found = emulate_steps(artifact, taps)
     outputs = {
         name: [found[written] for written in node.writes]
