@@ -161,7 +161,7 @@ class _Fma:
                 first = [index + self._apart(pixel) for pixel, index in enumerate(first)]
             n = count * per_in
             done, unroll = 0, self.tile.unroll
-            if n > unroll:
+            if n > max(unroll, UNROLL):
                 done = n // unroll * unroll
                 with v.loop(0, done // unroll) as k:
                     for part in range(unroll):
