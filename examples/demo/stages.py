@@ -7,6 +7,7 @@ result.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from binas.compile.model import BinaryModel
 from binas.core import record
 from binas.core.layer import Layer
 from binas.devices import registry
+from binas.devices.link import Link
 from binas.runtime.artifact import load
 from binas.runtime.emulated import count_instructions
 from binas.runtime.measure import Failure, Measurement, Plan
-from binas.runtime.passes import joined
+from binas.runtime.passes import settled
 from binas.runtime.session import Session
 from binas.runtime.table import LatencyTable
 from binas.search import data, space
@@ -37,7 +39,8 @@ from examples.demo.cache import Tick
 from examples.demo.results import Checked, LayerTimes, Timed
 
 # Each network several times, in turns: what disturbs a shared machine disturbs all of them.
-ROUNDS = 4
+# And again, at most so often, where somebody else had the core in all of these.
+ROUNDS, WAITS = 4, 12
 NET_PLAN = Plan(repeats=40, warmup=3, max_ns=5_000_000_000)
 STEP_PLAN = Plan(repeats=15, warmup=2, min_batch_ns=100_000, max_ns=2_000_000_000)
 
@@ -131,12 +134,9 @@ def time_untrained(folder: Path, tick: Tick, *, setting: Setting, found: Path, t
     device, path = registry.find(setting.device), folder / "untrained.binas"
     with registry.connect(device) as link:
         compile_network(genotype, device, path)
-        quiet_ns, rounds = record.load(LatencyTable, table).quiet_ns, []
-        for turn in range(ROUNDS):
-            tick(turn, ROUNDS, "measure")
-            with Session(load(path), link) as session:
-                rounds.append(session.time(NET_PLAN, quiet_ns=quiet_ns))
-    whole = joined(rounds, NET_PLAN)
+        (whole,) = _settled(
+            [path], link, table, lambda done: tick(done, ROUNDS, "measure")
+        ).values()
     record.save(whole, folder / "measurement.json")
     return f"{whole.median_ns / 1e3:.1f} µs measured"
 
@@ -206,22 +206,41 @@ def time_artifacts(
     folder: Path, tick: Tick, *, setting: Setting, files: dict[str, Path], table: Path
 ) -> str:
     """Measure networks, whole and step by step, with nothing else running."""
-    artifacts = {name: load(path) for name, path in files.items()}
     quiet_ns = record.load(LatencyTable, table).quiet_ns
-    rounds: dict[str, list[Measurement]] = {name: [] for name in files}
     steps: dict[str, tuple[Measurement | Failure, ...]] = {}
+    turns = ROUNDS + len(files)
     with registry.connect(registry.find(setting.device)) as link:
-        for turn in range(ROUNDS):
-            for place, (name, artifact) in enumerate(artifacts.items()):
-                tick(turn * len(files) + place, ROUNDS * len(files), name)
-                with Session(artifact, link) as session:
-                    rounds[name].append(session.time(NET_PLAN, quiet_ns=quiet_ns))
-                    if turn == 0:
-                        steps[name] = tuple(session.layers(STEP_PLAN, quiet_ns=quiet_ns))
-    wholes = {name: joined(found, NET_PLAN) for name, found in rounds.items()}
+        for place, (name, path) in enumerate(files.items()):
+            tick(place, turns, f"steps of {name}")
+            with Session(load(path), link) as session:
+                steps[name] = tuple(session.layers(STEP_PLAN, quiet_ns=quiet_ns))
+        paths = list(files.values())
+        found = _settled(paths, link, table, lambda done: tick(len(files) + done, turns, "whole"))
+    wholes = {name: found[path] for name, path in files.items()}
     for name, whole in wholes.items():
         record.save(Timed(whole=whole, steps=steps[name]), folder / f"{name}.json")
     return ", ".join(f"{name} {whole.median_ns / 1e3:.2f} µs" for name, whole in wholes.items())
+
+
+def _settled(
+    paths: list[Path], link: Link, table: Path, turned: Callable[[int], None]
+) -> dict[Path, Measurement]:
+    """Whole networks in turns, and again where the machine was never calm."""
+
+    def time(path: Path, plan: Plan) -> Measurement:
+        with Session(load(path), link) as session:
+            return session.time(plan, quiet_ns=quiet_ns)
+
+    quiet_ns = record.load(LatencyTable, table).quiet_ns
+    return settled(
+        time,
+        paths,
+        NET_PLAN,
+        passes=ROUNDS,
+        waits=WAITS,
+        quiet_ns=quiet_ns,
+        turned=lambda done, _: turned(done),
+    )
 
 
 def time_layers(

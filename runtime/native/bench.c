@@ -237,6 +237,7 @@ static int parse(options *o, int count, char **words) {
         return refuse("--repeats and --warmup must be positive", NULL);
     if (o->threads < 1 || o->threads > BINAS_MAX_THREADS)
         return refuse("--threads must be 1 to 32", NULL);
+    o->how.roams = o->threads == 1 && o->core < 0;
     return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "sampling.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,8 @@
 #include <time.h>
 
 enum {
-    LOOKS = 64,         /* yardsticks looked at before the first sample */
+    LOOKS = 64,         /* yardsticks looked at before the first sample, and at a core before it is left */
+    CORES = 4,          /* looked at before the first sample, where nobody told what is quiet */
     FLUKES = 5,         /* so many may be quicker than a machine left alone; runtime/measure.py */
     PATIENCE = 16,      /* samples taken at most for one that is to be undisturbed */
     MAX_RUNS = 100000000,
@@ -69,10 +71,35 @@ static double look_at(gauge *g) {
     return ns;
 }
 
-static gauge gauge_of(double told) {
+/* The next of the cores that we may use; 0: there is no other. */
+static int change_core(void) {
+#ifdef __linux__
+    static cpu_set_t allowed; /* as it was before we chose one */
+    static int known = 0;
+    if (!known) {
+        CPU_ZERO(&allowed);
+        known = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? 1 : -1;
+    }
+    int here = sched_getcpu();
+    for (int step = 1; known == 1 && here >= 0 && step < CPU_SETSIZE; ++step) {
+        size_t core = (size_t)(here + step) % CPU_SETSIZE;
+        if (!CPU_ISSET(core, &allowed)) continue;
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(core, &one);
+        return sched_setaffinity(0, sizeof one, &one) == 0;
+    }
+#endif
+    return 0;
+}
+
+static gauge gauge_of(double told, int roams) {
     gauge g = {told, {0}};
     for (int i = 0; i < FLUKES; ++i) g.quickest[i] = INFINITY;
-    for (int i = 0; told <= 0 && i < LOOKS; ++i) look_at(&g);
+    for (int core = 0; told <= 0 && core < (roams ? CORES : 1); ++core) {
+        for (int i = 0; i < LOOKS; ++i) look_at(&g);
+        if (roams && !change_core()) break;
+    }
     return g;
 }
 
@@ -107,15 +134,23 @@ int binas_sample(sampling *how, binas_batch batch, void *argument) {
     double begin = binas_now_ns();
     while (batch(argument, runs) < how->min_batch_ns && runs < MAX_RUNS) runs *= 2;
     for (long i = 0; i < how->warmup; ++i) batch(argument, runs);
-    gauge g = gauge_of(how->quiet_ns);
+    gauge g = gauge_of(how->quiet_ns, how->roams);
     double quiet = quiet_ns(&g), look = look_at(&g);
     while (undisturbed < how->repeats && count < (how->in_vain ? how->repeats : room) &&
            (count < 3 || binas_now_ns() - begin < how->max_ns)) {
         /* A look is shorter than a batch, so it finds the quiet moments that a batch would miss. */
-        while (!how->in_vain && look > TOLERANCE * quiet_ns(&g) &&
-               binas_now_ns() - begin < how->max_ns / 2)
+        int moved = 0;
+        for (long looks = 1; !how->in_vain && look > TOLERANCE * quiet_ns(&g) &&
+                             binas_now_ns() - begin < how->max_ns / 2;
+             ++looks) {
+            if (how->roams && looks % LOOKS == 0) moved |= change_core();
             look = look_at(&g);
+        }
         how->in_vain = look > TOLERANCE * quiet_ns(&g);
+        if (moved) { /* the caches of this core know nothing yet */
+            batch(argument, runs);
+            look = look_at(&g);
+        }
         long switched = preemptions();
         size_t depth = (size_t)count * DEPTH_STEP % PAGE;
         times[count] = at_depth(batch, argument, runs, depth) / (double)runs;

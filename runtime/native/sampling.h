@@ -9,6 +9,7 @@ typedef struct {
     double quiet_ns; /* the yardstick of a machine left alone; 0: what is seen must do */
     int in_vain;     /* waiting found no quiet moment: that is no burst but a state of the machine, such as
                         a lower clock; samples are taken as they come until it passes. 0 to begin with */
+    int roams;       /* the thread may change its core: a neighbour may sit on one of them only */
 } sampling;
 
 double binas_now_ns(void);
