@@ -8,6 +8,7 @@ accuracies, what the table's sum predicted, and the share of the fixed cost. Raw
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
@@ -89,6 +90,7 @@ def main(*, file: Path, data: str, device: str, seeds: int, output: Path) -> Non
         limits += [f"at most {claim.high:g}"] if claim.high is not None else []
         word = "holds" if claim.holds else "FAILS"
         print(f"{word}  {claim.name:<58} {claim.value:8.3f}  ({' and '.join(limits)})")
+    sys.exit(not all(claim.holds for claim in held))
 
 
 def figures(demo: Demo) -> dict[str, Any]:

@@ -60,7 +60,8 @@ class Command(click.Command):
         except OSError as error:
             if error.errno not in WRITE_ERRNOS:
                 raise
-            where = error.filename or f"a temporary file in {tempfile.gettempdir()}"
+            nameless = f"standard output or a temporary file in {tempfile.gettempdir()}"
+            where = error.filename or nameless
             click.echo(f"Error: cannot write {where}: {error.strerror}", err=True)
             click.echo("Hint: free some space; TMPDIR names another temporary folder", err=True)
             ctx.exit(UsageError.exit_code)

@@ -199,8 +199,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; renamed onto it on success, removed on failure.
 
     Raises:
-        UsageError: The folder cannot be written, or the disk is full.
+        UsageError: The folder cannot be written, the disk is full, or something that is no file
+            (a device, a pipe) has that name: renaming onto it would destroy it.
     """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        raise UsageError(f"cannot write {path}: it is no regular file", hint="give another -o")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

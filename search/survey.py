@@ -8,7 +8,7 @@ an interrupted build goes on and a second one measures nothing. Why so: docs/mea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -67,7 +67,8 @@ def menu_of(space: Space, folder: Path | None = None, progress: Progress | None 
     if folder is not None:
         path = folder / f"menu-{record.digest(space)}-{_planner_digest()}.json"
         if path.exists():
-            return record.load(Menu, path)
+            with suppress(UsageError):  # ours and planned again in seconds: damaged, it is no loss
+                return record.load(Menu, path)
     tell = progress
     found = plan_menu(
         space, progress=None if tell is None else lambda done, total: tell("plan", done, total)

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from binas.core import record
+from binas.search.strategy.settings import Found
 from examples.demo import journey
 from examples.demo.__main__ import main
 from examples.demo.crew import Crew, Job
@@ -40,7 +41,7 @@ STAIRS = (8, 40)
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a space of two networks, and 60 images of three classes."""
+    """A folder with a small space, and 60 images of three classes."""
     folder = tmp_path_factory.mktemp("demo")
     (folder / "tiny.toml").write_text(SPACE)
     generator = np.random.default_rng(0)
@@ -86,13 +87,19 @@ def test_the_demo_goes_the_whole_way_and_the_second_time_reuses_it(home: Path) -
     assert record.loads(Demo, done.stdout, where="stdout") == found
     assert (found.device, found.estimate.device, found.target_ratio) == ("null", "rpi4", 1.0)
     for net in (found.baseline, found.latency_aware, found.parent):
-        assert 0 <= net.accuracy <= 1
+        assert net.accuracy > 1 / 3, "three classes that differ in where they are bright"
         assert net.measured_us == pytest.approx(net.predicted_us, rel=0.15)
         assert sum(layer.measured_us for layer in net.layers) < net.measured_us
         assert net.artifact_bytes > 10_000 and len(net.layers) > 3
         assert any("invented" in doubt for doubt in net.doubts)
     assert found.target_us == pytest.approx(found.baseline.measured_us)
     assert found.latency_aware.predicted_us <= found.target_us * 1.01
+    budgets = [
+        record.load(Found, file).budget_ns
+        for name in ("baseline", "latency-aware")
+        for file in home.rglob(f"search-{name}-*/found.json")
+    ]
+    assert budgets == [None, pytest.approx(found.target_us * 1e3)]
     assert found.baseline.biops > 0 and found.parent.biops == 0 < found.parent.flops
     for search in found.searches.values():
         assert [epoch.epoch for epoch in search.epochs] == [1, 2, 3, 4]

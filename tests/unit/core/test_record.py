@@ -238,3 +238,20 @@ def test_the_json_schema_describes_the_file() -> None:
     assert schema["properties"]["schema"] == {"const": "binas.test-note/1"}
     assert set(schema["required"]) == {"schema", "text", "count"}
     assert schema["additionalProperties"] is False
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="no regular file"):
+        record.write_atomic(pipe, b"x")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_what_a_link_points_to_is_replaced_and_not_the_link(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "target")
+    for data in (b"first", b"second"):
+        record.write_atomic(link, data)
+        assert link.is_symlink() and (tmp_path / "target").read_bytes() == data

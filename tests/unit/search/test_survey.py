@@ -308,3 +308,13 @@ def test_a_table_of_cells_prices_every_operation_and_predicts_networks(
     assert prices.fastest_ns() > table.fixed_ns
     for net in random_networks(cells, 3, seed=0):
         assert prices.predict_ns(net) > prices.rest_ns
+
+
+def test_a_damaged_menu_is_planned_again(
+    tiny: Space, layers: tuple[Layer, ...], tmp_path: Path
+) -> None:
+    menu_of(tiny, tmp_path)
+    (kept,) = tmp_path.iterdir()
+    kept.write_text("{")
+    assert menu_of(tiny, tmp_path).layers == layers
+    assert menu_of(tiny, tmp_path).layers == layers and kept.read_text() != "{"
