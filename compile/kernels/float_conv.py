@@ -20,6 +20,7 @@ from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue, nest
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.candidates import enumerated
+from binas.compile.kernels.float_sums import FloatSums, room
 from binas.compile.kernels.frame import Frame, Kernel, Parameter, frame
 from binas.compile.kernels.nest import At, Phase
 from binas.compile.tile import Tile
@@ -51,8 +52,7 @@ def meaning(node: Node, x: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:
     """Accumulators for about half the registers; whole words of bits where bits are written."""
-    limit = isa.registers // 2 + (4 if isa.registers == 16 else 0)
-    V, Q = isa.lanes, nest.as_row(layer).out_shape[2]
+    V, Q, limit = isa.lanes, nest.as_row(layer).out_shape[2], room(isa)
     needed = -(-(layer.out_channels // layer.groups) // V)
     step = min(needed, 32 // V)
     pixels = min(max(1, limit // step), Q, 4)
@@ -121,23 +121,12 @@ def _joined(layer: Layer) -> bool:
     return layer.dilation[1] == 1 and layer.groups == 1
 
 
-class _Fma:
+class _Fma(FloatSums):
     """Accumulators of one tile; satisfies `nest.Micro`."""
 
     def __init__(self, made: Frame, layer: Layer, tile: Tile, isa: Isa) -> None:
-        self.frame, self.layer, self.tile, self.isa = made, layer, tile, isa
-        self.epilogue = epilogue.Epilogue(made, isa)
-
-    def flat(self, rows: int) -> bool:
-        """Kernel rows are a loop."""
-        return False
-
-    def begin(self, at: At) -> None:
-        V = self.isa.lanes
-        self.sums = [
-            v.Register("float32", V, v.splat(0.0, V, "float32"))
-            for _ in range(at.span.width * at.block.vectors)
-        ]
+        super().__init__(made, layer, isa)
+        self.tile = tile
 
     def contract(self, at: At, r: Any, in_row: Any, phase: Phase) -> None:
         """Neighbouring kernel columns are neighbouring channels unless dilated or grouped."""
@@ -210,15 +199,3 @@ class _Fma:
 
     def _broadcast(self, index: Any) -> Any:
         return v.splat(v.load(self.frame.operands[0], index), self.isa.lanes, "float32")
-
-    def end_row(self, at: At) -> None:
-        """Nothing to do after a kernel row."""
-
-    def finish(self, at: At) -> None:
-        """Hand each pixel's sums to the epilogue."""
-        _, P, Q, _ = self.layer.out_shape
-        for pixel in range(at.span.width):
-            index = (at.image * P + at.row) * Q + at.column + pixel
-            first = pixel * at.block.vectors
-            sums = [total.get() for total in self.sums[first : first + at.block.vectors]]
-            self.epilogue.emit(index, at.channel, sums, at.block.channels)

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import tirx
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue, float_conv, nest
 from binas.compile.kernels import vector as v
-from binas.compile.kernels.frame import Frame, Kernel, Parameter, frame
+from binas.compile.kernels.float_sums import FloatSums, room
+from binas.compile.kernels.frame import Kernel, Parameter, frame
 from binas.compile.kernels.nest import At, Phase
 from binas.compile.tile import Tile
 from binas.core import bits
@@ -67,30 +67,14 @@ def _taps(layer: Layer) -> int:
 
 
 def _tile(layer: Layer, isa: Isa) -> Tile:
-    """A word of channels; pixels for half of the registers, for two thirds of sixteen."""
-    limit = isa.registers // 2 + (4 if isa.registers == 16 else 0)
+    """A word of channels, and as many pixels as there is room for."""
     vectors = min(bits.WORD_BITS, -(-layer.out_channels // isa.lanes) * isa.lanes) // isa.lanes
-    pixels = min(max(1, limit // vectors), _as_row(layer).out_shape[2])
+    pixels = min(max(1, room(isa) // vectors), _as_row(layer).out_shape[2])
     return Tile(pixels, vectors, isa.lanes)
 
 
-class _Fma:
+class _Fma(FloatSums):
     """Accumulators of one tile; satisfies `nest.Micro`."""
-
-    def __init__(self, made: Frame, layer: Layer, isa: Isa) -> None:
-        self.frame, self.layer, self.isa = made, layer, isa
-        self.epilogue = epilogue.Epilogue(made, isa)
-
-    def flat(self, rows: int) -> bool:
-        """Kernel rows stay a loop."""
-        return False
-
-    def begin(self, at: At) -> None:
-        V = self.isa.lanes
-        self.sums = [
-            v.Register("float32", V, v.splat(0.0, V, "float32"))
-            for _ in range(at.span.width * at.block.vectors)
-        ]
 
     def contract(self, at: At, r: Any, in_row: Any, phase: Phase) -> None:
         """A kernel row: each weight vector meets all pixels, then goes."""
@@ -99,8 +83,11 @@ class _Fma:
         for s in range(phase.start, phase.start + phase.count):
             weight = at.weight + (r * layer.kernel[1] + s) * (Q * V)
             line = (at.image * H + in_row) * W + (s * layer.dilation[1] - layer.padding[1])
+            # Apart in LLVM's eyes, as in `float_conv`: every load serves once, and none is kept.
             first = [
-                (line + (at.column + pixel) * layer.stride[1]) * C + at.channel + self._apart(pixel)
+                (line + (at.column + pixel) * layer.stride[1]) * C
+                + at.channel
+                + self.frame.zero * pixel
                 for pixel in range(at.span.width)
             ]
             for j in range(Q):
@@ -110,21 +97,5 @@ class _Fma:
                     total = self.sums[pixel * Q + j]
                     total.set(v.fma(x, w.get(), total.get(), V, fused=self.isa.fused))
 
-    def _apart(self, pixel: int) -> Any:
-        """0, of which LLVM does not know that it is, as in `float_conv`: every load serves once."""
-        return tirx.shift_right(self.frame.begin, v.const(31)) * pixel
-
     def _load(self, name: str, index: Any) -> Any:
         return v.load(self.frame.parameters[name], index, self.isa.lanes)
-
-    def end_row(self, at: At) -> None:
-        """Nothing to do after a kernel row."""
-
-    def finish(self, at: At) -> None:
-        """Hand each pixel's sums to the epilogue."""
-        _, P, Q, _ = self.layer.out_shape
-        for pixel in range(at.span.width):
-            index = (at.image * P + at.row) * Q + at.column + pixel
-            first = pixel * at.block.vectors
-            sums = [total.get() for total in self.sums[first : first + at.block.vectors]]
-            self.epilogue.emit(index, at.channel, sums, at.block.channels)

@@ -28,7 +28,7 @@ def page(demo: Demo) -> html.Report:
     return html.Report(
         title=f"From {demo.data} to a timed 1-bit network",
         lead=(
-            "Two searches with the same space, budget and seed: one for accuracy alone, one "
+            "Two searches with the same space, epochs and seed: one for accuracy alone, one "
             f"also for latency measured on this machine ({demo.cpu}). One seed: it shows the way, "
             "not an order of methods."
         ),

@@ -1,0 +1,48 @@
+"""What convolutions of reals share: sums in registers, begun at 0 and handed to the epilogue."""
+
+from __future__ import annotations
+
+from binas.compile.isa import Isa
+from binas.compile.kernels import epilogue
+from binas.compile.kernels import vector as v
+from binas.compile.kernels.frame import Frame
+from binas.compile.kernels.nest import At
+from binas.core.layer import Layer
+
+
+def room(isa: Isa) -> int:
+    """Sums that are held at once: half of the registers, three quarters of sixteen."""
+    return isa.registers // 2 + (4 if isa.registers == 16 else 0)
+
+
+class FloatSums:
+    """All of `nest.Micro` but `contract`: `sums[pixel * vectors + j]` is vector j of a pixel."""
+
+    def __init__(self, made: Frame, layer: Layer, isa: Isa) -> None:
+        """Keep the buffers, the layer as the nest sees it, and the hardware facts."""
+        self.frame, self.layer, self.isa = made, layer, isa
+        self.epilogue = epilogue.Epilogue(made, isa)
+
+    def flat(self, rows: int) -> bool:
+        """Kernel rows are a loop."""
+        return False
+
+    def begin(self, at: At) -> None:
+        """Clear the sums."""
+        V = self.isa.lanes
+        self.sums = [
+            v.Register("float32", V, v.splat(0.0, V, "float32"))
+            for _ in range(at.span.width * at.block.vectors)
+        ]
+
+    def end_row(self, at: At) -> None:
+        """Nothing to do after a kernel row."""
+
+    def finish(self, at: At) -> None:
+        """Hand each pixel's sums to the epilogue."""
+        _, P, Q, _ = self.layer.out_shape
+        for pixel in range(at.span.width):
+            index = (at.image * P + at.row) * Q + at.column + pixel
+            first = pixel * at.block.vectors
+            sums = [total.get() for total in self.sums[first : first + at.block.vectors]]
+            self.epilogue.emit(index, at.channel, sums, at.block.channels)
