@@ -30,6 +30,8 @@ def options(plan: Plan, threads: int, core: int | None, quiet_ns: float | None) 
         "--max-ns": plan.max_ns,
         "--threads": threads,
     }
+    if not plan.waits:
+        known["--waits"] = 0
     if core is not None:
         known["--core"] = core
     if quiet_ns is not None:

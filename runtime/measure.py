@@ -32,6 +32,8 @@ class Plan:
             enough to fit between two disturbances.
         max_ns: No further batch is begun after this; per network, or per layer.
         max_spread: Relative spread or drift above which a result is doubted.
+        waits: Batches wait for quiet moments. False: samples are taken as they come, on one core,
+            so that the device is busy all the time.
     """
 
     repeats: int = 20
@@ -39,6 +41,7 @@ class Plan:
     min_batch_ns: int = 200_000
     max_ns: int = 60_000_000_000
     max_spread: float = 0.05
+    waits: bool = True
 
     @staticmethod
     def lasting(duration_ns: int) -> Plan:
@@ -49,6 +52,7 @@ class Plan:
             warmup=0,
             min_batch_ns=batch_ns,
             max_ns=max(batch_ns, duration_ns),
+            waits=False,
         )
 
     def __post_init__(self) -> None:

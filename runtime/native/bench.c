@@ -207,6 +207,7 @@ static int number(options *o, const char *key, const char *value) {
                  {"--threads", &o->threads, NULL},
                  {"--core", &o->core, NULL},
                  {"--seed", &o->seed, NULL},
+                 {"--waits", &o->how.waits, NULL},
                  {"--min-batch-ns", NULL, &o->how.min_batch_ns},
                  {"--max-ns", NULL, &o->how.max_ns},
                  {"--quiet-ns", NULL, &o->how.quiet_ns}};
@@ -237,7 +238,7 @@ static int parse(options *o, int count, char **words) {
         return refuse("--repeats and --warmup must be positive", NULL);
     if (o->threads < 1 || o->threads > BINAS_MAX_THREADS)
         return refuse("--threads must be 1 to 32", NULL);
-    o->how.roams = o->threads == 1 && o->core < 0;
+    o->how.roams = o->how.waits && o->threads == 1 && o->core < 0;
     return 0;
 }
 
@@ -254,7 +255,7 @@ static int pin(long core) {
 
 int main(int count, char **words) {
     options o = {.threads = 1, .core = -1,
-                 .how = {.repeats = 20, .warmup = 3, .min_batch_ns = 5e6, .max_ns = 60e9}};
+                 .how = {.repeats = 20, .warmup = 3, .min_batch_ns = 5e6, .max_ns = 60e9, .waits = 1}};
     int failed = parse(&o, count, words);
     if (failed) return failed;
     if (!strcmp(o.mode, "info")) {

@@ -127,7 +127,7 @@ static long undisturbed_of(long count, const double *switches, const double *yar
 }
 
 int binas_sample(sampling *how, binas_batch batch, void *argument) {
-    long runs = 1, count = 0, undisturbed = 0, room = how->repeats * PATIENCE;
+    long runs = 1, count = 0, undisturbed = 0, room = how->repeats * (how->waits ? PATIENCE : 1);
     double *memory = malloc(sizeof(double) * 3 * (size_t)room);
     if (!memory) return -1;
     double *times = memory, *switches = memory + room, *yardsticks = memory + 2 * room;
@@ -140,7 +140,7 @@ int binas_sample(sampling *how, binas_batch batch, void *argument) {
            (count < 3 || binas_now_ns() - begin < how->max_ns)) {
         /* A look is shorter than a batch, so it finds the quiet moments that a batch would miss. */
         int moved = 0;
-        for (long looks = 1; !how->in_vain && look > TOLERANCE * quiet_ns(&g) &&
+        for (long looks = 1; how->waits && !how->in_vain && look > TOLERANCE * quiet_ns(&g) &&
                              binas_now_ns() - begin < how->max_ns / 2;
              ++looks) {
             if (how->roams && looks % LOOKS == 0) moved |= change_core();

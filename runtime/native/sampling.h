@@ -10,6 +10,7 @@ typedef struct {
     int in_vain;     /* waiting found no quiet moment: that is no burst but a state of the machine, such as
                         a lower clock; samples are taken as they come until it passes. 0 to begin with */
     int roams;       /* the thread may change its core: a neighbour may sit on one of them only */
+    long waits;      /* for quiet moments; 0: the machine is kept busy, and samples are taken as they come */
 } sampling;
 
 double binas_now_ns(void);

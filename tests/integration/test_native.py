@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -474,6 +475,14 @@ def test_where_no_machine_is_as_quick_as_asked_for_the_harness_gives_up_in_time(
     timed = json.loads(call(bench, f"time {options}").stdout)
     assert 3 <= len(timed["samples_ns"]) <= 64
     assert timed["quiet_ns"] == 1
+
+
+def test_a_harness_that_keeps_a_device_busy_waits_for_nothing(bench: Path) -> None:
+    options = "--weights weights.bin --repeats 4 --min-batch-ns 1e4 --quiet-ns 1 --waits 0"
+    begin = time.monotonic()
+    timed = json.loads(call(bench, f"time {options} --max-ns 1e10").stdout)
+    assert time.monotonic() - begin < 2  # a wait would last half of the ten seconds
+    assert len(timed["samples_ns"]) == 4
 
 
 def test_a_harness_that_was_told_of_a_slower_machine_believes_its_own_eyes(bench: Path) -> None:

@@ -189,3 +189,4 @@ def test_a_plan_that_lasts_fills_its_time_with_long_batches() -> None:
     plan = Plan.lasting(60_000_000_000)
     assert (plan.repeats, plan.min_batch_ns, plan.max_ns) == (600, 100_000_000, 60_000_000_000)
     assert Plan.lasting(1).repeats >= 2
+    assert not plan.waits and Plan().waits

@@ -49,6 +49,7 @@ for name, default in (
     ("--threads", 1),
     ("--core", -1),
     ("--seed", 0),
+    ("--waits", 1),
 ):
     parser.add_argument(name, type=int, default=default)
 options = parser.parse_args()
