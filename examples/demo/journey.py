@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from binas.core import record
+from binas.core.errors import UsageError
 from binas.core.layer import Layer
 from binas.devices import registry
+from binas.devices.device import Device
+from binas.runtime import emulated
 from binas.runtime.measure import Measurement
 from binas.search.cost import layers_of
 from binas.search.run import versions
@@ -79,7 +82,7 @@ def travel(request: Request, crew: Crew) -> Results:
 class _Journey:
     def __init__(self, request: Request, crew: Crew) -> None:
         self.request, self.crew = request, crew
-        registry.find(request.board)  # a misspelt one is found out now and not after minutes
+        _must_be_countable(registry.find(request.board))  # now, and not after the searches
         self.root = request.output / "stages"
         self.setting = Setting(
             data=request.data,
@@ -229,6 +232,15 @@ class _Journey:
         device = asdict(registry.find(self.request.device))
         device.pop("memory_bytes")  # a container's limit says nothing of speed
         return device
+
+
+def _must_be_countable(board: Device) -> None:
+    """Refuse a board whose instructions the report could not count."""
+    if board.arch != emulated.ARCH:
+        raise UsageError(
+            f"no emulator here counts the instructions of {board.name} ({board.arch})",
+            hint=f"give a board of {emulated.ARCH}, such as --board rpi4",
+        )
 
 
 def stair(channels: int) -> Layer:
