@@ -14,6 +14,7 @@ from binas.core.errors import UsageError
 from binas.search.commands import shared
 
 if TYPE_CHECKING:
+    from binas.runtime.table import LatencyTable
     from binas.search.cost import Lut
     from binas.search.genotype import AnySpace
     from binas.search.strategy.cell_prices import CellLut
@@ -203,7 +204,10 @@ def _timer(device: str | None, folder: Path) -> Iterator[Timer | None]:
 
 
 def lut_of(space: AnySpace, table: Path, device: str | None) -> Lut | CellLut:
-    """A table's prices for a space; a table of other kernels or another device is refused."""
+    """A table's prices for a space; a table of other kernels or another device is refused.
+
+    What may be meant is said on stderr: a table of the host that was made on another machine.
+    """
     from binas.compile.build import kernel_version  # noqa: PLC0415 (onnx)
     from binas.core import record  # noqa: PLC0415
     from binas.devices import registry  # noqa: PLC0415
@@ -222,6 +226,8 @@ def lut_of(space: AnySpace, table: Path, device: str | None) -> Lut | CellLut:
                 f"expected {asked.name} ({asked.arch}, {asked.cpu})",
                 hint=f"build one there: binas-table build --device {asked.name}",
             )
+    if prices.device == "host":
+        _must_be_this_machine(prices, table, named=device is not None)
     for what, found, ours in (
         ("kernel version", prices.kernel_version, kernel_version()),
         ("threads", prices.threads, 1),
@@ -235,6 +241,20 @@ def lut_of(space: AnySpace, table: Path, device: str | None) -> Lut | CellLut:
         return CellLut.of(space, prices)
     kept = table.with_suffix(".build")  # where `binas-table build` left the menu
     return Lut.of(menu_of(space, kept if kept.is_dir() else None), prices)
+
+
+def _must_be_this_machine(prices: LatencyTable, table: Path, *, named: bool) -> None:
+    """The host is another machine elsewhere: refused where it is named, else doubted."""
+    from binas.devices import registry  # noqa: PLC0415
+
+    here = registry.find("host").title
+    measured_on = prices.facts.get("model", here)
+    if measured_on == here:
+        return
+    found = f"{table} was measured on another machine, {measured_on}; this one is {here}"
+    if named:
+        raise UsageError(found, hint="build one here: binas-table build --device host")
+    cli.say(f"Doubt: {found}")
 
 
 def _budget_ns(
