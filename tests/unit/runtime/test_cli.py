@@ -154,6 +154,14 @@ def test_emulation_gives_counts_and_no_latency(arm_net: Artifact) -> None:
     assert "emulation gives no latency; instruction counts: " in done.stderr
 
 
+def test_more_threads_than_the_harness_has_are_refused_before_a_board_is_reached(
+    arm_net: Artifact,
+) -> None:
+    done = call(bench, arm_net.path, "--device", "rpi4", "--threads", "33")
+    assert done.exit_code == 2
+    assert "'--threads': 33 is not in the range 1<=x<=32." in done.stderr.splitlines()[-1]
+
+
 def test_times_take_units_and_nothing_else(net: Artifact) -> None:
     for wrong in ("5", "5 minutes", "-5ms"):
         done = call(bench, net.path, "--device", "host", f"--min-time={wrong}")
