@@ -82,6 +82,7 @@ def no_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
         ([], 2, "nothing to do"),
         (["--input", "no.npy"], 2, "no such file: no.npy"),
         (["--input", "z=no.npy"], 2, "the model has no input 'z'"),
+        (["--verify", "-o", "y.npy"], 2, "-o y.npy without --input: --verify writes no output"),
     ],
 )
 def test_run_refuses_in_one_sentence_with_a_way_out(
