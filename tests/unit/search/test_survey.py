@@ -181,6 +181,21 @@ def test_a_fit_over_one_network_is_refused(tiny: Space, device: Device, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_a_space_of_one_network_is_refused_a_fit_at_once_and_has_a_table_without(
+    tiny: Space, device: Device, tmp_path: Path
+) -> None:
+    single = replace(
+        tiny, min_cells=1, max_cells=1, widths=(1.0,), normal_ops=("b3",), reduction_ops=("b3",)
+    )
+    shop = Scripted()
+    with pytest.raises(UsageError, match="the 3 networks drawn are one and the same") as caught:
+        build_table(single, device, tmp_path, workshop=shop, fit_nets=3)
+    assert "--fit-nets 0" in caught.value.hint
+    assert not shop.measured and not list(tmp_path.iterdir())
+    table = build_table(single, device, tmp_path, workshop=shop, fit_nets=0).table
+    assert table.entries and table.fit is None
+
+
 def test_a_board_that_dies_leaves_its_layers_to_the_others(
     tiny: Space, device: Device, layers: tuple[Layer, ...], tmp_path: Path
 ) -> None:
