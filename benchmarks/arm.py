@@ -32,14 +32,14 @@ from typing import Literal, NamedTuple
 import click
 import onnx
 
-from benchmarks import models
+from benchmarks import models, report_file
 from benchmarks.macs import Conv, executed
 from benchmarks.onnx_builder import OnnxBuilder
 from benchmarks.works import Work
 from binas.compile import cycles
 from binas.compile.build import compile_model
 from binas.compile.model import BinaryModel
-from binas.core import cli, record
+from binas.core import cli
 from binas.core.errors import MeasureError
 from binas.devices import registry
 from binas.runtime.artifact import Artifact, Step
@@ -121,7 +121,7 @@ class Stretches(NamedTuple):
 
 
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--channels", type=int, multiple=True, help="Of these layers only; repeatable.")
 def main(*, file: Path, channels: tuple[int, ...]) -> None:
     """Price the emitted code of binary 3x3 layers for ARM CPUs that are not here."""
@@ -139,7 +139,7 @@ def main(*, file: Path, channels: tuple[int, ...]) -> None:
         "one_build": one_build(rows),
         "rows": [asdict(row) for row in rows],
     }
-    record.write_atomic(file, (json.dumps(report, indent=1) + "\n").encode())
+    report_file.write(file, report)
     for row in rows:
         click.echo(
             f"{row.work:9} {row.out:8} {row.build:7} {row.model:11} inner {row.inner:5.1f} "

@@ -16,12 +16,12 @@ from typing import Any
 import click
 import onnx
 
-from benchmarks import models
+from benchmarks import models, report_file
 from benchmarks.arm import ANY, SIZES, counted, layers
 from benchmarks.onnx_builder import OnnxBuilder
 from binas.compile.build import compile_model
 from binas.compile.model import BinaryModel
-from binas.core import cli, record
+from binas.core import cli
 from binas.core.errors import MeasureError
 from binas.devices import registry
 from binas.devices.device import Device
@@ -79,7 +79,7 @@ def main(
             "ghz": ghz,
             "rows": rows,
         }
-        record.write_atomic(file, (json.dumps(report, indent=1) + "\n").encode())
+        report_file.write(file, report)
 
 
 def timed(artifact: Artifact, link: Link, index: int | None) -> Measurement:

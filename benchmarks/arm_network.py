@@ -7,7 +7,6 @@ around them in a run: the image brought into the network's layout, the result co
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,12 +14,12 @@ from tempfile import TemporaryDirectory
 import click
 import onnx
 
-from benchmarks import models
+from benchmarks import models, report_file
 from benchmarks.onnx_builder import OnnxBuilder
 from binas.compile import cycles
 from binas.compile.build import compile_model
 from binas.compile.model import BinaryModel
-from binas.core import cli, record
+from binas.core import cli
 from binas.devices import registry
 from binas.runtime.artifact import Artifact
 from binas.runtime.emulated import EmulatedSession
@@ -31,7 +30,7 @@ CONVOLUTIONS = ("binary_conv", "conv")
 
 
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--device", default="rpi4", show_default=True, help="Compiled for; its CPU's model.")
 def main(*, file: Path, device: str) -> None:
     """Estimate the cycles of Bi-Real-18 by kind of step."""
@@ -65,7 +64,7 @@ def main(*, file: Path, device: str) -> None:
             for step, cost in steps
         ],
     }
-    record.write_atomic(file, (json.dumps(report, indent=1) + "\n").encode())
+    report_file.write(file, report)
     for kind, cost in (*kinds.items(), ("around", outside), ("total", found.total + outside)):
         click.echo(f"{kind:12} {cost / 1e6:8.2f} million cycles of {found.model}")
     click.echo(
