@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
-import onnx
 
 from benchmarks import models, report_file
-from benchmarks.arm import ANY, SIZES, counted, layers
-from benchmarks.onnx_builder import OnnxBuilder
+from benchmarks.arm import ANY, SIZES, layers
+from benchmarks.arm_stretches import counted
+from benchmarks.onnx_builder import saved
 from binas.compile.build import compile_model
 from binas.compile.model import BinaryModel
 from binas.core import cli
@@ -100,8 +100,7 @@ def timed(artifact: Artifact, link: Link, index: int | None) -> Measurement:
 
 def bireal18(device: Device, folder: Path) -> Artifact:
     """The network of `benchmarks.arm_network`."""
-    build, path = OnnxBuilder("bireal18"), folder / "bireal18.onnx"
-    onnx.save(build.finish(models.bireal18(build)), path)
+    path = saved("bireal18", models.bireal18, folder)
     return compile_model(BinaryModel.load(path), device, path.with_suffix(".binas")).artifact
 
 

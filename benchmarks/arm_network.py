@@ -12,10 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
-import onnx
 
 from benchmarks import models, report_file
-from benchmarks.onnx_builder import OnnxBuilder
+from benchmarks.onnx_builder import saved
 from binas.compile import cycles
 from binas.compile.build import compile_model
 from binas.compile.model import BinaryModel
@@ -34,10 +33,8 @@ CONVOLUTIONS = ("binary_conv", "conv")
 @click.option("--device", default="rpi4", show_default=True, help="Compiled for; its CPU's model.")
 def main(*, file: Path, device: str) -> None:
     """Estimate the cycles of Bi-Real-18 by kind of step."""
-    build = OnnxBuilder("bireal18")
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "bireal18.onnx"
-        onnx.save(build.finish(models.bireal18(build)), path)
+        path = saved("bireal18", models.bireal18, Path(folder))
         made = compile_model(
             BinaryModel.load(path), registry.find(device), path.with_suffix(".binas")
         ).artifact

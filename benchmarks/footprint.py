@@ -15,10 +15,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
-import onnx
 
 from benchmarks import models, report_file
-from benchmarks.onnx_builder import OnnxBuilder
+from benchmarks.onnx_builder import saved
 from binas.compile.build import Compiled, compile_model
 from binas.compile.model import BinaryModel
 from binas.core import cli
@@ -34,10 +33,8 @@ RUNS = ("--repeats", "20", "--min-batch-ns", "100000000", "--max-ns", "400000000
 @click.option("--device", default="host", show_default=True, help="Compiled for; run on this host.")
 def main(*, file: Path, device: str) -> None:
     """Compile Bi-Real-18, run it, and weigh it."""
-    build = OnnxBuilder("bireal18")
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "bireal18.onnx"
-        onnx.save(build.finish(models.bireal18(build)), path)
+        path = saved("bireal18", models.bireal18, Path(folder))
         os.environ["BINAS_KERNEL_CACHE"] = str(Path(folder) / "kernels")
         begin = time.monotonic()
         made = compile_model(
