@@ -87,7 +87,7 @@ def race(folder: Path, boards: int, layers: int) -> dict[str, Any]:
     device = registry.find("null")
     asked = [layer_of(number) for number in range(layers)]
     key = Key(device="null", model="", cpu=device.cpu, kernel_version="-", threads=1, plan=PLAN)
-    store = Store(folder, asked, key)
+    store = Store(folder, asked, [""] * layers, key)
     layers_at = {folder / f"{place}.binas": part for place, part in enumerate(store.chunks)}
     jobs = [Job(path, tuple(range(len(part)))) for path, part in layers_at.items()]
     fleet = Fleet(

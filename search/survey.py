@@ -139,7 +139,8 @@ def build_table(
         with workshop.compiler() as compiler:
             compiler.order(others)  # meanwhile we plan: what the layers are takes seconds
             layers, steps = _offered(space, nets, folder, progress)
-            store = Store(folder, layers, key)
+            tiles = workshop.tiles(layers)
+            store = Store(folder, layers, tiles, key)
             reused = sum(len(store.results(layer)) >= passes for layer in layers)
             campaign = Campaign(workshop, store, plan, tell=tell, say=say, seed=seed)
             leaving.callback(campaign.clean)
@@ -156,7 +157,8 @@ def build_table(
         threads=1,
         facts=facts or {},
         entries=tuple(
-            Entry(layer=layer, result=outcome(store.results(layer), plan)) for layer in layers
+            Entry(layer=layer, result=outcome(store.results(layer), plan), tile=tile)
+            for layer, tile in zip(layers, tiles, strict=True)
         ),
         fixed=times[nothing],
         agreement=agreement([store.results(layer) for layer in layers], len(campaign.repeated)),

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from binas.compile.tuning import Tuning
 from binas.core import record
 from binas.core.errors import UsageError
 from binas.core.layer import Layer
@@ -92,6 +93,7 @@ class _Journey:
             kept=request.output / "layers",
         )
         self.images, self.space = self.setting.read()
+        self.tuning = Tuning.of_user().digests  # decides what kernels are measured
         self.made: list[Job] = []
 
     def travel(self) -> Results:
@@ -221,6 +223,7 @@ class _Journey:
             "data": self.images.digest,
             "space": record.digest(self.space),
             "versions": versions(),
+            "tuning": self.tuning,
         }
         place = cache.stage(self.root, name.replace(" ", "-"), everything, *code)
         job = Job(place, work, {"setting": self.setting, **given})

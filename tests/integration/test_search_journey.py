@@ -307,6 +307,21 @@ def test_a_table_of_the_host_that_another_machine_was_is_doubted(
     assert "Doubt: " not in done.stderr
 
 
+def test_a_table_made_with_another_tuning_database_is_doubted(home: Path, tmp_path: Path) -> None:
+    table: LatencyTable = record.load(LatencyTable, home / "table.json")
+    assert any(entry.tile for entry in table.entries)
+    shutil.copytree(home / "table.build", tmp_path / "tuned.build")
+    place = next(i for i, entry in enumerate(table.entries) if entry.tile)
+    entries = list(table.entries)
+    entries[place] = replace(entries[place], tile="9x9 u9")
+    record.save(replace(table, entries=tuple(entries)), tmp_path / "tuned.json")
+    search = ["run", *asked(home), *SHORT, "--table", tmp_path / "tuned.json"]
+    done = call(search_command, *search, "-o", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    assert f"Doubt: 1 of {len(entries)} layers of {tmp_path / 'tuned.json'} " in done.stderr
+    assert "another tuning database" in done.stderr
+
+
 def test_a_genotype_alone_is_enough_to_train(home: Path, tmp_path: Path) -> None:
     answer(search_command, "run", *asked(home), *SHORT, "-o", tmp_path / "run")
     genotype = tmp_path / "run" / "genotype.json"

@@ -1,4 +1,4 @@
-"""What the demo is asked for is looked at before it begins."""
+"""What the demo is asked for is looked at before it begins, and what decides its measurements."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from binas.compile import tuning
+from binas.core import record
+from binas.core.errors import BinasError
 from examples.demo.__main__ import main
+from examples.demo.cache import Done
+from examples.demo.crew import Crew, Job
+from examples.demo.journey import Request, travel
 
 
 @pytest.mark.parametrize(
@@ -27,3 +33,27 @@ def test_a_board_that_the_report_cannot_count_is_refused_before_anything_is_done
     assert said in refused.stderr
     assert "rpi4" in refused.stderr.splitlines()[-1], "the hint names one that does"
     assert not home.exists()
+
+
+class Recorder(Crew):
+    """Does nothing, and tells what it was to do."""
+
+    def alone(self, job: Job) -> Done:
+        """The table comes first."""
+        raise BinasError(job.stage.digest)
+
+
+def test_what_was_measured_with_another_tuning_database_is_not_reused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_stage() -> str:
+        with pytest.raises(BinasError) as begun:
+            travel(Request(device="null", output=tmp_path / "out"), Recorder())
+        return str(begun.value)
+
+    file = tmp_path / "tuning.json"
+    monkeypatch.setenv("BINAS_TUNING", str(file))
+    untuned = first_stage()
+    assert first_stage() == untuned
+    record.save(tuning.shipped(), file)
+    assert first_stage() != untuned

@@ -127,6 +127,22 @@ def test_numbers_of_another_kernel_or_plan_or_cpu_or_board_are_not_reused(
         assert workshop.measured == set(layers)
 
 
+def test_layers_that_another_tuning_gives_other_tiles_are_measured_again_with_their_chunk(
+    tiny: Space, device: Device, layers: tuple[Layer, ...], tmp_path: Path
+) -> None:
+    first = build_table(tiny, device, tmp_path, workshop=Scripted(), fit_nets=0).table
+    assert {entry.tile for entry in first.entries} == {"4x16 u1"}
+    tuned = layers[SIZE + 3]
+    again = Scripted(tuned={tuned: "2x32 u2"})
+    built = build_table(tiny, device, tmp_path, workshop=again, fit_nets=0)
+    assert again.measured == set(layers[SIZE : 2 * SIZE])
+    assert {e.layer: e.tile for e in built.table.entries if e.tile != "4x16 u1"} == {
+        tuned: "2x32 u2"
+    }
+    before = build_table(tiny, device, tmp_path, workshop=Scripted(), fit_nets=0)
+    assert before.reused == len(layers), "what was measured with the tiles of before is still there"
+
+
 @pytest.mark.parametrize(
     ("how", "kind", "says"),
     [("broken", "compile", "no such kernel"), ("dying", "run", "it died")],
