@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from binas.compile.graph import Add, Graph, Node, Shape, Sign, Stage, Value
+from binas.compile.graph import Add, Graph, Node, Shape, Sign, Stage, Value, renamed
 from binas.compile.model import BinaryModel
 from binas.compile.nodes import attribute, label
 from binas.core.errors import CompileError, UnsupportedOpError
@@ -33,6 +33,7 @@ class Build:
         flattened: ONNX name of a flattened image → the image.
         padded: ONNX name of a zero-padded image → the image's own name; top, left, bottom, right.
         quantized: Output of a BinaryQuantize → its input.
+        moved: Packed value that is made of packed values → the step that makes it of floats.
         channels_last: ONNX names whose axes are N, H, W, C, or that were flattened from those.
         infos: What shape inference found, by value.
     """
@@ -44,6 +45,7 @@ class Build:
     flattened: dict[str, str] = field(default_factory=dict)
     padded: dict[str, tuple[str, tuple[int, int, int, int]]] = field(default_factory=dict)
     quantized: dict[str, str] = field(default_factory=dict)
+    moved: dict[str, Node] = field(default_factory=dict)
     channels_last: set[str] = field(default_factory=set)
     infos: dict[str, onnx.ValueInfoProto] = field(default_factory=dict)
 
@@ -83,6 +85,25 @@ class Build:
         **fields: Any,
     ) -> None:
         """Add a step for an ONNX node; its value has the name of the node's output."""
+        made = self.made(node, op, inputs, out_channels, in_channels=in_channels, **fields)
+        self.value(node.output[0], made.layer.out_shape)
+        self.graph.nodes.append(made)
+
+    def made(
+        self,
+        node: onnx.NodeProto,
+        op: Any,
+        inputs: tuple[str, ...],
+        out_channels: int,
+        *,
+        in_channels: int | None = None,
+        **fields: Any,
+    ) -> Node:
+        """The step of an ONNX node, not added yet.
+
+        Raises:
+            UnsupportedOpError: The node's output has another shape.
+        """
         N, H, W, C = self.shape(inputs[0])
         made = Node(
             name=node.name,
@@ -100,8 +121,7 @@ class Build:
                 f"{label(node)}: {node.op_type} to shape {expected} (batch, rows, columns, "
                 f"channels) is a form of it we have no kernel for"
             )
-        self.value(node.output[0], made.layer.out_shape)
-        self.graph.nodes.append(made)
+        return made
 
     def value(self, name: str, shape: Shape, dtype: Any = "float32") -> None:
         """Declare a value."""
@@ -132,6 +152,23 @@ class Build:
             )
         return self.alias.get(name, name)
 
+    def is_bits(self, name: str) -> bool:
+        """Whether a value is ±1 and packed."""
+        return name in self.quantized or name in self.moved
+
+    def move_bits(self, made: Node, op: Any, **fields: Any) -> None:
+        """Add a step that makes packed values of packed values.
+
+        Args:
+            made: The step as if they were floats.
+            op: What it is for bits.
+            **fields: What the step has besides.
+        """
+        name = made.writes[0]
+        self.value(name, made.layer.out_shape, "bits")
+        self.graph.nodes.append(renamed(made, op=op, float_out=None, bits_out=name, **fields))
+        self.moved[name] = renamed(made, name=f"{name}#float", sources=())
+
     def read(self, name: str, node: onnx.NodeProto) -> str:
         """The float value behind an ONNX name whose axes are N, C, H, W."""
         return self.read_any(self.resolve(name, node), node)
@@ -142,6 +179,14 @@ class Build:
         The sign of a quantized value is made on demand.
         """
         name = self.alias.get(name, name)
+        if name in self.moved:
+            twin = f"{name}#float"
+            if twin not in self.graph.values:
+                made = self.moved[name]
+                inputs = tuple(self.read_any(one, node) for one in made.inputs)
+                self.value(twin, self.shape(name))
+                self.graph.nodes.append(renamed(made, inputs=inputs, float_out=twin))
+            return twin
         if name in self.quantized:
             twin = f"{name}#float"
             if twin not in self.graph.values:

@@ -16,6 +16,7 @@ from binas.compile.passes.fold_affine import fold_affine
 from binas.compile.passes.fuse_epilogue import fuse_epilogue
 from binas.compile.passes.fuse_pack import fuse_pack
 from binas.compile.passes.pack_once import pack_once
+from binas.compile.passes.pool_bits import pool_bits
 from binas.core.errors import CompileError, UnsupportedOpError
 from binas.core.layer import Layer
 
@@ -32,6 +33,8 @@ PASSES: tuple[Pass, ...] = (
     fold_affine,
     pack_once,
     fuse_pack,
+    fold_affine,
+    pool_bits,
     fold_affine,
 )
 

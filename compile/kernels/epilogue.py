@@ -7,6 +7,7 @@ of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import tvm
 from numpy.typing import NDArray
 from tvm import tirx
 
-from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign
+from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign, Stage
 from binas.compile.isa import Isa
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, Parameter, padded
@@ -26,9 +27,13 @@ Floats = NDArray[np.float32]
 
 def staged(node: Node, accumulator: NDArray[Any], added: list[Floats]) -> Floats:
     """A node's values after its stages, from its accumulator [N, P, Q, K]."""
-    y = accumulator.astype(np.float32)
+    return through(node.stages, accumulator.astype(np.float32), added)
+
+
+def through(stages: Sequence[Stage], y: Floats, added: Sequence[Floats] = ()) -> Floats:
+    """Values [N, P, Q, K] after some stages; `added` holds what its sums add, in order."""
     rest = iter(added)
-    for stage in node.stages:
+    for stage in stages:
         match stage:
             case Affine():
                 y = y * stage.scale.astype(np.float32) + stage.bias.astype(np.float32)

@@ -13,6 +13,7 @@ from binas.compile.isa import Isa
 from binas.compile.kernels import (
     binary_conv,
     binary_depthwise,
+    bit_pool,
     elementwise,
     epilogue,
     float_conv,
@@ -29,6 +30,7 @@ _FAMILIES: dict[Op, Any] = {
     "conv": float_conv,
     "pool_max": pool,
     "pool_avg": pool,
+    "pool_bits": bit_pool,
     "softmax": softmax,
     "elementwise": elementwise,
     "constant": elementwise,

@@ -127,7 +127,10 @@ def softmax(build: Build, node: onnx.NodeProto) -> None:
 
 
 def binary_quantize(build: Build, node: onnx.NodeProto) -> None:
-    """BinaryQuantize: the packed sign."""
+    """BinaryQuantize: the packed sign; of what is ±1 another name."""
+    if build.is_bits(build.alias.get(node.input[0], node.input[0])):
+        identity(build, node)
+        return
     x = build.read_any(node.input[0], node)
     build.like(node.input[0], node)
     build.quantized[node.output[0]] = x
@@ -152,7 +155,7 @@ def identity(build: Build, node: onnx.NodeProto) -> None:
     build.like(node.input[0], node)
     if name in build.constants:
         build.constants[node.output[0]] = build.constants[name]
-    elif name in build.quantized or name in build.flattened or name in build.padded:
+    elif build.is_bits(name) or name in build.flattened or name in build.padded:
         build.alias[node.output[0]] = name
     else:
         build.alias[node.output[0]] = build.read_any(name, node)

@@ -111,7 +111,7 @@ def transpose(build: Build, node: onnx.NodeProto) -> None:
         raise UnsupportedOpError(f"{label(node)}: Transpose to {order}")
     elif order == sorted(order):
         build.like(node.input[0], node)
-    if name not in build.quantized and name not in build.padded:
+    if not build.is_bits(name) and name not in build.padded:
         name = build.read_any(name, node)
     build.alias[node.output[0]] = name
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign, Stage
 from binas.compile.kernels import epilogue, family
 from binas.core import bits
+from binas.core.layer import READS_BITS
 
 STRADDLING = (1, 31, 32, 33, 63, 65, 127, 129)  # channels around the word
 
@@ -172,6 +172,7 @@ def _cases() -> Iterator[tuple[str, Node]]:
         yield f"softmax of {C}", pool("softmax", C, padding=(0,) * 4, **softmax)
     yield "max pool of nothing but -inf in a corner", pool("pool_max", 32, stages=())
     yield "max pool, dilated", pool("pool_max", 5, dilation=(2, 2), padding=(0,) * 4)
+    yield from _bit_pool_cases()
     whole: dict[str, Any] = {"kernel": (7, 6), "padding": (0,) * 4, "stages": (), "bits_out": None}
     yield "global average", pool("pool_avg", 65, **whole)
     for C in (1, 33, 129):
@@ -222,6 +223,25 @@ def _cases() -> Iterator[tuple[str, Node]]:
     yield "zero words behind", moved("concat", 70, 32, parts=(32,), float_out="y", bits_out="b")
 
 
+def bit_pool(C: int, **fields: Any) -> Node:
+    """A pool of bits, minima among maxima; a maximum alone where there is one channel."""
+    least = np.where(np.arange(C) % 3 == 1, np.float32(-1), np.float32(1))
+    fixed: dict[str, Any] = {"weights": least, "stages": (), "float_out": None}
+    return pool("pool_bits", C, **fixed, **fields)
+
+
+def _bit_pool_cases() -> Iterator[tuple[str, Node]]:
+    for C in (*STRADDLING, 160, 300):
+        yield f"bit pool 3x3/2 of {C}", bit_pool(C)
+        yield f"bit pool 3x3/1 of {C}", bit_pool(C, stride=(1, 1), in_shape=(2, 5, 9, C))
+        yield f"bit pool 2x2/2 of {C}", bit_pool(C, kernel=(2, 2), padding=(0,) * 4)
+    uneven: dict[str, Any] = {"padding": (0, 2, 1, 3), "stride": (2, 3), "kernel": (3, 4)}
+    yield "bit pool, uneven padding", bit_pool(65, in_shape=(1, 6, 17, 65), **uneven)
+    yield "bit pool, dilated", bit_pool(33, dilation=(2, 3), in_shape=(1, 9, 12, 33))
+    wide: dict[str, Any] = {"kernel": (5, 5), "padding": (2,) * 4, "stride": (1, 1)}
+    yield "bit pool wider than the image", bit_pool(63, in_shape=(1, 3, 2, 63), **wide)
+
+
 def depthwise(C: int, **fields: Any) -> Node:
     """A binary depthwise convolution, 3x3 over 7x9 pixels unless told otherwise."""
     return conv(C, C, groups=C, **{"image": (7, 9), **fields})
@@ -270,7 +290,7 @@ def operands(node: Node) -> list[NDArray[Any]]:
         x.reshape(-1)[3::7] = -0.0
         if node.op == "pool_max" and not node.stages:
             x[:, :3, :3] = -np.inf
-        found.append(bits.pack(x) if node.op == "binary_conv" else x)
+        found.append(bits.pack(x) if node.op in READS_BITS else x)
     for _ in node.added:
         found.append(generator.standard_normal(node.layer.out_shape).astype(np.float32))
     return found
@@ -278,6 +298,6 @@ def operands(node: Node) -> list[NDArray[Any]]:
 
 def near(node: Node, reads: list[NDArray[Any]]) -> NDArray[np.bool_]:
     """Where the value behind a bit lies so close to 0 that rounding decides."""
-    (y,) = family.meaning(replace(node, float_out="y", bits_out=None, bits_affine=None), reads)
+    y = family.staged(node, reads)
     margin: NDArray[np.bool_] = np.abs(epilogue.decision(node, y)) <= 1e-5
     return margin

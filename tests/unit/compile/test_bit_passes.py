@@ -1,0 +1,119 @@
+"""What is done to bits and not to floats; the plan still means what the file means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from binas.compile import truth
+from binas.compile.graph import Graph
+from binas.compile.model import BinaryModel
+from binas.compile.plan import plan
+from binas.core import bits
+from tests.unit.compile.test_passes import Net, told
+
+
+def planned(n: Net, *outputs: str) -> Graph:
+    """The plan; every step gives the file's values, to the last bit where bits are moved."""
+    model = BinaryModel.of(n.finish(outputs), "net")
+    graph = plan(model)
+    reference = truth.taps(model, graph, truth.fixed_input(model))
+    for name, got in truth.meanings(graph, reference).items():
+        value = graph.values[name]
+        if value.dtype == "bits":
+            C = value.shape[3]
+            near = reference[f"margin:{name}"] <= 1e-5
+            differs = bits.unpack(got, C) != bits.unpack(reference[name], C)
+            moved = any(node.op == "pool_bits" and name in node.writes for node in graph.nodes)
+            assert not (differs if moved else differs & ~near).any(), name
+        else:
+            np.testing.assert_allclose(got, reference[name], atol=1e-4)
+    return graph
+
+
+def pooled(n: Net, x: str, **fields: Any) -> str:
+    """A max pool."""
+    sizes: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1] * 4, "strides": [2, 2]}
+    return n.node("MaxPool", [x], **{**sizes, **fields})
+
+
+def scaled(n: Net, x: str, seed: int = 0) -> str:
+    """Scales of both signs, and 0; shifts."""
+    scale, shift = np.random.default_rng(seed).standard_normal((2, 32, 1, 1))
+    scale[3] = 0
+    return n.node("Add", [n.node("Mul", [x, n.constant(scale)]), n.constant(shift)])
+
+
+def test_a_max_pool_before_a_sign_pools_the_bits_of_the_step_before_it() -> None:
+    n = Net()
+    y = scaled(n, pooled(n, n.conv(n.x, "a")))
+    graph = planned(n, n.conv(y, "b"))
+    assert told(graph)[1:3] == ["binary_conv affine → bits", "pool_bits → bits"]
+    weights = graph.nodes[2].weights
+    assert weights is not None
+    assert set(weights.tolist()) == {-1.0, 1.0}  # where the scale is negative, the least
+
+
+def test_pools_and_activations_in_a_row_all_become_bits() -> None:
+    n = Net()
+    y = pooled(n, n.relu(pooled(n, scaled(n, n.conv(n.x, "a"), 1))), strides=[1, 1])
+    graph = planned(n, n.conv(scaled(n, y), "b"))
+    assert [node.op for node in graph.nodes] == [
+        "elementwise",
+        "binary_conv",
+        "pool_bits",
+        "pool_bits",
+        "binary_conv",
+    ]
+
+
+def test_a_max_pool_of_signs_is_a_pool_of_bits_and_feeds_a_binary_convolution() -> None:
+    n = Net()
+    q = pooled(n, pooled(n, n.binary_quantize(n.norm(n.conv(n.x, "a")))))
+    y = n.binary_conv2d(q, np.ones((4, 1, 1, 32)), scale=np.ones(4), bias=np.zeros(4), name="b")
+    graph = planned(n, y)
+    assert [node.op for node in graph.nodes][1:] == [
+        "binary_conv",
+        "pool_bits",
+        "pool_bits",
+        "binary_conv",
+    ]
+    assert graph.kinds["b"][0] == "binary"
+
+
+def test_the_sign_of_signs_is_another_name_for_them() -> None:
+    n = Net()
+    q = n.binary_quantize(pooled(n, n.binary_quantize(n.conv(n.x, "a"))))
+    y = n.binary_conv2d(q, np.ones((4, 1, 1, 32)), scale=np.ones(4), bias=np.zeros(4))
+    ops = [node.op for node in planned(n, y).nodes]
+    assert ops == ["elementwise", "binary_conv", "pool_bits", "binary_conv"]
+
+
+def test_who_reads_pooled_signs_as_floats_gets_floats() -> None:
+    n = Net()
+    q = pooled(n, n.binary_quantize(n.conv(n.x, "a")))
+    y = n.node("AveragePool", [q], kernel_shape=[2, 2])
+    assert told(planned(n, y))[-2:] == ["pool_max → f32", "pool_avg → f32"]
+
+
+def test_a_pool_stays_where_its_floats_have_a_reader() -> None:
+    n = Net()
+    p = pooled(n, n.conv(n.x, "a"))
+    assert "pool_max → f32 bits" in told(planned(n, n.conv(p, "b"), n.relu(p)))
+    n = Net()
+    y = n.conv(n.x, "a")
+    assert "pool_max → bits" in told(planned(n, n.conv(pooled(n, y), "b"), n.relu(y)))
+
+
+def test_a_pool_stays_before_what_neither_rises_nor_falls() -> None:
+    for slope in (-0.5, 0.5):
+        n = Net()
+        y = n.node("PRelu", [pooled(n, n.conv(n.x, "a")), n.constant(np.full((32, 1, 1), slope))])
+        ops = [node.op for node in planned(n, n.conv(y, "b")).nodes]
+        assert ("pool_bits" in ops) == (slope > 0)
+
+
+def test_a_pool_of_the_model_s_input_stays_one() -> None:
+    n = Net()
+    assert told(planned(n, n.conv(pooled(n, n.x), "a")))[0] == "pool_max → bits"
