@@ -11,6 +11,7 @@ from binas.compile.importer import Build
 from binas.compile.model import BinaryModel
 from binas.compile.nodes import label
 from binas.compile.operators.table import OPERATORS
+from binas.compile.passes.concat_bits import concat_bits
 from binas.compile.passes.drop_unread import drop_unread
 from binas.compile.passes.fold_affine import fold_affine
 from binas.compile.passes.fuse_epilogue import fuse_epilogue
@@ -34,7 +35,9 @@ PASSES: tuple[Pass, ...] = (
     pack_once,
     fuse_pack,
     fold_affine,
+    concat_bits,
     pool_bits,
+    concat_bits,  # of what has become packed for a pool
     fold_affine,
 )
 

@@ -23,10 +23,11 @@ Op = Literal[
     "softmax",  # over the channels
     "elementwise",  # nothing but its stages
     "constant",  # an array of the weights, as if it were an input
+    "concat_bits",  # of packed signs; its parts fill it
     "concat",  # the leading `parts` channels of each input side by side, zeros up to out_channels
 ]
 
-READS_BITS: frozenset[Op] = frozenset(("binary_conv", "pool_bits"))
+READS_BITS: frozenset[Op] = frozenset(("binary_conv", "pool_bits", "concat_bits"))
 MOVES_BITS: frozenset[Op] = READS_BITS - {"binary_conv"}  # bits in, bits out, no epilogue
 
 # What happens to a value between the accumulator and memory, in this order, fused into the step.
@@ -96,6 +97,8 @@ class Layer:
         more = self.stages or self.float_out or self.bits_affine or not self.bits_out
         if self.op in MOVES_BITS and more:
             raise _fault("outputs", str(self), "bits alone and no stages")
+        if self.op == "concat_bits" and sum(self.parts) != self.out_channels:
+            raise _fault("parts", self.parts, f"{self.out_channels} channels in all")
 
     @property
     def out_shape(self) -> tuple[int, int, int, int]:

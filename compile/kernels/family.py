@@ -13,6 +13,7 @@ from binas.compile.isa import Isa
 from binas.compile.kernels import (
     binary_conv,
     binary_depthwise,
+    bit_concat,
     bit_pool,
     elementwise,
     epilogue,
@@ -35,6 +36,7 @@ _FAMILIES: dict[Op, Any] = {
     "elementwise": elementwise,
     "constant": elementwise,
     "concat": elementwise,
+    "concat_bits": bit_concat,
 }
 
 _TILED = (binary_conv, float_conv)

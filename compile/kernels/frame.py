@@ -120,6 +120,8 @@ def operand_sizes(layer: Layer) -> list[int]:
     N, H, W, C = layer.in_shape
     if layer.op == "constant":
         return []
+    if layer.op == "concat_bits":
+        return [N * H * W * bits.words(part) for part in layer.parts]
     if layer.op in READS_BITS:
         return [N * H * W * bits.words(C)]
     if layer.op == "concat" and len(layer.parts) > 1:

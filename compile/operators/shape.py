@@ -25,9 +25,18 @@ def concat(build: Build, node: onnx.NodeProto) -> None:
     ):
         raise UnsupportedOpError(f"{label(node)}: concat along another axis than channels")
     build.like(node.input[0], node)
-    values = tuple(build.read_any(name, node) for name in node.input)
+    values = tuple(build.alias.get(name, name) for name in node.input)
+    packed = all(build.is_bits(name) for name in values) and len(values) > 1
+    if not packed:
+        values = tuple(build.read_any(name, node) for name in node.input)
     parts = tuple(build.shape(value)[3] for value in values)
-    build.node(node, "concat", values, sum(parts), in_channels=sum(parts), parts=parts)
+    C = sum(parts)
+    if packed:
+        build.move_bits(
+            build.made(node, "concat", values, C, in_channels=C, parts=parts), "concat_bits"
+        )
+        return
+    build.node(node, "concat", values, C, in_channels=C, parts=parts)
 
 
 def slice_channels(build: Build, node: onnx.NodeProto) -> None:

@@ -218,6 +218,16 @@ def _cases() -> Iterator[tuple[str, Node]]:
         "concat of odd parts",
         moved("concat", 40, 40, inputs=("x", "z", "u"), parts=(16, 23, 1), float_out="y"),
     )
+    for parts in (
+        (32, 64, 31),
+        (256, 544),
+        (36, 36, 36, 36),
+        (1, 31, 33, 63, 65, 127, 129),
+        (40, 1),
+    ):
+        C, inputs = sum(parts), tuple(f"x{i}" for i in range(len(parts)))
+        fields = {"inputs": inputs, "parts": parts, "bits_out": "b"}
+        yield f"bit concat of {parts}", moved("concat_bits", C, C, **fields)
     yield "leading channels", moved("concat", 33, 40, parts=(33,), float_out="y", bits_out="b")
     yield "zero channels behind", moved("concat", 45, 24, parts=(24,), float_out="y")
     yield "zero words behind", moved("concat", 70, 32, parts=(32,), float_out="y", bits_out="b")

@@ -219,4 +219,5 @@ def test_the_cases_cover_every_family() -> None:
         "softmax",
         "elementwise",
         "concat",
+        "concat_bits",
     }

@@ -11,6 +11,7 @@ from binas.compile.graph import Graph
 from binas.compile.model import BinaryModel
 from binas.compile.plan import plan
 from binas.core import bits
+from binas.core.layer import MOVES_BITS
 from tests.unit.compile.test_passes import Net, told
 
 
@@ -25,7 +26,7 @@ def planned(n: Net, *outputs: str) -> Graph:
             C = value.shape[3]
             near = reference[f"margin:{name}"] <= 1e-5
             differs = bits.unpack(got, C) != bits.unpack(reference[name], C)
-            moved = any(node.op == "pool_bits" and name in node.writes for node in graph.nodes)
+            moved = any(node.op in MOVES_BITS and name in node.writes for node in graph.nodes)
             assert not (differs if moved else differs & ~near).any(), name
         else:
             np.testing.assert_allclose(got, reference[name], atol=1e-4)
@@ -117,3 +118,61 @@ def test_a_pool_stays_before_what_neither_rises_nor_falls() -> None:
 def test_a_pool_of_the_model_s_input_stays_one() -> None:
     n = Net()
     assert told(planned(n, n.conv(pooled(n, n.x), "a")))[0] == "pool_max → bits"
+
+
+def both(n: Net) -> list[str]:
+    """Two convolutions of the input, of 32 and 33 channels."""
+    return [n.conv(n.x, "a"), n.conv(n.x, "b", K=33)]
+
+
+def convolved(n: Net, x: str, C: int) -> str:
+    """A binary convolution of the sign of C channels."""
+    q = n.binary_quantize(x)
+    return n.binary_conv2d(q, np.ones((4, 1, 1, C)), scale=np.ones(4), bias=np.zeros(4), name="c")
+
+
+def test_a_concat_before_a_sign_joins_the_bits_of_the_steps_before_it() -> None:
+    n = Net()
+    y = n.relu(n.norm(n.node("Concat", both(n), axis=1), C=65))
+    assert told(planned(n, convolved(n, y, 65)))[1:4] == [
+        "binary_conv affine relu → bits",
+        "binary_conv affine relu → bits",
+        "concat_bits → bits",
+    ]
+
+
+def test_a_part_with_another_reader_leaves_as_floats_and_as_bits() -> None:
+    n = Net()
+    a, b = both(n)
+    y = n.norm(n.node("Concat", [a, b], axis=1), C=65)
+    assert told(planned(n, convolved(n, y, 65), n.relu(a)))[1:4] == [
+        "binary_conv affine → f32 own bits",
+        "binary_conv affine → bits",
+        "concat_bits → bits",
+    ]
+
+
+def test_a_concat_stays_one_of_floats_where_a_part_cannot_be_packed_before() -> None:
+    for parts in (["a", "x"], ["a", "a"]):
+        n = Net()
+        named = {"a": n.conv(n.x, "a"), "x": n.x}
+        y = n.node("Concat", [named[part] for part in parts], axis=1)
+        assert "concat → bits" in told(planned(n, convolved(n, y, 64)))
+
+
+def test_pools_and_concats_in_turns_all_become_bits() -> None:
+    n = Net()
+    y = pooled(n, n.node("Concat", both(n), axis=1))
+    z = n.norm(n.node("Concat", [y, pooled(n, n.conv(n.x, "d"))], axis=1), C=97)
+    ops = [node.op for node in planned(n, convolved(n, z, 97)).nodes]
+    assert ops.count("pool_bits") == ops.count("concat_bits") == 2
+    assert not {"pool_max", "concat"} & set(ops)
+
+
+def test_a_concat_of_signs_feeds_a_binary_convolution() -> None:
+    n = Net()
+    q = n.node("Concat", [n.binary_quantize(x) for x in both(n)], axis=1)
+    y = n.binary_conv2d(q, np.ones((4, 1, 1, 65)), scale=np.ones(4), bias=np.zeros(4), name="c")
+    graph = planned(n, y, n.node("GlobalAveragePool", [q]))
+    assert graph.kinds["c"][0] == "binary"
+    assert "concat_bits" in [node.op for node in graph.nodes]
