@@ -8,37 +8,21 @@ guarantees  a concat that writes bits alone, and adds nothing, reads floats only
 
 from __future__ import annotations
 
-from collections import Counter
-
-from binas.compile.graph import Add, Affine, Graph, Node, PRelu, Stage, Staged, renamed
+from binas.compile.graph import Add, Affine, Graph, Node, PRelu, Stage, renamed
+from binas.compile.passes.early_sign import EarlySigns
 
 
 def concat_bits(graph: Graph) -> None:
     """Rewrite in place, last concat first: a part may be a concat."""
-    readers = Counter(name for node in graph.nodes for name in node.reads)
-    readers.update(graph.outputs)
-    made = graph.producers()
+    signs = EarlySigns(graph)
     for position in reversed(range(len(graph.nodes))):
         node = graph.nodes[position]
         if not _joins_signs(node):
             continue
-        shares = list(_shares(node))
-        makers = [graph.nodes[made[name]] if made[name] >= 0 else None for name in node.inputs]
-        packing = [
-            None if maker is None else _packing(maker, name, share, alone=readers[name] == 1)
-            for maker, name, share in zip(makers, node.inputs, shares, strict=True)
-        ]
-        if None in packing:
-            continue
-        packed = []
-        for name, share, maker in zip(node.inputs, shares, packing, strict=True):
-            assert maker is not None  # noqa: S101 (looked at above)
-            packed.append(graph.packed(name, Staged(name, share)))
-            graph.nodes[made[name]] = renamed(maker, bits_out=packed[-1])
-            readers[name] -= 1
-            if maker.float_out is None:
-                del graph.values[name]
-        graph.nodes[position] = renamed(node, op="concat_bits", inputs=tuple(packed), stages=())
+        parts = list(zip(node.inputs, _shares(node), strict=True))
+        if all(signs.can_take(value, share, beside=True) for value, share in parts):
+            packed = tuple(signs.take(value, share) for value, share in parts)
+            graph.nodes[position] = renamed(node, op="concat_bits", inputs=packed, stages=())
 
 
 def _joins_signs(node: Node) -> bool:
@@ -63,15 +47,3 @@ def _share(stage: Stage, channels: slice) -> Stage:
     if isinstance(stage, Affine):
         return Affine(stage.scale[channels], stage.bias[channels])
     return PRelu(stage.slope[channels]) if isinstance(stage, PRelu) else stage
-
-
-def _packing(maker: Node, value: str, stages: tuple[Stage, ...], *, alone: bool) -> Node | None:
-    """The step that makes a part as it is when it packs it, its name left open; None: it cannot."""
-    if not maker.can_pack(value):
-        return None
-    if alone:
-        return renamed(maker, stages=maker.stages + stages, float_out=None)
-    if not stages:
-        return maker
-    (affine, *more) = stages
-    return renamed(maker, bits_affine=affine) if isinstance(affine, Affine) and not more else None

@@ -2,8 +2,8 @@
 
 needs       fuse_epilogue, fold_affine, fuse_pack
 guarantees  a max pool that writes bits alone after stages that never turn back reads floats only
-            where these have another reader, are a model's input, or where their producer has
-            already packed another sign of them, or cannot
+            where these are a model's input, are made by a step that has packed another sign of
+            them or cannot pack this one, or leave as floats in any case and are pooled but little
 
 The sign of a rising function of a maximum is the maximum of its signs, that of a falling one the
 minimum: the OR of bits, and the AND. Rounding keeps the order of numbers, so not a bit changes.
@@ -11,35 +11,32 @@ minimum: the OR of bits, and the AND. Rounding keeps the order of numbers, so no
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 from numpy.typing import NDArray
 
-from binas.compile.graph import Affine, Graph, Node, PRelu, Relu, Sign, Staged, renamed
+from binas.compile.graph import Affine, Graph, Node, PRelu, Relu, Sign, renamed
+from binas.compile.passes.early_sign import EarlySigns
 
 
 def pool_bits(graph: Graph) -> None:
     """Rewrite in place, last pool first: what a pool is given may be made by a pool."""
-    readers = Counter(name for node in graph.nodes for name in node.reads)
-    readers.update(graph.outputs)
-    made = graph.producers()
+    signs = EarlySigns(graph)
     for position in reversed(range(len(graph.nodes))):
         pool = graph.nodes[position]
         rising = _rising(pool)
-        if rising is None or readers[pool.inputs[0]] != 1 or made[pool.inputs[0]] < 0:
+        if rising is None:
             continue
-        producer = graph.nodes[made[pool.inputs[0]]]
-        if not producer.can_pack(pool.inputs[0]):
-            continue
-        packed = graph.packed(pool.inputs[0], Staged(pool.inputs[0], pool.stages))
-        graph.nodes[made[pool.inputs[0]]] = renamed(
-            producer, stages=producer.stages + pool.stages, float_out=None, bits_out=packed
-        )
-        graph.nodes[position] = renamed(
-            pool, op="pool_bits", inputs=(packed,), weights=rising, stages=()
-        )
-        del graph.values[pool.inputs[0]]
+        (value,) = pool.inputs
+        if signs.can_take(value, pool.stages, beside=_is_wide(pool)):
+            packed = signs.take(value, pool.stages)
+            graph.nodes[position] = renamed(
+                pool, op="pool_bits", inputs=(packed,), weights=rising, stages=()
+            )
+
+
+def _is_wide(pool: Node) -> bool:
+    """Whether to pack every value and pool bits costs less than to pool floats alone."""
+    return pool.kernel[0] * pool.kernel[1] > 2 * pool.stride[0] * pool.stride[1]
 
 
 def _rising(node: Node) -> NDArray[np.float32] | None:

@@ -98,13 +98,32 @@ def test_who_reads_pooled_signs_as_floats_gets_floats() -> None:
     assert told(planned(n, y))[-2:] == ["pool_max → f32", "pool_avg → f32"]
 
 
-def test_a_pool_stays_where_its_floats_have_a_reader() -> None:
+def test_a_pool_whose_floats_are_read_stays_one_of_floats() -> None:
     n = Net()
     p = pooled(n, n.conv(n.x, "a"))
     assert "pool_max → f32 bits" in told(planned(n, n.conv(p, "b"), n.relu(p)))
+
+
+def test_what_leaves_as_floats_anyway_is_packed_beside_them_for_a_wide_pool_alone() -> None:
+    for kernel, found in ((3, "pool_bits → bits"), (2, "pool_max → bits")):
+        n = Net()
+        y = n.conv(n.x, "a")
+        p = pooled(n, y, kernel_shape=[kernel] * 2)
+        assert found in told(planned(n, n.conv(p, "b"), n.relu(y)))
+
+
+def test_a_sign_that_is_taken_already_serves_a_pool_and_a_concat() -> None:
     n = Net()
     y = n.conv(n.x, "a")
-    assert "pool_max → bits" in told(planned(n, n.conv(pooled(n, y), "b"), n.relu(y)))
+    z = n.norm(y)
+    graph = planned(n, n.conv(z, "d"), n.conv(n.norm(pooled(n, y)), "e"))
+    assert told(graph)[1] == "binary_conv affine → bits"
+    assert "pool_bits → bits" in told(graph)
+    n = Net()
+    y = n.conv(n.x, "a")
+    joined = n.node("Concat", [y, n.conv(n.x, "b", K=33)], axis=1)
+    graph = planned(n, n.conv(y, "d"), convolved(n, joined, 65))
+    assert told(graph)[1:3] == ["binary_conv affine → bits"] * 2
 
 
 def test_a_pool_stays_before_what_neither_rises_nor_falls() -> None:
