@@ -164,9 +164,11 @@ class Node:
     @property
     def can_write_bits(self) -> bool:
         """Whether every block of output channels starts a word, which groups may not."""
-        if self.layer.depthwise and (self.op == "conv" or sliced(self.layer)):
+        if (self.op == "conv" and self.layer.depthwise) or sliced(self.layer):
             return True
-        return self.groups == 1 or (self.out_channels // self.groups) % bits.WORD_BITS == 0
+        if self.op not in ("conv", "binary_conv") or self.groups == 1:
+            return True
+        return (self.out_channels // self.groups) % bits.WORD_BITS == 0
 
     def can_pack(self, value: str) -> bool:
         """Whether the packed sign of a value can leave together with it, or in its place."""

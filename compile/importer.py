@@ -21,6 +21,21 @@ from binas.core.errors import CompileError, UnsupportedOpError
 Array = NDArray[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """An image whose channels an ONNX value has as two axes.
+
+    Attributes:
+        image: The value.
+        groups: How many.
+        swapped: Whether the groups are the second of the two.
+    """
+
+    image: str
+    groups: int
+    swapped: bool = False
+
+
 @dataclass(slots=True)
 class Build:
     """A graph under construction.
@@ -32,6 +47,7 @@ class Build:
         alias: ONNX name → the value that holds it.
         flattened: ONNX name of a flattened image → the image.
         padded: ONNX name of a zero-padded image → the image's own name; top, left, bottom, right.
+        grouped: ONNX name of an image with its channels in groups → what it is.
         quantized: Output of a BinaryQuantize → its input.
         moved: Packed value that is made of packed values → the step that makes it of floats.
         channels_last: ONNX names whose axes are N, H, W, C, or that were flattened from those.
@@ -44,6 +60,7 @@ class Build:
     alias: dict[str, str] = field(default_factory=dict)
     flattened: dict[str, str] = field(default_factory=dict)
     padded: dict[str, tuple[str, tuple[int, int, int, int]]] = field(default_factory=dict)
+    grouped: dict[str, Grouped] = field(default_factory=dict)
     quantized: dict[str, str] = field(default_factory=dict)
     moved: dict[str, Node] = field(default_factory=dict)
     channels_last: set[str] = field(default_factory=set)
@@ -85,8 +102,11 @@ class Build:
         **fields: Any,
     ) -> None:
         """Add a step for an ONNX node; its value has the name of the node's output."""
-        made = self.made(node, op, inputs, out_channels, in_channels=in_channels, **fields)
-        self.value(node.output[0], made.layer.out_shape)
+        self.add(self.made(node, op, inputs, out_channels, in_channels=in_channels, **fields))
+
+    def add(self, made: Node) -> None:
+        """Add a step that writes floats, and declare them."""
+        self.value(made.writes[0], made.layer.out_shape)
         self.graph.nodes.append(made)
 
     def made(
@@ -211,6 +231,11 @@ class Build:
             raise UnsupportedOpError(
                 f"{label(node)}: {node.op_type} of a padded image",
                 hint="only a convolution can read a padded image",
+            )
+        if name in self.grouped:
+            raise UnsupportedOpError(
+                f"{label(node)}: {node.op_type} of channels in groups",
+                hint="only a channel shuffle may split them: Reshape, Transpose, Reshape",
             )
         if name in self.flattened:
             raise UnsupportedOpError(

@@ -18,6 +18,7 @@ from binas.compile.passes.fuse_epilogue import fuse_epilogue
 from binas.compile.passes.fuse_pack import fuse_pack
 from binas.compile.passes.pack_once import pack_once
 from binas.compile.passes.pool_bits import pool_bits
+from binas.compile.passes.shuffle_bits import absorb_shuffle, shuffle_bits
 from binas.core.errors import CompileError, UnsupportedOpError
 from binas.core.layer import Layer
 
@@ -35,6 +36,8 @@ PASSES: tuple[Pass, ...] = (
     pack_once,
     fuse_pack,
     fold_affine,
+    shuffle_bits,
+    absorb_shuffle,
     concat_bits,
     pool_bits,
     concat_bits,  # of what has become packed for a pool

@@ -24,10 +24,12 @@ Op = Literal[
     "elementwise",  # nothing but its stages
     "constant",  # an array of the weights, as if it were an input
     "concat_bits",  # of packed signs; its parts fill it
+    "shuffle",  # of channels: `groups` of them dealt out in turn
+    "shuffle_bits",  # of packed signs
     "concat",  # the leading `parts` channels of each input side by side, zeros up to out_channels
 ]
 
-READS_BITS: frozenset[Op] = frozenset(("binary_conv", "pool_bits", "concat_bits"))
+READS_BITS: frozenset[Op] = frozenset(("binary_conv", "pool_bits", "concat_bits", "shuffle_bits"))
 MOVES_BITS: frozenset[Op] = READS_BITS - {"binary_conv"}  # bits in, bits out, no epilogue
 
 # What happens to a value between the accumulator and memory, in this order, fused into the step.

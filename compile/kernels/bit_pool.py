@@ -29,8 +29,9 @@ from binas.core.layer import Layer
 def meaning(node: Node, x: NDArray[np.uint32]) -> NDArray[np.float64]:
     """The pooled signs [N, P, Q, C], ±1, from packed x [N, H, W, words(C)]."""
     assert node.weights is not None  # noqa: S101
-    values = bits.unpack(x, node.in_shape[3])
-    return pool.meaning(node, values * node.weights) * node.weights
+    signs = node.weights.astype(np.float32)
+    greatest = pool.meaning(node, bits.unpack(x, node.in_shape[3]) * signs)
+    return greatest * signs
 
 
 def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:

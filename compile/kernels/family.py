@@ -15,11 +15,13 @@ from binas.compile.kernels import (
     binary_depthwise,
     bit_concat,
     bit_pool,
+    bit_shuffle,
     elementwise,
     epilogue,
     float_conv,
     float_depthwise,
     pool,
+    shuffle,
     softmax,
 )
 from binas.compile.kernels.frame import Kernel
@@ -36,6 +38,8 @@ _FAMILIES: dict[Op, Any] = {
     "elementwise": elementwise,
     "constant": elementwise,
     "concat": elementwise,
+    "shuffle": shuffle,
+    "shuffle_bits": bit_shuffle,
     "concat_bits": bit_concat,
 }
 

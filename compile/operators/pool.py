@@ -41,7 +41,12 @@ def _pool(build: Build, node: onnx.NodeProto, op: Any) -> None:
     for axis, facts in enumerate(zip(image, kernel, stride, dilation, strict=True)):
         if _has_empty_window(*facts, padding[axis], padding[axis + 2]):
             raise UnsupportedOpError(f"{label(node)}: a window of nothing but padding")
-    sizes = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    sizes: dict[str, Any] = {
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+    }
     C = build.shape(x)[3]
     if packed:
         made = build.made(node, op, (x,), C, **sizes)

@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from binas.compile.importer import Build, static_shape
 from binas.compile.nodes import attribute, label
+from binas.compile.operators import shuffle
 from binas.core.errors import UnsupportedOpError
 
 Array = NDArray[Any]
@@ -112,6 +113,9 @@ def pad(build: Build, node: onnx.NodeProto) -> None:
 def transpose(build: Build, node: onnx.NodeProto) -> None:
     """Transpose between N, C, H, W and N, H, W, C: another name for the same image."""
     order = list(attribute(node, "perm", []))
+    if node.input[0] in build.grouped and order == shuffle.SWAP:
+        shuffle.swap(build, node)
+        return
     name = build.alias.get(node.input[0], node.input[0])
     last = node.input[0] in build.channels_last
     if order == [0, 2, 3, 1] and not last:
@@ -134,6 +138,11 @@ def flatten(build: Build, node: onnx.NodeProto) -> None:
 
 def reshape(build: Build, node: onnx.NodeProto) -> None:
     """Reshape, Squeeze, Unsqueeze: an image to a vector, or a vector to one pixel."""
+    if node.input[0] in build.grouped:
+        shuffle.join(build, node)
+        return
+    if shuffle.split(build, node):
+        return
     target = static_shape(build.info(node.output[0]))
     x = build.read_any(node.input[0], node)
     N, H, W, C = build.shape(x)

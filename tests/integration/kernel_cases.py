@@ -228,6 +228,21 @@ def _cases() -> Iterator[tuple[str, Node]]:
         C, inputs = sum(parts), tuple(f"x{i}" for i in range(len(parts)))
         fields = {"inputs": inputs, "parts": parts, "bits_out": "b"}
         yield f"bit concat of {parts}", moved("concat_bits", C, C, **fields)
+    for C, groups in (
+        (64, 2),
+        (66, 2),
+        (128, 4),
+        (1, 1),
+        (33, 3),
+        (36, 4),
+        (160, 5),
+        (258, 2),
+        (64, 32),
+    ):
+        fields = {"groups": groups, "bits_out": "b"}
+        yield f"bit shuffle of {C} in {groups}", moved("shuffle_bits", C, C, **fields)
+        fields |= {"stages": (affine(C),), "float_out": "y"}
+        yield f"shuffle of {C} in {groups}", moved("shuffle", C, C, **fields)
     yield "leading channels", moved("concat", 33, 40, parts=(33,), float_out="y", bits_out="b")
     yield "zero channels behind", moved("concat", 45, 24, parts=(24,), float_out="y")
     yield "zero words behind", moved("concat", 70, 32, parts=(32,), float_out="y", bits_out="b")

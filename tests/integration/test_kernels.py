@@ -220,4 +220,6 @@ def test_the_cases_cover_every_family() -> None:
         "elementwise",
         "concat",
         "concat_bits",
+        "shuffle",
+        "shuffle_bits",
     }

@@ -195,3 +195,56 @@ def test_a_concat_of_signs_feeds_a_binary_convolution() -> None:
     graph = planned(n, y, n.node("GlobalAveragePool", [q]))
     assert graph.kinds["c"][0] == "binary"
     assert "concat_bits" in [node.op for node in graph.nodes]
+
+
+def shuffled(n: Net, x: str, C: int, groups: int) -> str:
+    """The channels of a 4x4 image in another order."""
+    apart = n.constant(np.array([1, groups, C // groups, 4, 4]))
+    y = n.node("Transpose", [n.node("Reshape", [x, apart])], perm=[0, 2, 1, 3, 4])
+    return n.node("Reshape", [y, n.constant(np.array([1, C, 4, 4]))])
+
+
+def random_conv(n: Net, q: str, groups: int = 1, K: int = 32) -> str:
+    """A binary convolution whose weights are not all alike."""
+    w = np.where(np.random.default_rng(5).standard_normal((K, 3, 3, 32 // groups)) >= 0, 1.0, -1.0)
+    scale, bias = np.full(K, 0.1), np.zeros(K)
+    return n.binary_conv2d(q, w, scale=scale, bias=bias, group=groups, pads=[1] * 4)
+
+
+def test_a_shuffle_before_a_convolution_is_one_of_its_weights() -> None:
+    n = Net()
+    y = shuffled(n, n.norm(random_conv(n, n.binary_quantize(n.x))), 32, 4)
+    graph = planned(n, random_conv(n, n.binary_quantize(y)))
+    assert [node.op for node in graph.nodes] == ["elementwise", "binary_conv", "binary_conv"]
+    n = Net()
+    y = shuffled(n, n.relu(n.x), 32, 2)
+    w = n.constant(np.random.default_rng(0).standard_normal((3, 32, 3, 3)))
+    graph = planned(n, n.node("Conv", [y, w]))
+    assert [node.op for node in graph.nodes] == ["elementwise", "conv"]
+
+
+def test_a_shuffle_before_groups_moves_bits() -> None:
+    for early in (False, True):
+        n = Net()
+        y = random_conv(n, n.binary_quantize(n.x))
+        q = (
+            shuffled(n, n.binary_quantize(y), 32, 2)
+            if early
+            else n.binary_quantize(n.norm(shuffled(n, y, 32, 2)))
+        )
+        graph = planned(n, random_conv(n, q, groups=32))
+        ops = [node.op for node in graph.nodes]
+        assert ops == ["elementwise", "binary_conv", "shuffle_bits", "binary_conv"]
+
+
+def test_a_shuffle_that_is_read_as_floats_is_one_of_floats() -> None:
+    n = Net()
+    y = shuffled(n, random_conv(n, n.binary_quantize(n.x)), 32, 8)
+    graph = planned(n, n.add(n.norm(y), n.x))
+    assert told(graph)[-1] == "shuffle affine add → f32"
+
+
+def test_a_shuffle_of_one_group_or_of_single_channels_is_none() -> None:
+    for groups in (1, 32):
+        n = Net()
+        assert len(planned(n, shuffled(n, n.relu(n.x), 32, groups)).nodes) == 1
