@@ -161,18 +161,9 @@ class Node:
             bits_affine=self.bits_affine is not None,
         )
 
-    @property
-    def can_write_bits(self) -> bool:
-        """Whether every block of output channels starts a word, which groups may not."""
-        if (self.op == "conv" and self.layer.depthwise) or sliced(self.layer):
-            return True
-        if self.op not in ("conv", "binary_conv") or self.groups == 1:
-            return True
-        return (self.out_channels // self.groups) % bits.WORD_BITS == 0
-
     def can_pack(self, value: str) -> bool:
         """Whether the packed sign of a value can leave together with it, or in its place."""
-        return self.float_out == value and self.bits_out is None and self.can_write_bits
+        return self.float_out == value and self.bits_out is None
 
     @property
     def added(self) -> tuple[str, ...]:

@@ -208,8 +208,10 @@ class Nibbles(ByteSums):
         ]
         per_vector = self.lanes // unit
         for i, value in enumerate(_mask_bits(masks, self.lanes)):
-            if (j * per_vector + i) * unit < at.block.channels:
-                self.epilogue.store_unit(index, at.channel, j * per_vector + i, value)
+            place = j * per_vector + i
+            count = min(unit, at.block.channels - place * unit)
+            if count > 0:
+                self.epilogue.store_unit(index, at.channel, place, value, count)
 
     def _sums(self, at: At, pixel: int, j: int) -> list[Any]:
         """The sums of a vector as floats, in the order of the channels."""

@@ -87,7 +87,7 @@ def _joined(layer: Layer, isa: Isa, symbol: str, widths: tuple[int, ...]) -> Ker
                     place(words, word.get(), k0, count)
                     k0 += count
             for i, word in enumerate(words):
-                finish.store_unit(pixel, 0, i, word.get())
+                finish.store_unit(pixel, 0, i, word.get(), bits.WORD_BITS)
     return Kernel(made.function, N * H, f"{layer.op} joined {isa.cpu} 1x32")
 
 

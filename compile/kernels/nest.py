@@ -16,6 +16,7 @@ from tvm import tirx
 
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, floordiv, floormod
+from binas.compile.kernels.grouping import share_words
 from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
@@ -96,7 +97,8 @@ def as_row(layer: Layer) -> Layer:
     """A 1x1 convolution at stride 1 without padding sees an image as one long row."""
     N, H, W, C = layer.in_shape
     plain = layer.kernel == layer.stride == (1, 1) and not any(layer.padding)
-    return replace(layer, in_shape=(N, 1, H * W, C)) if plain else layer
+    # Where a row is a unit, there should be some.
+    return replace(layer, in_shape=(N, 1, H * W, C)) if plain and not share_words(layer) else layer
 
 
 def inside(size: int, stride: int, pad: int, dilation: int, taps: int, out: int) -> range:
@@ -192,15 +194,24 @@ def weight_size(layer: Layer, tile: Tile, weights_per_channel: int) -> int:
 
 
 def units(layer: Layer, tile: Tile) -> int:
-    """Independent units: output rows times channel blocks."""
+    """Independent units: output rows times channel blocks, or rows where blocks share words."""
     N, P, _, _ = layer.out_shape
+    if share_words(layer):
+        return N * P
     return N * P * layer.groups * sum(block.count for block in blocks(layer, tile, 0))
 
 
 def emit(frame: Frame, layer: Layer, tile: Tile, weights_per_channel: int, micro: Micro) -> None:
     """Emit the whole nest around a micro-kernel."""
-    N, P, _, K = layer.out_shape
-    for block in blocks(layer, tile, weights_per_channel):
+    N, P, _, _ = layer.out_shape
+    parts = blocks(layer, tile, weights_per_channel)
+    if share_words(layer):
+        with frame.units(0, N * P) as row, v.loop(0, layer.groups) as group:
+            for block in parts:
+                with v.loop(0, block.count) as number:
+                    _block(layer, tile, weights_per_channel, micro, (block, row, group, number))
+        return
+    for block in parts:
         total = layer.groups * block.count * N * P
         with frame.units(block.unit, block.unit + total) as unit:
             index = unit - block.unit if block.unit else unit
@@ -209,22 +220,47 @@ def emit(frame: Frame, layer: Layer, tile: Tile, weights_per_channel: int, micro
                 row, which = floordiv(index, each), floormod(index, each)
             else:
                 which, row = floordiv(index, N * P), floormod(index, N * P)
-            image, p = floordiv(row, P), floormod(row, P)
             group, number = floordiv(which, block.count), floormod(which, block.count)
-            channel = group * (K // layer.groups) + block.first + number * tile.channels
-            weight = block.weight + which * (block.vectors * tile.lanes * weights_per_channel)
-            low, high = _row_bounds(layer, p)
-            at = partial(At, image, p, group, channel=channel, weight=weight, block=block)
-            R = layer.kernel[0]
-            if not micro.flat(R):
-                _row(layer, tile, micro, partial(at, rows=high - low), low, high)
-            elif not any(layer.padding):
-                _row(layer, tile, micro, partial(at, rows=v.const(R), flat=True), 0, R)
-            else:
-                with v.when(tirx.EQ(high - low, v.const(R))):
-                    _row(layer, tile, micro, partial(at, rows=v.const(R), flat=True), 0, R)
-                with v.when(tirx.NE(high - low, v.const(R))):
-                    _row(layer, tile, micro, partial(at, rows=high - low), low, high)
+            _block(layer, tile, weights_per_channel, micro, (block, row, group, number), which)
+
+
+def _block(
+    layer: Layer,
+    tile: Tile,
+    weights_per_channel: int,
+    micro: Micro,
+    place: tuple[Block, Any, Any, Any],
+    which: Any = None,
+) -> None:
+    """Emit one row of one block of one group.
+
+    Args:
+        layer: The convolution, after `as_row`.
+        tile: Register tile.
+        weights_per_channel: Weight elements of one lane.
+        micro: The arithmetic.
+        place: The run of blocks, the row of all images, the group, the number within the run.
+        which: The block among all blocks of its run, if that is known.
+    """
+    block, row, group, number = place
+    _, P, _, K = layer.out_shape
+    image, p = floordiv(row, P), floormod(row, P)
+    if which is None:
+        which = group * block.count + number
+    channel = group * (K // layer.groups) + block.first + number * tile.channels
+    weight = block.weight + which * (block.vectors * tile.lanes * weights_per_channel)
+    low, high = _row_bounds(layer, p)
+    at = partial(At, image, p, group, channel=channel, weight=weight, block=block)
+    R = layer.kernel[0]
+    if not micro.flat(R):
+        _row(layer, tile, micro, partial(at, rows=high - low), low, high)
+    elif not any(layer.padding):
+        _row(layer, tile, micro, partial(at, rows=v.const(R), flat=True), 0, R)
+    else:
+        with v.when(tirx.EQ(high - low, v.const(R))):
+            _row(layer, tile, micro, partial(at, rows=v.const(R), flat=True), 0, R)
+        with v.when(tirx.NE(high - low, v.const(R))):
+            _row(layer, tile, micro, partial(at, rows=high - low), low, high)
 
 
 def _row(

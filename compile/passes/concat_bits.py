@@ -2,8 +2,7 @@
 
 needs       fuse_epilogue, fold_affine, fuse_pack
 guarantees  a concat that writes bits alone, and adds nothing, reads floats only where a part is a
-            model's input, stands in it twice, or is made by a step that has packed another sign
-            of it or cannot pack this one
+            model's input, stands in it twice, or is made by a step that packs another sign of it
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 needs       fuse_epilogue, pack_once
 guarantees  a pack of its own is left only for model inputs and where the producer already writes
-            bits, or cannot
+            bits
 
 The packed sign may have an affine of its own (the batch norm of the convolution that reads it); it
 goes to `bits_affine` and leaves the float output as it is.

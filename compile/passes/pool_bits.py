@@ -2,8 +2,8 @@
 
 needs       fuse_epilogue, fold_affine, fuse_pack
 guarantees  a max pool that writes bits alone after stages that never turn back reads floats only
-            where these are a model's input, are made by a step that has packed another sign of
-            them or cannot pack this one, or leave as floats in any case and are pooled but little
+            where these are a model's input, are made by a step that packs another sign of them,
+            or leave as floats in any case and are pooled but little
 
 The sign of a rising function of a maximum is the maximum of its signs, that of a falling one the
 minimum: the OR of bits, and the AND. Rounding keeps the order of numbers, so not a bit changes.

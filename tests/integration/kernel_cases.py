@@ -141,6 +141,7 @@ def _cases() -> Iterator[tuple[str, Node]]:
         "binary in groups inside words, bits alone",
         conv(80, 64, groups=2, floats=False, packed=True),
     )
+    yield from _shared_word_cases()
     yield from _depthwise_cases()
     for C, K in ((1, 32), (3, 65), (33, 24)):
         yield f"float 3x3 of {C} to {K}", conv(C, K, binary=False, packed=True, stride=(2, 2))
@@ -246,6 +247,24 @@ def _cases() -> Iterator[tuple[str, Node]]:
     yield "leading channels", moved("concat", 33, 40, parts=(33,), float_out="y", bits_out="b")
     yield "zero channels behind", moved("concat", 45, 24, parts=(24,), float_out="y")
     yield "zero words behind", moved("concat", 70, 32, parts=(32,), float_out="y", bits_out="b")
+
+
+def _shared_word_cases() -> Iterator[tuple[str, Node]]:
+    alone: dict[str, Any] = {"floats": False, "packed": True}
+    for C, K, G in (
+        (64, 64, 8),
+        (48, 36, 3),
+        (66, 66, 2),
+        (33, 99, 33),
+        (64, 130, 2),
+        (32, 128, 32),
+    ):
+        name = f"in {G} groups that share words, {C} to {K}"
+        yield f"binary {name}, bits alone", conv(C, K, groups=G, **alone)
+        both: dict[str, Any] = {"stages": (affine(K), Add("r")), "packed": True}
+        yield f"binary {name}, both outputs", conv(C, K, groups=G, stride=(2, 2), **both)
+        yield f"binary 1x1 {name}", conv(C, K, groups=G, kernel=(1, 1), image=(3, 7), **alone)
+        yield f"float {name}", conv(C, K, binary=False, groups=G, batch=2, packed=True)
 
 
 def bit_pool(C: int, **fields: Any) -> Node:
