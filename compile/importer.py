@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from binas.compile.graph import Add, Graph, Node, Shape, Sign, Stage, Value, renamed
+from binas.compile.graph import Graph, Node, Shape, Sign, Stage, Value, renamed
 from binas.compile.model import BinaryModel
 from binas.compile.nodes import attribute, label
 from binas.core.errors import CompileError, UnsupportedOpError
@@ -179,10 +178,7 @@ class Build:
     def move_bits(self, made: Node, op: Any, **fields: Any) -> None:
         """Add a step that makes packed values of packed values.
 
-        Args:
-            made: The step as if they were floats.
-            op: What it is for bits.
-            **fields: What the step has besides.
+        `made` is the step as if they were floats; `op` and `fields` are what it is for bits.
         """
         name = made.writes[0]
         self.value(name, made.layer.out_shape, "bits")
@@ -227,62 +223,16 @@ class Build:
                     )
                 )
             return twin
-        if name in self.padded:
-            raise UnsupportedOpError(
-                f"{label(node)}: {node.op_type} of a padded image",
-                hint="only a convolution can read a padded image",
-            )
-        if name in self.grouped:
-            raise UnsupportedOpError(
-                f"{label(node)}: {node.op_type} of channels in groups",
-                hint="only a channel shuffle may split them: Reshape, Transpose, Reshape",
-            )
-        if name in self.flattened:
-            raise UnsupportedOpError(
-                f"{label(node)}: {node.op_type} of a flattened image",
-                hint="only a dense layer can read a flattened image",
-            )
+        for names, what, reader in (
+            (self.padded, "a padded image", "only a convolution can read it"),
+            (self.grouped, "channels in groups", "only Transpose and Reshape can: a shuffle"),
+            (self.flattened, "a flattened image", "only a dense layer can read it"),
+        ):
+            if name in names:
+                raise UnsupportedOpError(f"{label(node)}: {node.op_type} of {what}", hint=reader)
         if name not in self.graph.values:
             raise UnsupportedOpError(f"{label(node)}: {name!r} is a constant, expected data")
         return name
-
-    def shift(self, node: onnx.NodeProto, x: str, c: Array, stages: tuple[Stage, ...]) -> None:
-        """Add a step that is x + c, a number for every element, such as the grid of a detector."""
-        N, H, W, C = self.shape(x)
-        rank = len(static_shape(self.info(node.output[0])))
-        last = node.output[0] in self.channels_last
-        try:
-            if last:
-                whole = np.broadcast_to(c, (N, H, W, C))
-            else:
-                whole = np.broadcast_to(c, (N, C, H, W) if rank == 4 else (N, C))
-                whole = whole.reshape(N, C, H, W).transpose(0, 2, 3, 1)
-        except ValueError:
-            raise UnsupportedOpError(
-                f"{label(node)}: constant of shape {c.shape}, expected one that fits "
-                f"{C} channels of {H}x{W}"
-            ) from None
-        self.value(node.output[0], (N, H, W, C))
-        self.graph.nodes.append(
-            Node(
-                name=node.name,
-                sources=(node.name,),
-                op="constant",
-                inputs=(),
-                in_shape=(N, H, W, C),
-                out_channels=C,
-                weights=whole.astype(np.float32),
-                stages=(Add(x), *stages),
-                float_out=node.output[0],
-            )
-        )
-
-    def is_per_channel(self, c: Array, x: str, node: onnx.NodeProto) -> bool:
-        """Whether a constant has one number for each channel of `x`, or one for all."""
-        rank = len(static_shape(self.info(node.output[0])))
-        shape = (1,) * (rank - c.ndim) + c.shape
-        channels = rank - 1 if node.output[0] in self.channels_last else 1
-        return c.size == 1 or (c.size == self.shape(x)[3] == shape[channels])
 
     def output(self, output: onnx.ValueInfoProto) -> str:
         """The value behind an output of the model."""
@@ -302,21 +252,6 @@ class Build:
                 hint="fold constants before (onnxruntime or onnxslim do it)",
             )
         return self.constants[name]
-
-    def per_channel(self, c: Array, x: str, node: onnx.NodeProto) -> Array:
-        """A constant as one float64 per channel of `x`."""
-        C = self.shape(x)[3]
-        values = c.astype(np.float64)
-        if values.size == 1:
-            return np.full(C, values.item())
-        rank = len(static_shape(self.info(node.output[0])))
-        shape = (1,) * (rank - values.ndim) + values.shape
-        channels = rank - 1 if node.output[0] in self.channels_last else 1
-        if values.size != C or len(shape) <= channels or shape[channels] != C:
-            raise UnsupportedOpError(
-                f"{label(node)}: constant of shape {c.shape}, expected one number per {C} channels"
-            )
-        return values.reshape(C)
 
     def _read_as_channels_last(self, name: str) -> bool:
         """Whether an input goes, if not at once then element by element, into NHWC → NCHW."""

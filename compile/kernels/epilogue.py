@@ -216,6 +216,8 @@ class Epilogue:
         word = v.Register("int32", 1, tirx.Cast("int32", value)).get()
         below = (v.const(1) << shift) - v.const(1)
         self._store(at, (tirx.Cast("int32", v.load(buffer, at)) & below) | (word << shift))
+        if unit % (self._layer.out_channels // self._layer.groups) == 0:
+            return  # no group ends beyond the unit it begins in
         over = shift + v.const(count - unit)
         with v.when(over > 0):  # then shift is not 0, and nothing is shifted by a whole word
             rest = (word >> (v.const(unit) - shift)) & ((v.const(1) << over) - v.const(1))

@@ -21,7 +21,7 @@ from binas.core.layer import Layer
 def share_words(layer: Layer) -> bool:
     """Whether words of output bits hold channels of several groups.
 
-    Such a word is written in turns, so all groups of a row are one unit.
+    Such a word is written in turns, so all groups of some rows are one unit.
     """
     several = layer.op in ("conv", "binary_conv") and layer.groups > 1 and layer.bits_out
     of_words = (layer.op == "conv" and layer.depthwise) or sliced(layer)
@@ -54,6 +54,11 @@ class Grouping:
     def masked(self) -> bool:
         """Whether a word may hold channels of several groups."""
         return self.groups > 1 and self.per_group % bits.WORD_BITS != 0
+
+    @property
+    def of_bytes(self) -> bool:
+        """Whether every group is some bytes of one word, but not all."""
+        return self.masked and self.per_group % 8 == 0 and bits.WORD_BITS % self.per_group == 0
 
     @cached_property
     def words(self) -> int:

@@ -21,6 +21,8 @@ from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
 
+_BAND = 4  # rows of a unit where groups share words: with few, weights are read more often
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -97,7 +99,6 @@ def as_row(layer: Layer) -> Layer:
     """A 1x1 convolution at stride 1 without padding sees an image as one long row."""
     N, H, W, C = layer.in_shape
     plain = layer.kernel == layer.stride == (1, 1) and not any(layer.padding)
-    # Where a row is a unit, there should be some.
     return replace(layer, in_shape=(N, 1, H * W, C)) if plain and not share_words(layer) else layer
 
 
@@ -194,10 +195,10 @@ def weight_size(layer: Layer, tile: Tile, weights_per_channel: int) -> int:
 
 
 def units(layer: Layer, tile: Tile) -> int:
-    """Independent units: output rows times channel blocks, or rows where blocks share words."""
+    """Independent units: output rows times channel blocks, or bands where blocks share words."""
     N, P, _, _ = layer.out_shape
     if share_words(layer):
-        return N * P
+        return N * -(-P // _BAND)
     return N * P * layer.groups * sum(block.count for block in blocks(layer, tile, 0))
 
 
@@ -206,10 +207,16 @@ def emit(frame: Frame, layer: Layer, tile: Tile, weights_per_channel: int, micro
     N, P, _, _ = layer.out_shape
     parts = blocks(layer, tile, weights_per_channel)
     if share_words(layer):
-        with frame.units(0, N * P) as row, v.loop(0, layer.groups) as group:
+        bands = -(-P // _BAND)
+        with frame.units(0, N * bands) as unit, v.loop(0, layer.groups) as group:
+            image, first = floordiv(unit, bands) * P, floormod(unit, bands) * _BAND
             for block in parts:
-                with v.loop(0, block.count) as number:
-                    _block(layer, tile, weights_per_channel, micro, (block, row, group, number))
+                with (
+                    v.loop(0, block.count) as number,
+                    v.loop(0, v.minimum(P - first, _BAND)) as p,
+                ):
+                    place = block, image + first + p, group, number
+                    _block(layer, tile, weights_per_channel, micro, place)
         return
     for block in parts:
         total = layer.groups * block.count * N * P
@@ -232,15 +239,9 @@ def _block(
     place: tuple[Block, Any, Any, Any],
     which: Any = None,
 ) -> None:
-    """Emit one row of one block of one group.
+    """Emit one row of one block: `place` is its run of blocks, row, group, number in the run.
 
-    Args:
-        layer: The convolution, after `as_row`.
-        tile: Register tile.
-        weights_per_channel: Weight elements of one lane.
-        micro: The arithmetic.
-        place: The run of blocks, the row of all images, the group, the number within the run.
-        which: The block among all blocks of its run, if that is known.
+    `which` is the block among all blocks of its run, if that is known.
     """
     block, row, group, number = place
     _, P, _, K = layer.out_shape

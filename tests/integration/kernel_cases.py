@@ -8,86 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign, Stage
+from binas.compile.graph import Add, Node, Relu, Sign
 from binas.compile.kernels import epilogue, family
 from binas.core import bits
 from binas.core.layer import READS_BITS
-
-STRADDLING = (1, 31, 32, 33, 63, 65, 127, 129)  # channels around the word
-
-
-def affine(K: int, seed: int = 0) -> Affine:
-    """Scales of both signs, one of them 0; biases of the size of small sums."""
-    generator = np.random.default_rng([K, seed])
-    scale, bias = generator.standard_normal(K), generator.standard_normal(K) * 5
-    scale[K // 2] = 0
-    return Affine(
-        scale.astype(np.float32).astype(np.float64), bias.astype(np.float32).astype(np.float64)
-    )
-
-
-def prelu(K: int) -> PRelu:
-    """Slopes of both signs."""
-    return PRelu(np.random.default_rng(K).standard_normal(K).astype(np.float32).astype(np.float64))
-
-
-def conv(
-    C: int,
-    K: int,
-    *,
-    binary: bool = True,
-    image: tuple[int, int] = (5, 5),
-    kernel: tuple[int, int] = (3, 3),
-    batch: int = 1,
-    stages: tuple[Stage, ...] | None = None,
-    floats: bool = True,
-    packed: bool = False,
-    **fields: Any,
-) -> Node:
-    """A convolution with random weights; padded to the same size unless told otherwise."""
-    groups = fields.get("groups", 1)
-    w = np.random.default_rng([C, K, *kernel]).standard_normal((K, *kernel, C // groups))
-    w = np.where(w >= 0, 1.0, -1.0) if binary else w
-    fields.setdefault("padding", (kernel[0] // 2, kernel[1] // 2) * 2)
-    return Node(
-        name="conv",
-        sources=(),
-        op="binary_conv" if binary else "conv",
-        inputs=("x",),
-        in_shape=(batch, *image, C),
-        out_channels=K,
-        kernel=kernel,
-        weights=w.astype(np.float32),
-        weight_bits=1 if binary else 32,
-        stages=(affine(K),) if stages is None else stages,
-        float_out="y" if floats else None,
-        bits_out="b" if packed else None,
-        **fields,
-    )
-
-
-def pool(op: Any, C: int, **fields: Any) -> Node:
-    """A 3x3 pool at stride 2 over a batch of two, packed as well."""
-    given: dict[str, Any] = {
-        "in_shape": (2, 7, 6, C),
-        "kernel": (3, 3),
-        "stride": (2, 2),
-        "padding": (1, 1, 1, 1),
-        "stages": (affine(C),),
-        "float_out": "y",
-        "bits_out": "b",
-    }
-    return Node(
-        name="pool", sources=(), op=op, inputs=("x",), out_channels=C, **{**given, **fields}
-    )
-
-
-def moved(op: Any, K: int, in_channels: int, **fields: Any) -> Node:
-    """An elementwise or concat step over 4x5 pixels."""
-    fields.setdefault("inputs", ("x",))
-    return Node(
-        name=op, sources=(), op=op, in_shape=(1, 4, 5, in_channels), out_channels=K, **fields
-    )
+from tests.integration.bit_cases import bit_cases
+from tests.integration.kernel_nodes import STRADDLING, affine, conv, depthwise, moved, pool, prelu
 
 
 def _cases() -> Iterator[tuple[str, Node]]:
@@ -141,7 +67,7 @@ def _cases() -> Iterator[tuple[str, Node]]:
         "binary in groups inside words, bits alone",
         conv(80, 64, groups=2, floats=False, packed=True),
     )
-    yield from _shared_word_cases()
+    yield from bit_cases()
     yield from _depthwise_cases()
     for C, K in ((1, 32), (3, 65), (33, 24)):
         yield f"float 3x3 of {C} to {K}", conv(C, K, binary=False, packed=True, stride=(2, 2))
@@ -173,7 +99,6 @@ def _cases() -> Iterator[tuple[str, Node]]:
         yield f"softmax of {C}", pool("softmax", C, padding=(0,) * 4, **softmax)
     yield "max pool of nothing but -inf in a corner", pool("pool_max", 32, stages=())
     yield "max pool, dilated", pool("pool_max", 5, dilation=(2, 2), padding=(0,) * 4)
-    yield from _bit_pool_cases()
     whole: dict[str, Any] = {"kernel": (7, 6), "padding": (0,) * 4, "stages": (), "bits_out": None}
     yield "global average", pool("pool_avg", 65, **whole)
     for C in (1, 33, 129):
@@ -219,76 +144,9 @@ def _cases() -> Iterator[tuple[str, Node]]:
         "concat of odd parts",
         moved("concat", 40, 40, inputs=("x", "z", "u"), parts=(16, 23, 1), float_out="y"),
     )
-    for parts in (
-        (32, 64, 31),
-        (256, 544),
-        (36, 36, 36, 36),
-        (1, 31, 33, 63, 65, 127, 129),
-        (40, 1),
-    ):
-        C, inputs = sum(parts), tuple(f"x{i}" for i in range(len(parts)))
-        fields = {"inputs": inputs, "parts": parts, "bits_out": "b"}
-        yield f"bit concat of {parts}", moved("concat_bits", C, C, **fields)
-    for C, groups in (
-        (64, 2),
-        (66, 2),
-        (128, 4),
-        (1, 1),
-        (33, 3),
-        (36, 4),
-        (160, 5),
-        (258, 2),
-        (64, 32),
-    ):
-        fields = {"groups": groups, "bits_out": "b"}
-        yield f"bit shuffle of {C} in {groups}", moved("shuffle_bits", C, C, **fields)
-        fields |= {"stages": (affine(C),), "float_out": "y"}
-        yield f"shuffle of {C} in {groups}", moved("shuffle", C, C, **fields)
     yield "leading channels", moved("concat", 33, 40, parts=(33,), float_out="y", bits_out="b")
     yield "zero channels behind", moved("concat", 45, 24, parts=(24,), float_out="y")
     yield "zero words behind", moved("concat", 70, 32, parts=(32,), float_out="y", bits_out="b")
-
-
-def _shared_word_cases() -> Iterator[tuple[str, Node]]:
-    alone: dict[str, Any] = {"floats": False, "packed": True}
-    for C, K, G in (
-        (64, 64, 8),
-        (48, 36, 3),
-        (66, 66, 2),
-        (33, 99, 33),
-        (64, 130, 2),
-        (32, 128, 32),
-    ):
-        name = f"in {G} groups that share words, {C} to {K}"
-        yield f"binary {name}, bits alone", conv(C, K, groups=G, **alone)
-        both: dict[str, Any] = {"stages": (affine(K), Add("r")), "packed": True}
-        yield f"binary {name}, both outputs", conv(C, K, groups=G, stride=(2, 2), **both)
-        yield f"binary 1x1 {name}", conv(C, K, groups=G, kernel=(1, 1), image=(3, 7), **alone)
-        yield f"float {name}", conv(C, K, binary=False, groups=G, batch=2, packed=True)
-
-
-def bit_pool(C: int, **fields: Any) -> Node:
-    """A pool of bits, minima among maxima; a maximum alone where there is one channel."""
-    least = np.where(np.arange(C) % 3 == 1, np.float32(-1), np.float32(1))
-    fixed: dict[str, Any] = {"weights": least, "stages": (), "float_out": None}
-    return pool("pool_bits", C, **fixed, **fields)
-
-
-def _bit_pool_cases() -> Iterator[tuple[str, Node]]:
-    for C in (*STRADDLING, 160, 300):
-        yield f"bit pool 3x3/2 of {C}", bit_pool(C)
-        yield f"bit pool 3x3/1 of {C}", bit_pool(C, stride=(1, 1), in_shape=(2, 5, 9, C))
-        yield f"bit pool 2x2/2 of {C}", bit_pool(C, kernel=(2, 2), padding=(0,) * 4)
-    uneven: dict[str, Any] = {"padding": (0, 2, 1, 3), "stride": (2, 3), "kernel": (3, 4)}
-    yield "bit pool, uneven padding", bit_pool(65, in_shape=(1, 6, 17, 65), **uneven)
-    yield "bit pool, dilated", bit_pool(33, dilation=(2, 3), in_shape=(1, 9, 12, 33))
-    wide: dict[str, Any] = {"kernel": (5, 5), "padding": (2,) * 4, "stride": (1, 1)}
-    yield "bit pool wider than the image", bit_pool(63, in_shape=(1, 3, 2, 63), **wide)
-
-
-def depthwise(C: int, **fields: Any) -> Node:
-    """A binary depthwise convolution, 3x3 over 7x9 pixels unless told otherwise."""
-    return conv(C, C, groups=C, **{"image": (7, 9), **fields})
 
 
 def _depthwise_cases() -> Iterator[tuple[str, Node]]:
