@@ -2,7 +2,8 @@
 
 needs       fuse_epilogue, fold_affine, fuse_pack
 guarantees  a concat that writes bits alone, and adds nothing, reads floats only where a part is a
-            model's input, stands in it twice, or is made by a step that packs another sign of it
+            model's input, stands in it twice, or is made by a step that packs another sign of
+            it, or where the floats of all parts leave in any case
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ def concat_bits(graph: Graph) -> None:
         if not _joins_signs(node):
             continue
         parts = list(zip(node.inputs, _shares(node), strict=True))
-        if all(signs.can_take(value, share, beside=True) for value, share in parts):
+        # Where all floats leave in any case, packing them beside costs what the concat would.
+        beside = any(signs.is_alone(value) for value, _ in parts)
+        if all(signs.can_take(value, share, beside=beside) for value, share in parts):
             packed = tuple(signs.take(value, share) for value, share in parts)
             graph.nodes[position] = renamed(node, op="concat_bits", inputs=packed, stages=())
 

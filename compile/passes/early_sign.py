@@ -26,6 +26,10 @@ class EarlySigns:
         self._readers = Counter(name for node in graph.nodes for name in node.reads)
         self._readers.update(graph.outputs)
 
+    def is_alone(self, value: str) -> bool:
+        """Whether a value has one reader: its floats need not leave."""
+        return self._readers[value] == 1
+
     def can_take(self, value: str, stages: tuple[Stage, ...], *, beside: bool) -> bool:
         """Whether whoever makes a value can pack its sign after some stages.
 
@@ -39,9 +43,8 @@ class EarlySigns:
             return False
         if _packs(maker, value, stages):
             return True
-        alone = self._readers[value] == 1
         single = not stages or (len(stages) == 1 and isinstance(stages[0], Affine))
-        return maker.can_pack(value) and (alone or (beside and single))
+        return maker.can_pack(value) and (self.is_alone(value) or (beside and single))
 
     def take(self, value: str, stages: tuple[Stage, ...]) -> str:
         """Let the maker of a value pack what it can; the packed value's name."""

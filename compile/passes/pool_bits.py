@@ -35,8 +35,11 @@ def pool_bits(graph: Graph) -> None:
 
 
 def _is_wide(pool: Node) -> bool:
-    """Whether to pack every value and pool bits costs less than to pool floats alone."""
-    return pool.kernel[0] * pool.kernel[1] > 2 * pool.stride[0] * pool.stride[1]
+    """Whether to pack every value, too, and pool bits costs less than to pool floats alone.
+
+    Measured: with a 3x3 at stride 1 it does (by 4 % with the convolution before), not at stride 2.
+    """
+    return pool.kernel[0] * pool.kernel[1] > 4 * pool.stride[0] * pool.stride[1]
 
 
 def _rising(node: Node) -> NDArray[np.float32] | None:

@@ -105,10 +105,10 @@ def test_a_pool_whose_floats_are_read_stays_one_of_floats() -> None:
 
 
 def test_what_leaves_as_floats_anyway_is_packed_beside_them_for_a_wide_pool_alone() -> None:
-    for kernel, found in ((3, "pool_bits → bits"), (2, "pool_max → bits")):
+    for stride, found in ((1, "pool_bits → bits"), (2, "pool_max → bits")):
         n = Net()
         y = n.conv(n.x, "a")
-        p = pooled(n, y, kernel_shape=[kernel] * 2)
+        p = pooled(n, y, strides=[stride] * 2)
         assert found in told(planned(n, n.conv(p, "b"), n.relu(y)))
 
 
@@ -177,6 +177,14 @@ def test_a_concat_stays_one_of_floats_where_a_part_cannot_be_packed_before() -> 
         named = {"a": n.conv(n.x, "a"), "x": n.x}
         y = n.node("Concat", [named[part] for part in parts], axis=1)
         assert "concat → bits" in told(planned(n, convolved(n, y, 64)))
+
+
+def test_a_concat_stays_one_of_floats_where_all_its_parts_leave_as_floats() -> None:
+    n = Net()
+    a, b = both(n)
+    y = n.norm(n.node("Concat", [a, b], axis=1), C=65)
+    graph = planned(n, convolved(n, y, 65), n.relu(a), n.relu(b))
+    assert "concat affine → bits" in told(graph)
 
 
 def test_pools_and_concats_in_turns_all_become_bits() -> None:
