@@ -8,13 +8,20 @@ anything; caches, borders and short rows are left out.
 from __future__ import annotations
 
 from binas.compile.graph import sliced
-from binas.compile.isa import Isa
-from binas.core.layer import Layer
+from binas.compile.isa import Counting, Isa
+from binas.core.layer import MOVES_BITS, Layer
 
 # Instructions for as many binary MACs as a vector register has bits, by `Isa.counting`; the files
 # `kernels/counting_*.py` say how.
-_PER_REGISTER_OF_MACS = {"full_adder": 2.5, "nibbles": 4.0, "bytes": 3.0, "dot": 3.0}
+_PER_REGISTER_OF_MACS: dict[Counting, float] = {
+    "full_adder": 2.5,
+    "adder_tree": 25 / 8,
+    "nibbles": 4.0,
+    "bytes": 3.0,
+    "dot": 3.0,
+}
 _ADDER = {True: 2.5, False: 6.0}  # per tap in bit slices, by `Isa.ternary`
+_MOVED = 4  # a word of bits that is shifted to its place
 _EXPANSION = 40  # from bit slices to the floats of a word of channels, per 8 lanes
 
 
@@ -42,10 +49,16 @@ def _accumulator(layer: Layer, isa: Isa) -> float:
     if layer.op == "conv":
         return layer.macs / isa.lanes * (1 if isa.fused else 2)
     taps = layer.kernel[0] * layer.kernel[1]
+    if layer.op == "pool_bits":
+        return outputs * taps / isa.vector_bits
+    if layer.op in MOVES_BITS:
+        return outputs / 32 * _MOVED
     return outputs * taps / isa.lanes  # a load each, and what is done with it
 
 
 def _epilogue(layer: Layer, isa: Isa) -> float:
+    if layer.op in MOVES_BITS:
+        return 0.0
     N, P, Q, K = layer.out_shape
     per_vector = len(layer.stages) + layer.adds + layer.bits_affine
     per_vector += 2 * layer.float_out + 2 * layer.bits_out  # convert and store; compare and collect

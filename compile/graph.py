@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from binas.core import bits
-from binas.core.layer import Layer, Op
+from binas.core.layer import READS_BITS, Layer, Op
 from binas.core.layer import Stage as StageName
 
 Doubles = NDArray[np.float64]
@@ -65,6 +65,14 @@ class Sign:
 Stage = Affine | Relu | PRelu | Add | Sign
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Staged:
+    """A float value of the ONNX model after some stages, no sum among them."""
+
+    value: str
+    stages: tuple[Stage, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """A tensor between nodes: N, H, W, C and how it is stored.
@@ -74,12 +82,14 @@ class Value:
         shape: N, H, W, C.
         dtype: How it is stored.
         channels_last: Whether the axes of the ONNX value are N, H, W, C, too.
+        sign_of: Of what a packed value is the sign that the ONNX model does not have.
     """
 
     name: str
     shape: Shape
     dtype: Literal["float32", "bits"]
     channels_last: bool = False
+    sign_of: Staged | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -99,7 +109,8 @@ class Node:
         inputs: Operand values; the values of "add" stages are not repeated here.
         in_shape: N, H, W, C of the operand.
         out_channels: K.
-        weights: [K, R, S, C/groups]; ±1 where weight_bits is 1. Of a constant: [N, H, W, C].
+        weights: [K, R, S, C/groups]; ±1 where weight_bits is 1. Of a constant: [N, H, W, C]. Of
+            pool_bits: [K], -1 where the minimum is taken and 1 elsewhere.
         stages: The epilogue.
         float_out: Name of the float value it writes, if any.
         bits_out: Name of the packed value it writes, if any.
@@ -142,7 +153,7 @@ class Node:
             pad_value=self.pad_value,
             pads_count=self.pads_count,
             parts=self.parts,
-            in_bits=1 if self.op == "binary_conv" else 32,
+            in_bits=1 if self.op in READS_BITS else 32,
             weight_bits=self.weight_bits,
             stages=tuple(stage.name for stage in self.stages),
             float_out=self.float_out is not None,
@@ -150,12 +161,9 @@ class Node:
             bits_affine=self.bits_affine is not None,
         )
 
-    @property
-    def can_write_bits(self) -> bool:
-        """Whether every block of output channels starts a word, which groups may not."""
-        if sliced(self.layer):
-            return True
-        return self.groups == 1 or (self.out_channels // self.groups) % bits.WORD_BITS == 0
+    def can_pack(self, value: str) -> bool:
+        """Whether the packed sign of a value can leave together with it, or in its place."""
+        return self.float_out == value and self.bits_out is None
 
     @property
     def added(self) -> tuple[str, ...]:
@@ -210,6 +218,14 @@ class Graph:
             found.update(dict.fromkeys(node.writes, position))
         return found
 
+    def packed(self, like: str, sign_of: Staged) -> str:
+        """Declare bits that the ONNX model has not, of a value's shape; returns their name."""
+        value, name = self.values[like], f"{like}#bits"
+        while name in self.values:
+            name += "+"
+        self.values[name] = replace(value, name=name, dtype="bits", sign_of=sign_of)
+        return name
+
     def swap(self, old: Node, new: Node) -> None:
         """Put `new` in the place of `old`."""
         self.nodes[self.nodes.index(old)] = new
@@ -221,7 +237,7 @@ class Graph:
             assert node.writes, f"{node.name} writes nothing"  # noqa: S101
             for name in node.reads:
                 assert name in written, f"{node.name} reads {name} before it is written"  # noqa: S101
-            wants_bits = node.op == "binary_conv"
+            wants_bits = node.op in READS_BITS
             for name in node.inputs:
                 assert (self.values[name].dtype == "bits") == wants_bits, f"{node.name}: {name}"  # noqa: S101
             for name in node.writes:

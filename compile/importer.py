@@ -8,17 +8,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from binas.compile.graph import Add, Graph, Node, Shape, Sign, Stage, Value
+from binas.compile.graph import Graph, Node, Shape, Sign, Stage, Value, renamed
 from binas.compile.model import BinaryModel
 from binas.compile.nodes import attribute, label
 from binas.core.errors import CompileError, UnsupportedOpError
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """An image whose channels an ONNX value has as two axes.
+
+    Attributes:
+        image: The value.
+        groups: How many.
+        swapped: Whether the groups are the second of the two.
+    """
+
+    image: str
+    groups: int
+    swapped: bool = False
 
 
 @dataclass(slots=True)
@@ -32,7 +46,9 @@ class Build:
         alias: ONNX name → the value that holds it.
         flattened: ONNX name of a flattened image → the image.
         padded: ONNX name of a zero-padded image → the image's own name; top, left, bottom, right.
+        grouped: ONNX name of an image with its channels in groups → what it is.
         quantized: Output of a BinaryQuantize → its input.
+        moved: Packed value that is made of packed values → the step that makes it of floats.
         channels_last: ONNX names whose axes are N, H, W, C, or that were flattened from those.
         infos: What shape inference found, by value.
     """
@@ -43,7 +59,9 @@ class Build:
     alias: dict[str, str] = field(default_factory=dict)
     flattened: dict[str, str] = field(default_factory=dict)
     padded: dict[str, tuple[str, tuple[int, int, int, int]]] = field(default_factory=dict)
+    grouped: dict[str, Grouped] = field(default_factory=dict)
     quantized: dict[str, str] = field(default_factory=dict)
+    moved: dict[str, Node] = field(default_factory=dict)
     channels_last: set[str] = field(default_factory=set)
     infos: dict[str, onnx.ValueInfoProto] = field(default_factory=dict)
 
@@ -83,6 +101,28 @@ class Build:
         **fields: Any,
     ) -> None:
         """Add a step for an ONNX node; its value has the name of the node's output."""
+        self.add(self.made(node, op, inputs, out_channels, in_channels=in_channels, **fields))
+
+    def add(self, made: Node) -> None:
+        """Add a step that writes floats, and declare them."""
+        self.value(made.writes[0], made.layer.out_shape)
+        self.graph.nodes.append(made)
+
+    def made(
+        self,
+        node: onnx.NodeProto,
+        op: Any,
+        inputs: tuple[str, ...],
+        out_channels: int,
+        *,
+        in_channels: int | None = None,
+        **fields: Any,
+    ) -> Node:
+        """The step of an ONNX node, not added yet.
+
+        Raises:
+            UnsupportedOpError: The node's output has another shape.
+        """
         N, H, W, C = self.shape(inputs[0])
         made = Node(
             name=node.name,
@@ -100,8 +140,7 @@ class Build:
                 f"{label(node)}: {node.op_type} to shape {expected} (batch, rows, columns, "
                 f"channels) is a form of it we have no kernel for"
             )
-        self.value(node.output[0], made.layer.out_shape)
-        self.graph.nodes.append(made)
+        return made
 
     def value(self, name: str, shape: Shape, dtype: Any = "float32") -> None:
         """Declare a value."""
@@ -132,6 +171,20 @@ class Build:
             )
         return self.alias.get(name, name)
 
+    def is_bits(self, name: str) -> bool:
+        """Whether a value is ±1 and packed."""
+        return name in self.quantized or name in self.moved
+
+    def move_bits(self, made: Node, op: Any, **fields: Any) -> None:
+        """Add a step that makes packed values of packed values.
+
+        `made` is the step as if they were floats; `op` and `fields` are what it is for bits.
+        """
+        name = made.writes[0]
+        self.value(name, made.layer.out_shape, "bits")
+        self.graph.nodes.append(renamed(made, op=op, float_out=None, bits_out=name, **fields))
+        self.moved[name] = renamed(made, name=f"{name}#float", sources=())
+
     def read(self, name: str, node: onnx.NodeProto) -> str:
         """The float value behind an ONNX name whose axes are N, C, H, W."""
         return self.read_any(self.resolve(name, node), node)
@@ -142,6 +195,14 @@ class Build:
         The sign of a quantized value is made on demand.
         """
         name = self.alias.get(name, name)
+        if name in self.moved:
+            twin = f"{name}#float"
+            if twin not in self.graph.values:
+                made = self.moved[name]
+                inputs = tuple(self.read_any(one, node) for one in made.inputs)
+                self.value(twin, self.shape(name))
+                self.graph.nodes.append(renamed(made, inputs=inputs, float_out=twin))
+            return twin
         if name in self.quantized:
             twin = f"{name}#float"
             if twin not in self.graph.values:
@@ -162,57 +223,16 @@ class Build:
                     )
                 )
             return twin
-        if name in self.padded:
-            raise UnsupportedOpError(
-                f"{label(node)}: {node.op_type} of a padded image",
-                hint="only a convolution can read a padded image",
-            )
-        if name in self.flattened:
-            raise UnsupportedOpError(
-                f"{label(node)}: {node.op_type} of a flattened image",
-                hint="only a dense layer can read a flattened image",
-            )
+        for names, what, reader in (
+            (self.padded, "a padded image", "only a convolution can read it"),
+            (self.grouped, "channels in groups", "only Transpose and Reshape can: a shuffle"),
+            (self.flattened, "a flattened image", "only a dense layer can read it"),
+        ):
+            if name in names:
+                raise UnsupportedOpError(f"{label(node)}: {node.op_type} of {what}", hint=reader)
         if name not in self.graph.values:
             raise UnsupportedOpError(f"{label(node)}: {name!r} is a constant, expected data")
         return name
-
-    def shift(self, node: onnx.NodeProto, x: str, c: Array, stages: tuple[Stage, ...]) -> None:
-        """Add a step that is x + c, a number for every element, such as the grid of a detector."""
-        N, H, W, C = self.shape(x)
-        rank = len(static_shape(self.info(node.output[0])))
-        last = node.output[0] in self.channels_last
-        try:
-            if last:
-                whole = np.broadcast_to(c, (N, H, W, C))
-            else:
-                whole = np.broadcast_to(c, (N, C, H, W) if rank == 4 else (N, C))
-                whole = whole.reshape(N, C, H, W).transpose(0, 2, 3, 1)
-        except ValueError:
-            raise UnsupportedOpError(
-                f"{label(node)}: constant of shape {c.shape}, expected one that fits "
-                f"{C} channels of {H}x{W}"
-            ) from None
-        self.value(node.output[0], (N, H, W, C))
-        self.graph.nodes.append(
-            Node(
-                name=node.name,
-                sources=(node.name,),
-                op="constant",
-                inputs=(),
-                in_shape=(N, H, W, C),
-                out_channels=C,
-                weights=whole.astype(np.float32),
-                stages=(Add(x), *stages),
-                float_out=node.output[0],
-            )
-        )
-
-    def is_per_channel(self, c: Array, x: str, node: onnx.NodeProto) -> bool:
-        """Whether a constant has one number for each channel of `x`, or one for all."""
-        rank = len(static_shape(self.info(node.output[0])))
-        shape = (1,) * (rank - c.ndim) + c.shape
-        channels = rank - 1 if node.output[0] in self.channels_last else 1
-        return c.size == 1 or (c.size == self.shape(x)[3] == shape[channels])
 
     def output(self, output: onnx.ValueInfoProto) -> str:
         """The value behind an output of the model."""
@@ -232,21 +252,6 @@ class Build:
                 hint="fold constants before (onnxruntime or onnxslim do it)",
             )
         return self.constants[name]
-
-    def per_channel(self, c: Array, x: str, node: onnx.NodeProto) -> Array:
-        """A constant as one float64 per channel of `x`."""
-        C = self.shape(x)[3]
-        values = c.astype(np.float64)
-        if values.size == 1:
-            return np.full(C, values.item())
-        rank = len(static_shape(self.info(node.output[0])))
-        shape = (1,) * (rank - values.ndim) + values.shape
-        channels = rank - 1 if node.output[0] in self.channels_last else 1
-        if values.size != C or len(shape) <= channels or shape[channels] != C:
-            raise UnsupportedOpError(
-                f"{label(node)}: constant of shape {c.shape}, expected one number per {C} channels"
-            )
-        return values.reshape(C)
 
     def _read_as_channels_last(self, name: str) -> bool:
         """Whether an input goes, if not at once then element by element, into NHWC → NCHW."""

@@ -11,11 +11,14 @@ from binas.compile.importer import Build
 from binas.compile.model import BinaryModel
 from binas.compile.nodes import label
 from binas.compile.operators.table import OPERATORS
+from binas.compile.passes.concat_bits import concat_bits
 from binas.compile.passes.drop_unread import drop_unread
 from binas.compile.passes.fold_affine import fold_affine
 from binas.compile.passes.fuse_epilogue import fuse_epilogue
 from binas.compile.passes.fuse_pack import fuse_pack
 from binas.compile.passes.pack_once import pack_once
+from binas.compile.passes.pool_bits import pool_bits
+from binas.compile.passes.shuffle_bits import absorb_shuffle, shuffle_bits
 from binas.core.errors import CompileError, UnsupportedOpError
 from binas.core.layer import Layer
 
@@ -32,6 +35,12 @@ PASSES: tuple[Pass, ...] = (
     fold_affine,
     pack_once,
     fuse_pack,
+    fold_affine,
+    shuffle_bits,
+    absorb_shuffle,
+    concat_bits,
+    pool_bits,
+    concat_bits,  # of what has become packed for a pool
     fold_affine,
 )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from binas.compile.graph import Add, Affine, Graph, Node, PRelu, Relu, Shape, Sign, Stage, Value
 from binas.core.errors import UsageError
-from binas.core.layer import Layer
+from binas.core.layer import READS_BITS, Layer
 
 
 def sample_graph(layers: Sequence[Layer]) -> Graph:
@@ -51,6 +51,8 @@ def sample_node(layer: Layer, name: str, generator: np.random.Generator) -> Node
         weights = generator.uniform(-1, 1, shape).astype(np.float32)
         if layer.weight_bits == 1:
             weights = np.where(weights >= 0, np.float32(1), np.float32(-1))
+    if layer.op == "pool_bits":
+        weights = np.where(generator.uniform(-1, 1, K) >= 0, np.float32(1), np.float32(-1))
     if layer.op == "constant":
         parts, weights = 0, generator.uniform(-1, 1, layer.in_shape).astype(np.float32)
     return Node(
@@ -82,7 +84,7 @@ def _declare(graph: Graph, node: Node) -> None:
     N, H, W, C = node.in_shape
     for i, name in enumerate(node.inputs):
         channels = node.parts[i] if len(node.parts) > 1 else C
-        _value(graph, name, (N, H, W, channels), "bits" if node.op == "binary_conv" else "float32")
+        _value(graph, name, (N, H, W, channels), "bits" if node.op in READS_BITS else "float32")
     for name in node.added:
         _value(graph, name, node.layer.out_shape, "float32")
     if node.float_out:

@@ -26,7 +26,16 @@ MAX_WHOLE_BYTES = 48 << 10  # of a reference in whole tensors, compressed
 MAX_OUTPUT_BYTES = 16 << 10  # of a network's output, where the steps are in brief
 
 # Sums of ±1 and copies of values that were given are exact everywhere, their zeros, too.
-_EXACT = ("binary_conv", "concat", "elementwise", "pool_max")
+_EXACT = (
+    "binary_conv",
+    "concat",
+    "elementwise",
+    "pool_max",
+    "pool_bits",
+    "concat_bits",
+    "shuffle",
+    "shuffle_bits",
+)
 
 
 def reference_of(graph: Graph, manifest: Manifest, taps: Arrays) -> bytes:

@@ -19,7 +19,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from binas.compile.graph import Graph, Value
-from binas.compile.kernels import family
+from binas.compile.kernels import epilogue, family
 from binas.compile.model import BinaryModel
 from binas.compile.pixels import Pixels, pixels_of
 from binas.compile.plan import plan
@@ -91,7 +91,7 @@ def taps(model: BinaryModel, graph: Graph, given: Arrays, pixels: Pixels | None 
         for node in model.proto.graph.node
         if node.op_type == "BinaryQuantize"
     }
-    wanted = dict.fromkeys(name.removesuffix("#float") for name in graph.values)
+    wanted = dict.fromkeys(_in_file(value) for value in graph.values.values())
     wanted.update(dict.fromkeys(quantized[name] for name in wanted if name in quantized))
     wanted.update(dict.fromkeys(port.name for port in model.outputs))
     inputs = _entered(given, pixels)
@@ -101,10 +101,15 @@ def taps(model: BinaryModel, graph: Graph, given: Arrays, pixels: Pixels | None 
     for port in model.outputs:
         found[f"output:{port.name}"] = raw[port.name]
     for name, value in graph.values.items():
-        reference = _nhwc(raw[name.removesuffix("#float")], value)
+        reference = _nhwc(raw[_in_file(value)], value)
         if value.dtype == "bits":
-            found[name] = bits.pack(reference)
-            margin = np.abs(_nhwc(raw[quantized[name]], value))
+            behind = reference
+            if value.sign_of is not None:
+                behind = epilogue.through(value.sign_of.stages, reference)
+            elif name in quantized:
+                behind = _nhwc(raw[quantized[name]], value)
+            found[name] = bits.pack(behind)
+            margin = np.abs(behind)
             found[f"margin:{name}"] = np.where(margin < NEAR, margin, np.float32(1))
         else:
             found[name] = reference
@@ -120,6 +125,12 @@ def meanings(graph: Graph, reference: Arrays) -> Arrays:
             wanted = np.uint32 if graph.values[name].dtype == "bits" else np.float32
             found[name] = result.astype(wanted, copy=False)
     return found
+
+
+def _in_file(value: Value) -> str:
+    """The value of the ONNX file that a value is, or is the sign of."""
+    name = value.name if value.sign_of is None else value.sign_of.value
+    return name.removesuffix("#float")
 
 
 def _entered(given: Arrays, pixels: Pixels | None) -> Arrays:

@@ -19,11 +19,18 @@ Op = Literal[
     "conv",  # real activations; weights real, or ±1 where weight_bits is 1
     "pool_max",
     "pool_avg",  # divisor counts real taps, or all taps where pads_count
+    "pool_bits",  # of packed signs, per channel the maximum or the minimum: OR or AND of bits
     "softmax",  # over the channels
     "elementwise",  # nothing but its stages
     "constant",  # an array of the weights, as if it were an input
+    "concat_bits",  # of packed signs; its parts fill it
+    "shuffle",  # of channels: `groups` of them dealt out in turn
+    "shuffle_bits",  # of packed signs
     "concat",  # the leading `parts` channels of each input side by side, zeros up to out_channels
 ]
+
+READS_BITS: frozenset[Op] = frozenset(("binary_conv", "pool_bits", "concat_bits", "shuffle_bits"))
+MOVES_BITS: frozenset[Op] = READS_BITS - {"binary_conv"}  # bits in, bits out, no epilogue
 
 # What happens to a value between the accumulator and memory, in this order, fused into the step.
 # "add" reads one more tensor of the output's shape; "affine" and "prelu" are per channel; "sign"
@@ -89,6 +96,11 @@ class Layer:
             raise _fault("pad_value", self.pad_value, "-1, 0 or 1")
         if self.in_bits not in (1, 32) or self.weight_bits not in (0, 1, 32):
             raise _fault("bits", (self.in_bits, self.weight_bits), "1 or 32")
+        more = self.stages or self.float_out or self.bits_affine or not self.bits_out
+        if self.op in MOVES_BITS and more:
+            raise _fault("outputs", str(self), "bits alone and no stages")
+        if self.op == "concat_bits" and sum(self.parts) != self.out_channels:
+            raise _fault("parts", self.parts, f"{self.out_channels} channels in all")
 
     @property
     def out_shape(self) -> tuple[int, int, int, int]:

@@ -28,6 +28,7 @@ from binas.compile.kernels.bit_slices import Logic, Tap
 from binas.compile.kernels.counting import Counted, bases
 from binas.compile.kernels.depthwise_limits import Limits, Rows, row_runs, wrapped, wrapped_size
 from binas.compile.kernels.frame import Frame, Kernel, Parameter, floordiv, floormod, frame
+from binas.compile.kernels.row_loads import gathered, only_inside
 from binas.compile.kernels.row_vectors import Run, TapLanes
 from binas.compile.kernels.thresholds import threshold, thresholded
 from binas.core import bits
@@ -144,28 +145,12 @@ class _Slices:
 
     def _tap(self, row: Any, r: int, tap: TapLanes, used: int, word: Any) -> Tap:
         V, width = self.isa.lanes, wrapped_size(self.words, self.isa.lanes)
-        x = self._gathered(row + tap.base, tap)
+        x = self._keep(gathered(self.frame.operands[0], row + tap.base, tap, V))
         kernel = (r * self.layer.kernel[1] + tap.s) * width
         w = v.load(self.frame.parameters["w"], kernel + word, V)
-        inside = tap.inside
-        if len(inside) == used:
+        if len(tap.inside) == used:
             return Tap(x, w)
-        differs, zero = x ^ w, v.splat(0, V)
-        lane = tirx.Ramp(v.const(0), v.const(1), V)
-        if inside.start > 0:
-            differs = tirx.Select(lane >= v.splat(inside.start, V), differs, zero)
-        if inside.stop < used:
-            differs = tirx.Select(lane < v.splat(inside.stop, V), differs, zero)
-        return Tap(self._keep(differs), zero)
-
-    def _gathered(self, at: Any, tap: TapLanes) -> Any:
-        """The lanes of a tap: one load where they lie as they are read."""
-        V, buffer = self.isa.lanes, self.frame.operands[0]
-        if all(tap.offsets[lane] == lane for lane in tap.inside):
-            return self._keep(v.load(buffer, at, V))
-        offsets = [offset or 0 for offset in tap.offsets] + [0] * (V - len(tap.offsets))
-        parts = [v.load(buffer, at + i * V, V) for i in range(max(offsets) // V + 1)]
-        return self._keep(tirx.Shuffle(parts, [v.const(offset) for offset in offsets]))
+        return Tap(self._keep(only_inside(x ^ w, tap, used, V)), v.splat(0, V))
 
 
 @dataclass(frozen=True, slots=True)

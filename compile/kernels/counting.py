@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from tvm import tirx
 
 from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue, nest
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, Parameter
-from binas.compile.kernels.grouping import Grouping
+from binas.compile.kernels.grouping import Grouping, share_words
 from binas.compile.kernels.nest import At, Phase
 from binas.compile.tile import Tile
 from binas.core import bits
@@ -161,7 +162,15 @@ class Micro:
 
     def fill_words(self, at: At, pixels: list[Any]) -> None:
         """Clear the units beyond the last channel in the last word of bits."""
-        if not at.block.rest or self.frame.bits_out is None:
+        if self.frame.bits_out is None:
+            return
+        if share_words(self.layer):
+            K = self.layer.out_channels
+            with v.when(tirx.EQ(at.channel + at.block.channels, v.const(K))):
+                for index in pixels:
+                    self.epilogue.clear_units(index)
+            return
+        if not at.block.rest:
             return
         unit = self.frame.bits_unit
         beyond = range(
@@ -169,7 +178,7 @@ class Micro:
             -(-at.block.channels // bits.WORD_BITS) * bits.WORD_BITS // unit,
         )
         for index, i in itertools.product(pixels, beyond):
-            self.epilogue.store_unit(index, at.channel, i, v.const(0))
+            self.epilogue.store_unit(index, at.channel, i, v.const(0), 0)
 
     def column_kind(self, at: At, pixel: int) -> int:
         """Border class of a pixel's column."""

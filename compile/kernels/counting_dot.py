@@ -187,8 +187,10 @@ class Dot(DotLayout):
                 masks = [*masks, masks[-1]] if len(masks) % 2 else masks
                 masks = [_pairs16(a, b) for a, b in zip(masks[::2], masks[1::2], strict=True)]
             packed = v.Register("uint16", CHANNELS, masks[0])
+            count = min(together * CHANNELS, at.block.channels - first * CHANNELS)
             for pixel, index in enumerate(pixels):
-                self.epilogue.store_unit(index, at.channel, unit, v.load(packed.buffer, pixel))
+                value = v.load(packed.buffer, pixel)
+                self.epilogue.store_unit(index, at.channel, unit, value, count)
 
 
 def _pairs(a: Any, b: Any) -> Any:

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from tvm import tirx
 
 from binas.compile.isa import Isa
-from binas.compile.kernels import epilogue, nest
+from binas.compile.kernels import nest
 from binas.compile.kernels import vector as v
+from binas.compile.kernels.byte_halves import halves, mask_bits, run_length, width
 from binas.compile.kernels.candidates import enumerated
 from binas.compile.kernels.counting import Counted, bases
 from binas.compile.kernels.counting_bytes import ByteSums
-from binas.compile.kernels.frame import Parameter
+from binas.compile.kernels.frame import Parameter, floormod
 from binas.compile.kernels.nest import At
 from binas.compile.tile import Tile
 from binas.core import bits
@@ -57,7 +58,7 @@ class Nibbles(ByteSums):
         Weights of two vectors share a look at the activation; three where that leaves no odd one;
         four, of two pixels, where they have 32 bytes (measured: 0.85 to 0.98 of six of two).
         """
-        W, Q = _width(isa), nest.as_row(layer).out_shape[2]
+        W, Q = width(isa), nest.as_row(layer).out_shape[2]
         needed = -(-(layer.out_channels // layer.groups) // W)
         vectors = 3 if needed % 2 and needed > 1 and W >= bits.WORD_BITS else min(2, needed)
         if W == bits.WORD_BITS and needed % 4 == 0:
@@ -89,8 +90,8 @@ class Nibbles(ByteSums):
         words: NDArray[np.int32], own: NDArray[np.int32], layer: Layer, isa: Isa
     ) -> NDArray[Any]:
         """The words [lanes, R, S, words] of a block as [R][S][word][nibble][lanes] bytes."""
-        vectors = words.view(np.uint32).reshape(-1, _width(isa), *words.shape[1:])
-        order = np.stack(_halves(isa), axis=1).reshape(-1)  # even bytes lower, odd bytes upper
+        vectors = words.view(np.uint32).reshape(-1, width(isa), *words.shape[1:])
+        order = np.stack(halves(isa), axis=1).reshape(-1)  # even bytes lower, odd bytes upper
         shifts = 4 * np.arange(NIBBLES, dtype=np.uint32)
         nibbles = (vectors[:, order, ..., None] >> shifts & 15).astype(np.uint8)
         return nibbles.transpose(2, 3, 4, 5, 0, 1).reshape(-1)
@@ -98,7 +99,7 @@ class Nibbles(ByteSums):
     @staticmethod
     def parameters(layer: Layer, isa: Isa, *, thresholded: bool) -> list[Parameter]:
         """The tables; per border class and channel, the threshold of a count or the base of it."""
-        found = [Parameter("table", 16 * _width(isa), "uint8")]
+        found = [Parameter("table", 16 * width(isa), "uint8")]
         rows, columns = nest.classes(layer)
         size = len(set(rows)) * len(set(columns)) * _room(layer, isa)
         padded = any(layer.padding)
@@ -110,7 +111,7 @@ class Nibbles(ByteSums):
     @staticmethod
     def arrays(counted: Counted, isa: Isa) -> list[NDArray[Any]]:
         """The values of `parameters`."""
-        layer, W = counted.layer, _width(isa)
+        layer, W = counted.layer, width(isa)
         nibbles = np.arange(16)
         table = np.bitwise_count(nibbles[:, None] ^ (np.arange(W) % 16)).astype(np.uint8)
         found: list[NDArray[Any]] = [table.reshape(-1)]
@@ -126,14 +127,14 @@ class Nibbles(ByteSums):
         per_group, G = layer.out_channels // layer.groups, layer.groups
         room = np.zeros((*n.shape, G, _room(layer, isa) // G), np.int16)
         room[..., :per_group] = values.reshape(*n.shape, G, per_group)
-        vectors = room.reshape(-1, W)[:, np.concatenate(_halves(isa))]
+        vectors = room.reshape(-1, W)[:, np.concatenate(halves(isa))]
         found += [kinds] if padded else []
         return [*found, vectors.reshape(-1)]
 
     @property
     def lanes(self) -> int:
         """Channels of a vector."""
-        return _width(self.isa)
+        return width(self.isa)
 
     def clear(self, at: At) -> None:
         """Set all counts to 0."""
@@ -143,10 +144,18 @@ class Nibbles(ByteSums):
         self.totals = [[v.Register("uint16", W // 2, zero) for _ in range(2)] for _ in range(count)]
 
     def step(self, at: At, weight: Any, word: Any, k: Any, pixels: tuple[int, ...]) -> None:
-        """Count word `k`, byte by byte: LLVM reorders and spills the sums of more at once."""
-        with v.loop(0, 4) as byte:
+        """Count word `k`, byte by byte: LLVM reorders and spills the sums of more at once.
+
+        A group that is half a word, or a quarter, has bytes of its own: no others are looked at.
+        """
+        first, count = v.const(0), 4
+        if self.grouping.of_bytes:
+            count = self.grouping.per_group // 8
+            first = floormod(at.group * count, 4)
+        with v.loop(0, count) as byte:
             for high in range(2):
-                self._nibble(at, weight, word, (k * 4 + byte), high, pixels)
+                own = byte if count == 4 else first + byte
+                self._nibble(at, weight, word, (k * 4 + own), high, pixels)
 
     def _nibble(
         self, at: At, weight: Any, word: Any, byte: Any, high: int, pixels: tuple[int, ...]
@@ -155,7 +164,9 @@ class Nibbles(ByteSums):
         row = weight + (byte * 2 + high) * (Q * W)
         weights = [v.Register("uint8", W, v.load(buffers["w"], row + j * W, W)) for j in range(Q)]
         for pixel in pixels:
-            two = self.own(at, v.load(self.frame.operands[0], word(pixel) * 4 + byte), byte)
+            two = v.load(self.frame.operands[0], word(pixel) * 4 + byte)
+            if not self.grouping.of_bytes:
+                two = self.own(at, two, byte)
             two = tirx.Cast("int32", two)
             chosen = two >> v.const(4) if high else two & v.const(15)
             table = v.Register("uint8", W, v.load(buffers["table"], chosen * W, W))
@@ -205,11 +216,15 @@ class Nibbles(ByteSums):
         masks = [
             count < v.load(table, entry + half * n, n)
             for half, count in enumerate(self._counts(at, pixel, j))
+            # The first channels are all in the lower half.
+            if half == 0 or at.block.channels - j * self.lanes > run_length(self.lanes)
         ]
         per_vector = self.lanes // unit
-        for i, value in enumerate(_mask_bits(masks, self.lanes)):
-            if (j * per_vector + i) * unit < at.block.channels:
-                self.epilogue.store_unit(index, at.channel, j * per_vector + i, value)
+        for i, value in enumerate(mask_bits(masks, self.lanes)):
+            place = j * per_vector + i
+            count = min(unit, at.block.channels - place * unit)
+            if count > 0:
+                self.epilogue.store_unit(index, at.channel, place, value, count)
 
     def _sums(self, at: At, pixel: int, j: int) -> list[Any]:
         """The sums of a vector as floats, in the order of the channels."""
@@ -241,40 +256,10 @@ class Nibbles(ByteSums):
         return kind * _room(self.layer, self.isa) + channel
 
 
-def _width(isa: Isa) -> int:
-    """Bytes of a vector."""
-    return isa.vector_bits // 8
-
-
 def _room(layer: Layer, isa: Isa) -> int:
     """Entries per border class: whole vectors for every group."""
     per_group = layer.out_channels // layer.groups
-    return layer.groups * -(-per_group // _width(isa)) * _width(isa)
-
-
-def _halves(isa: Isa) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The channels of the lower and of the upper vector of 16-bit sums.
-
-    `packsswb` joins two vectors in runs of 8 within each 128 bits; so are the channels dealt out,
-    and comparison results come out of it in order. Registers of 64 bytes have masks instead.
-    """
-    W = _width(isa)
-    run = 32 if W == 64 else 8
-    channels = np.arange(W).reshape(-1, 2, run)
-    return channels[:, 0].reshape(-1), channels[:, 1].reshape(-1)
-
-
-def _mask_bits(masks: list[Any], W: int) -> list[Any]:
-    """The comparison results of a vector as units of bits, int32."""
-    n = W // 2
-    if W == 64:
-        return [epilogue.mask_bits(mask, n) for mask in masks]
-    words = [tirx.Select(mask, v.splat(-1, n, "int16"), v.splat(0, n, "int16")) for mask in masks]
-    pack, move = {
-        16: ("llvm.x86.sse2.packsswb.128", "llvm.x86.sse2.pmovmskb.128"),
-        32: ("llvm.x86.avx2.packsswb", "llvm.x86.avx2.pmovmskb"),
-    }[W]
-    return [v.intrinsic("int32", move, v.intrinsic(f"int8x{W}", pack, *words))]
+    return layer.groups * -(-per_group // width(isa)) * width(isa)
 
 
 def _add(a: Any, b: Any, W: int, *, as_pairs: bool) -> Any:

@@ -84,14 +84,14 @@ def _joined(layer: Layer, isa: Isa, symbol: str, widths: tuple[int, ...]) -> Ker
                     word = v.Register(
                         "int32", 1, finish.word(finish.masks(pixel, k0, values, count), count)
                     )
-                    _place(words, word.get(), k0, count)
+                    place(words, word.get(), k0, count)
                     k0 += count
             for i, word in enumerate(words):
-                finish.store_unit(pixel, 0, i, word.get())
+                finish.store_unit(pixel, 0, i, word.get(), bits.WORD_BITS)
     return Kernel(made.function, N * H, f"{layer.op} joined {isa.cpu} 1x32")
 
 
-def _place(words: list[v.Register], word: Any, k0: int, count: int) -> None:
+def place(words: list[v.Register], word: Any, k0: int, count: int) -> None:
     """Or the `count` low bits of a word into the bits from `k0` on."""
     at, shift = divmod(k0, bits.WORD_BITS)
     words[at].set(words[at].get() | (word << v.const(shift)))

@@ -7,6 +7,7 @@ of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ import tvm
 from numpy.typing import NDArray
 from tvm import tirx
 
-from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign
+from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign, Stage
 from binas.compile.isa import Isa
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, Parameter, padded
+from binas.compile.kernels.grouping import share_words
 from binas.core import bits
 from binas.core.layer import Layer
 
@@ -26,9 +28,13 @@ Floats = NDArray[np.float32]
 
 def staged(node: Node, accumulator: NDArray[Any], added: list[Floats]) -> Floats:
     """A node's values after its stages, from its accumulator [N, P, Q, K]."""
-    y = accumulator.astype(np.float32)
+    return through(node.stages, accumulator.astype(np.float32), added)
+
+
+def through(stages: Sequence[Stage], y: Floats, added: Sequence[Floats] = ()) -> Floats:
+    """Values [N, P, Q, K] after some stages; `added` holds what its sums add, in order."""
     rest = iter(added)
-    for stage in node.stages:
+    for stage in stages:
         match stage:
             case Affine():
                 y = y * stage.scale.astype(np.float32) + stage.bias.astype(np.float32)
@@ -108,13 +114,15 @@ class Epilogue:
         """Keep what every pixel needs."""
         self._frame, self._isa, self._layer = frame, isa, frame.layer
         self.apart: Any = 0
+        self._in_turns = share_words(frame.layer)
 
     def emit(self, pixel: Any, k0: Any, vectors: list[Any], channels: int) -> None:
         """Finish one pixel's channels.
 
         Args:
             pixel: Index of the output pixel, (n * P + p) * Q + q.
-            k0: First output channel; a multiple of 32 where bits are written.
+            k0: First output channel; a multiple of 32 where bits are written, unless groups share
+                words.
             vectors: Accumulator values as float32 vectors, channels k0 upwards.
             channels: How many of the vectors' lanes are real channels.
         """
@@ -168,20 +176,57 @@ class Epilogue:
         V, unit = self._isa.lanes, self._frame.bits_unit
         for i in range(-(-channels // unit)):
             part = masks[i * unit // V : (i + 1) * unit // V]
-            self.store_unit(pixel, k0, i, self.word(part, min(unit, channels - i * unit)))
+            count = min(unit, channels - i * unit)
+            self.store_unit(pixel, k0, i, self.word(part, count), count)
 
     def word(self, masks: list[Any], channels: int) -> Any:
         """Comparison results of up to 32 channels as the low bits of an int32."""
         found = _word(masks, self._isa)
         return found if channels == bits.WORD_BITS else found & v.const((1 << channels) - 1)
 
-    def store_unit(self, pixel: Any, k0: Any, i: int, value: Any) -> None:
-        """Store unit `i` (a word, or half of one) of the bits from channel k0 on."""
+    def store_unit(self, pixel: Any, k0: Any, i: int, value: Any, count: int) -> None:
+        """Store unit `i` (a word, or a part of one) of the bits from channel k0 on.
+
+        Args:
+            pixel: Index of the output pixel.
+            k0: First channel; a multiple of the unit unless groups share words.
+            i: Units behind it.
+            value: The bits, int32; 0 but for the lowest `count`.
+            count: How many are of channels.
+        """
         unit = self._frame.bits_unit
         width = bits.words(self._layer.out_channels) * (bits.WORD_BITS // unit)
-        if unit < bits.WORD_BITS:
-            value = tirx.Cast(f"int{unit}", value)
-        v.store(self._frame.bits_out, pixel * width + _quotient(k0, unit) + i, value)
+        if self._in_turns:
+            self._append(pixel * width, k0 + i * unit, value, count)
+            return
+        self._store(pixel * width + _quotient(k0, unit) + i, value)
+
+    def clear_units(self, pixel: Any) -> None:
+        """Clear the units behind the last channel of a pixel."""
+        unit, K = self._frame.bits_unit, self._layer.out_channels
+        width = bits.words(K) * (bits.WORD_BITS // unit)
+        for i in range(-(-K // unit), width):
+            self._store(pixel * width + i, v.const(0))
+
+    def _append(self, first: Any, bit: Any, value: Any, count: int) -> None:
+        """Put bits behind those that are there: what groups share is written in their order."""
+        unit, buffer = self._frame.bits_unit, self._frame.bits_out
+        shift = v.Register("int32", 1, tirx.floormod(bit, v.const(unit))).get()
+        at = first + tirx.floordiv(bit, v.const(unit))
+        word = v.Register("int32", 1, tirx.Cast("int32", value)).get()
+        below = (v.const(1) << shift) - v.const(1)
+        self._store(at, (tirx.Cast("int32", v.load(buffer, at)) & below) | (word << shift))
+        if unit % (self._layer.out_channels // self._layer.groups) == 0:
+            return  # no group ends beyond the unit it begins in
+        over = shift + v.const(count - unit)
+        with v.when(over > 0):  # then shift is not 0, and nothing is shifted by a whole word
+            rest = (word >> (v.const(unit) - shift)) & ((v.const(1) << over) - v.const(1))
+            self._store(at + 1, rest)
+
+    def _store(self, at: Any, value: Any) -> None:
+        unit = self._frame.bits_unit
+        value = tirx.Cast(f"int{unit}", value) if unit < bits.WORD_BITS else value
+        v.store(self._frame.bits_out, at, value)
 
 
 def _quotient(k0: Any, unit: int) -> Any:

@@ -13,11 +13,15 @@ from binas.compile.isa import Isa
 from binas.compile.kernels import (
     binary_conv,
     binary_depthwise,
+    bit_concat,
+    bit_pool,
+    bit_shuffle,
     elementwise,
     epilogue,
     float_conv,
     float_depthwise,
     pool,
+    shuffle,
     softmax,
 )
 from binas.compile.kernels.frame import Kernel
@@ -29,10 +33,14 @@ _FAMILIES: dict[Op, Any] = {
     "conv": float_conv,
     "pool_max": pool,
     "pool_avg": pool,
+    "pool_bits": bit_pool,
     "softmax": softmax,
     "elementwise": elementwise,
     "constant": elementwise,
     "concat": elementwise,
+    "shuffle": shuffle,
+    "shuffle_bits": bit_shuffle,
+    "concat_bits": bit_concat,
 }
 
 _TILED = (binary_conv, float_conv)

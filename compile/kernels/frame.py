@@ -19,7 +19,7 @@ from tvm.tirx.script.builder import ir as builder
 
 from binas.compile.kernels import vector as v
 from binas.core import bits
-from binas.core.layer import Layer
+from binas.core.layer import READS_BITS, Layer
 
 
 class Parameter(NamedTuple):
@@ -92,7 +92,7 @@ def frame(
     """
     made = Frame(layer, bits_unit=bits_unit)
     dtype, per_element = "float32", 1
-    if layer.op == "binary_conv":
+    if layer.op in READS_BITS:
         dtype, per_element = bits_in, 4 if bits_in == "uint8" else 1
     with IRBuilder() as ir, builder.prim_func(s_tir=True):
         builder.func_name(symbol)
@@ -120,7 +120,9 @@ def operand_sizes(layer: Layer) -> list[int]:
     N, H, W, C = layer.in_shape
     if layer.op == "constant":
         return []
-    if layer.op == "binary_conv":
+    if layer.op == "concat_bits":
+        return [N * H * W * bits.words(part) for part in layer.parts]
+    if layer.op in READS_BITS:
         return [N * H * W * bits.words(C)]
     if layer.op == "concat" and len(layer.parts) > 1:
         return [N * H * W * part for part in layer.parts]

@@ -13,8 +13,19 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from binas.compile.graph import sliced
 from binas.core import bits
 from binas.core.layer import Layer
+
+
+def share_words(layer: Layer) -> bool:
+    """Whether words of output bits hold channels of several groups.
+
+    Such a word is written in turns, so all groups of some rows are one unit.
+    """
+    several = layer.op in ("conv", "binary_conv") and layer.groups > 1 and layer.bits_out
+    of_words = (layer.op == "conv" and layer.depthwise) or sliced(layer)
+    return several and not of_words and (layer.out_channels // layer.groups) % bits.WORD_BITS != 0
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,11 @@ class Grouping:
     def masked(self) -> bool:
         """Whether a word may hold channels of several groups."""
         return self.groups > 1 and self.per_group % bits.WORD_BITS != 0
+
+    @property
+    def of_bytes(self) -> bool:
+        """Whether every group is some bytes of one word, but not all."""
+        return self.masked and self.per_group % 8 == 0 and bits.WORD_BITS % self.per_group == 0
 
     @cached_property
     def words(self) -> int:

@@ -16,9 +16,12 @@ from tvm import tirx
 
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, floordiv, floormod
+from binas.compile.kernels.grouping import share_words
 from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
+
+_BAND = 4  # rows of a unit where groups share words: with few, weights are read more often
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def as_row(layer: Layer) -> Layer:
     """A 1x1 convolution at stride 1 without padding sees an image as one long row."""
     N, H, W, C = layer.in_shape
     plain = layer.kernel == layer.stride == (1, 1) and not any(layer.padding)
-    return replace(layer, in_shape=(N, 1, H * W, C)) if plain else layer
+    return replace(layer, in_shape=(N, 1, H * W, C)) if plain and not share_words(layer) else layer
 
 
 def inside(size: int, stride: int, pad: int, dilation: int, taps: int, out: int) -> range:
@@ -192,15 +195,30 @@ def weight_size(layer: Layer, tile: Tile, weights_per_channel: int) -> int:
 
 
 def units(layer: Layer, tile: Tile) -> int:
-    """Independent units: output rows times channel blocks."""
+    """Independent units: output rows times channel blocks, or bands where blocks share words."""
     N, P, _, _ = layer.out_shape
+    if share_words(layer):
+        return N * -(-P // _BAND)
     return N * P * layer.groups * sum(block.count for block in blocks(layer, tile, 0))
 
 
 def emit(frame: Frame, layer: Layer, tile: Tile, weights_per_channel: int, micro: Micro) -> None:
     """Emit the whole nest around a micro-kernel."""
-    N, P, _, K = layer.out_shape
-    for block in blocks(layer, tile, weights_per_channel):
+    N, P, _, _ = layer.out_shape
+    parts = blocks(layer, tile, weights_per_channel)
+    if share_words(layer):
+        bands = -(-P // _BAND)
+        with frame.units(0, N * bands) as unit, v.loop(0, layer.groups) as group:
+            image, first = floordiv(unit, bands) * P, floormod(unit, bands) * _BAND
+            for block in parts:
+                with (
+                    v.loop(0, block.count) as number,
+                    v.loop(0, v.minimum(P - first, _BAND)) as p,
+                ):
+                    place = block, image + first + p, group, number
+                    _block(layer, tile, weights_per_channel, micro, place)
+        return
+    for block in parts:
         total = layer.groups * block.count * N * P
         with frame.units(block.unit, block.unit + total) as unit:
             index = unit - block.unit if block.unit else unit
@@ -209,22 +227,41 @@ def emit(frame: Frame, layer: Layer, tile: Tile, weights_per_channel: int, micro
                 row, which = floordiv(index, each), floormod(index, each)
             else:
                 which, row = floordiv(index, N * P), floormod(index, N * P)
-            image, p = floordiv(row, P), floormod(row, P)
             group, number = floordiv(which, block.count), floormod(which, block.count)
-            channel = group * (K // layer.groups) + block.first + number * tile.channels
-            weight = block.weight + which * (block.vectors * tile.lanes * weights_per_channel)
-            low, high = _row_bounds(layer, p)
-            at = partial(At, image, p, group, channel=channel, weight=weight, block=block)
-            R = layer.kernel[0]
-            if not micro.flat(R):
-                _row(layer, tile, micro, partial(at, rows=high - low), low, high)
-            elif not any(layer.padding):
-                _row(layer, tile, micro, partial(at, rows=v.const(R), flat=True), 0, R)
-            else:
-                with v.when(tirx.EQ(high - low, v.const(R))):
-                    _row(layer, tile, micro, partial(at, rows=v.const(R), flat=True), 0, R)
-                with v.when(tirx.NE(high - low, v.const(R))):
-                    _row(layer, tile, micro, partial(at, rows=high - low), low, high)
+            _block(layer, tile, weights_per_channel, micro, (block, row, group, number), which)
+
+
+def _block(
+    layer: Layer,
+    tile: Tile,
+    weights_per_channel: int,
+    micro: Micro,
+    place: tuple[Block, Any, Any, Any],
+    which: Any = None,
+) -> None:
+    """Emit one row of one block: `place` is its run of blocks, row, group, number in the run.
+
+    `which` is the block among all blocks of its run, if that is known.
+    """
+    block, row, group, number = place
+    _, P, _, K = layer.out_shape
+    image, p = floordiv(row, P), floormod(row, P)
+    if which is None:
+        which = group * block.count + number
+    channel = group * (K // layer.groups) + block.first + number * tile.channels
+    weight = block.weight + which * (block.vectors * tile.lanes * weights_per_channel)
+    low, high = _row_bounds(layer, p)
+    at = partial(At, image, p, group, channel=channel, weight=weight, block=block)
+    R = layer.kernel[0]
+    if not micro.flat(R):
+        _row(layer, tile, micro, partial(at, rows=high - low), low, high)
+    elif not any(layer.padding):
+        _row(layer, tile, micro, partial(at, rows=v.const(R), flat=True), 0, R)
+    else:
+        with v.when(tirx.EQ(high - low, v.const(R))):
+            _row(layer, tile, micro, partial(at, rows=v.const(R), flat=True), 0, R)
+        with v.when(tirx.NE(high - low, v.const(R))):
+            _row(layer, tile, micro, partial(at, rows=high - low), low, high)
 
 
 def _row(

@@ -33,7 +33,7 @@ def meaning(node: Node, x: NDArray[np.float32]) -> NDArray[np.float64]:
             rows = rows[(rows >= 0) & (rows < H)]
             columns = columns[(columns >= 0) & (columns < W)]
             taps = x[:, rows][:, :, columns].astype(np.float64)
-            if node.op == "pool_max":
+            if node.op != "pool_avg":
                 y[:, p, q] = taps.max(axis=(1, 2))
             else:
                 count = R * S if node.pads_count else len(rows) * len(columns)
@@ -51,7 +51,7 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
         finish = epilogue.Epilogue(made, isa)
         with made.units(0, N * P) as unit, v.loop(0, Q) as q:
             image, p = floordiv(unit, P), floormod(unit, P)
-            rows, columns = _bounds(layer, 0, p), _bounds(layer, 1, q)
+            rows, columns = bounds(layer, 0, p), bounds(layer, 1, q)
             for block in channels.blocks(K, isa):
                 with block.loop() as k0:
                     first = v.splat(-math.inf if most else 0.0, V, "float32")
@@ -81,8 +81,8 @@ def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
     return epilogue.arrays(node, isa)
 
 
-def _bounds(layer: Layer, axis: int, out: Any) -> tuple[Any, Any]:
-    """Taps [low, high) inside the image along one axis."""
+def bounds(layer: Layer, axis: int, out: Any) -> tuple[Any, Any]:
+    """Taps [low, high) inside the image along one axis, for output position `out` of it."""
     size, taps = layer.in_shape[1 + axis], layer.kernel[axis]
     stride, dilation = layer.stride[axis], layer.dilation[axis]
     start = out * stride - layer.padding[axis]

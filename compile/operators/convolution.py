@@ -45,7 +45,7 @@ def binary_conv2d(build: Build, node: onnx.NodeProto) -> None:
     w = bits.unpack_bytes(packed, channels)
     stages = (Affine(scale.astype(np.float64), bias.astype(np.float64)),)
     name = build.resolve(node.input[0], node)
-    if name not in build.quantized:
+    if not build.is_bits(name):
         reason = build.reason(node, "its activations are not quantized")
         build.graph.kinds[node.name] = ("weight-binary", reason)
         _convolution(build, node, build.read(name, node), w, 1, stages)

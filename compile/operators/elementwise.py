@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Stage, folded
 from binas.compile.importer import Build, static_shape
 from binas.compile.nodes import attribute, label
+from binas.compile.operators import constants
 from binas.core.errors import UnsupportedOpError
 
 Array = NDArray[Any]
@@ -31,27 +32,27 @@ def add(build: Build, node: onnx.NodeProto) -> None:
 
 def scale_or_shift(build: Build, node: onnx.NodeProto) -> None:
     """Add, Sub, Mul, Div with a constant per channel or a scalar."""
-    constants = [name in build.constants for name in node.input]
-    if constants.count(True) != 1 or (node.op_type == "Div" and constants[0]):
+    known = [name in build.constants for name in node.input]
+    if known.count(True) != 1 or (node.op_type == "Div" and known[0]):
         raise UnsupportedOpError(f"{label(node)}: {node.op_type} of two computed values")
-    like = node.input[constants.index(False)]
+    like = node.input[known.index(False)]
     x = build.read_any(like, node)
     build.like(like, node)
-    constant = build.constants[node.input[constants.index(True)]]
-    if node.op_type in ("Add", "Sub") and not build.is_per_channel(constant, x, node):
-        if node.op_type == "Sub" and constants[0]:  # c - x = -(x - c)
+    constant = build.constants[node.input[known.index(True)]]
+    if node.op_type in ("Add", "Sub") and not constants.is_per_channel(build, constant, x, node):
+        if node.op_type == "Sub" and known[0]:  # c - x = -(x - c)
             minus = -np.ones(build.shape(x)[3])
-            build.shift(node, x, -constant, (Affine(minus, np.zeros_like(minus)),))
+            constants.shift(build, node, x, -constant, (Affine(minus, np.zeros_like(minus)),))
         else:
-            build.shift(node, x, constant if node.op_type == "Add" else -constant, ())
+            constants.shift(build, node, x, constant if node.op_type == "Add" else -constant, ())
         return
-    c = build.per_channel(constant, x, node)
+    c = constants.per_channel(build, constant, x, node)
     one, zero = np.ones_like(c), np.zeros_like(c)
     stage = {
         "Add": Affine(one, c),
         "Mul": Affine(c, zero),
         "Div": Affine(1 / np.where(c == 0, np.nan, c), zero),
-        "Sub": Affine(-one, c) if constants[0] else Affine(one, -c),
+        "Sub": Affine(-one, c) if known[0] else Affine(one, -c),
     }[node.op_type]
     build.elementwise(node, x, (stage,))
 
@@ -104,7 +105,7 @@ def prelu(build: Build, node: onnx.NodeProto) -> None:
     """PRelu with a slope per channel."""
     x = build.read_any(node.input[0], node)
     build.like(node.input[0], node)
-    slope = build.per_channel(build.constant_of(node.input[1], node), x, node)
+    slope = constants.per_channel(build, build.constant_of(node.input[1], node), x, node)
     build.elementwise(node, x, (PRelu(slope),))
 
 
@@ -127,7 +128,10 @@ def softmax(build: Build, node: onnx.NodeProto) -> None:
 
 
 def binary_quantize(build: Build, node: onnx.NodeProto) -> None:
-    """BinaryQuantize: the packed sign."""
+    """BinaryQuantize: the packed sign; of what is ±1 another name."""
+    if build.is_bits(build.alias.get(node.input[0], node.input[0])):
+        identity(build, node)
+        return
     x = build.read_any(node.input[0], node)
     build.like(node.input[0], node)
     build.quantized[node.output[0]] = x
@@ -152,7 +156,7 @@ def identity(build: Build, node: onnx.NodeProto) -> None:
     build.like(node.input[0], node)
     if name in build.constants:
         build.constants[node.output[0]] = build.constants[name]
-    elif name in build.quantized or name in build.flattened or name in build.padded:
+    elif build.is_bits(name) or name in build.flattened or name in build.padded:
         build.alias[node.output[0]] = name
     else:
         build.alias[node.output[0]] = build.read_any(name, node)

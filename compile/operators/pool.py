@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 
@@ -25,7 +26,9 @@ def average_pool(build: Build, node: onnx.NodeProto) -> None:
 
 
 def _pool(build: Build, node: onnx.NodeProto, op: Any) -> None:
-    x = build.read(node.input[0], node)
+    name = build.resolve(node.input[0], node)
+    packed = op == "pool_max" and build.is_bits(name)
+    x = name if packed else build.read(name, node)
     if attribute(node, "ceil_mode", 0):
         raise UnsupportedOpError(f"{label(node)}: ceil_mode", hint="pad explicitly")
     kernel = tuple(attribute(node, "kernel_shape", []))
@@ -34,21 +37,22 @@ def _pool(build: Build, node: onnx.NodeProto, op: Any) -> None:
     dilation = tuple(attribute(node, "dilations", [1, 1]))
     padding = pads(node, kernel, build.shape(x)[1:3])
     stride = tuple(attribute(node, "strides", [1, 1]))
-    sizes = build.shape(x)[1:3]
-    for axis, facts in enumerate(zip(sizes, kernel, stride, dilation, strict=True)):
+    image = build.shape(x)[1:3]
+    for axis, facts in enumerate(zip(image, kernel, stride, dilation, strict=True)):
         if _has_empty_window(*facts, padding[axis], padding[axis + 2]):
             raise UnsupportedOpError(f"{label(node)}: a window of nothing but padding")
-    build.node(
-        node,
-        op,
-        (x,),
-        build.shape(x)[3],
-        kernel=kernel,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        pads_count=bool(attribute(node, "count_include_pad", 0)),
-    )
+    sizes: dict[str, Any] = {
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+    }
+    C = build.shape(x)[3]
+    if packed:
+        made = build.made(node, op, (x,), C, **sizes)
+        build.move_bits(made, "pool_bits", weights=np.ones(C, np.float32))
+        return
+    build.node(node, op, (x,), C, pads_count=bool(attribute(node, "count_include_pad", 0)), **sizes)
 
 
 def _has_empty_window(

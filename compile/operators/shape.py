@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from binas.compile.importer import Build, static_shape
 from binas.compile.nodes import attribute, label
+from binas.compile.operators import shuffle
 from binas.core.errors import UnsupportedOpError
 
 Array = NDArray[Any]
@@ -25,9 +26,18 @@ def concat(build: Build, node: onnx.NodeProto) -> None:
     ):
         raise UnsupportedOpError(f"{label(node)}: concat along another axis than channels")
     build.like(node.input[0], node)
-    values = tuple(build.read_any(name, node) for name in node.input)
+    values = tuple(build.alias.get(name, name) for name in node.input)
+    packed = all(build.is_bits(name) for name in values) and len(values) > 1
+    if not packed:
+        values = tuple(build.read_any(name, node) for name in node.input)
     parts = tuple(build.shape(value)[3] for value in values)
-    build.node(node, "concat", values, sum(parts), in_channels=sum(parts), parts=parts)
+    C = sum(parts)
+    if packed:
+        build.move_bits(
+            build.made(node, "concat", values, C, in_channels=C, parts=parts), "concat_bits"
+        )
+        return
+    build.node(node, "concat", values, C, in_channels=C, parts=parts)
 
 
 def slice_channels(build: Build, node: onnx.NodeProto) -> None:
@@ -103,6 +113,9 @@ def pad(build: Build, node: onnx.NodeProto) -> None:
 def transpose(build: Build, node: onnx.NodeProto) -> None:
     """Transpose between N, C, H, W and N, H, W, C: another name for the same image."""
     order = list(attribute(node, "perm", []))
+    if node.input[0] in build.grouped and order == shuffle.SWAP:
+        shuffle.swap(build, node)
+        return
     name = build.alias.get(node.input[0], node.input[0])
     last = node.input[0] in build.channels_last
     if order == [0, 2, 3, 1] and not last:
@@ -111,7 +124,7 @@ def transpose(build: Build, node: onnx.NodeProto) -> None:
         raise UnsupportedOpError(f"{label(node)}: Transpose to {order}")
     elif order == sorted(order):
         build.like(node.input[0], node)
-    if name not in build.quantized and name not in build.padded:
+    if not build.is_bits(name) and name not in build.padded:
         name = build.read_any(name, node)
     build.alias[node.output[0]] = name
 
@@ -125,6 +138,11 @@ def flatten(build: Build, node: onnx.NodeProto) -> None:
 
 def reshape(build: Build, node: onnx.NodeProto) -> None:
     """Reshape, Squeeze, Unsqueeze: an image to a vector, or a vector to one pixel."""
+    if node.input[0] in build.grouped:
+        shuffle.join(build, node)
+        return
+    if shuffle.split(build, node):
+        return
     target = static_shape(build.info(node.output[0]))
     x = build.read_any(node.input[0], node)
     N, H, W, C = build.shape(x)

@@ -2,8 +2,7 @@
 
 needs       nodes in an order in which they can run
 guarantees  an elementwise node is left only where its operand has another reader, is a model input
-            or output, where its producer has already packed the operand's sign, or where it
-            packs what its producer cannot
+            or output, or where its producer has already packed the operand's sign
 
 Addition commutes, so of the two addends the one made last becomes the operand: the other is then in
 memory when the fused node runs.
@@ -67,7 +66,5 @@ def _fusable(
         return None
     producer = done[made[operand]]
     if producer is None or producer.float_out != operand or producer.bits_out is not None:
-        return None
-    if node.bits_out is not None and not producer.can_write_bits:
         return None
     return made[operand]

@@ -2,7 +2,7 @@
 
 needs       fuse_epilogue, pack_once
 guarantees  a pack of its own is left only for model inputs and where the producer already writes
-            bits, or cannot
+            bits
 
 The packed sign may have an affine of its own (the batch norm of the convolution that reads it); it
 goes to `bits_affine` and leaves the float output as it is.
@@ -23,7 +23,7 @@ def fuse_pack(graph: Graph) -> None:
     made: dict[str, int] = {}
     for node in graph.nodes:
         position = made.get(node.inputs[0]) if _is_pack(node) else None
-        if position is not None and _can_take(done[position], node.inputs[0]):
+        if position is not None and done[position].can_pack(node.inputs[0]):
             fused = _fused(done[position], node, alone=readers[node.inputs[0]] == 1)
             if fused.float_out is None:
                 del graph.values[node.inputs[0]]
@@ -47,11 +47,6 @@ def _fused(producer: Node, pack: Node, *, alone: bool) -> Node:
     affine = pack.stages[0] if pack.stages else None
     assert affine is None or isinstance(affine, Affine)  # noqa: S101 (what _is_pack says)
     return renamed(producer, sources=sources, bits_out=pack.bits_out, bits_affine=affine)
-
-
-def _can_take(producer: Node, value: str) -> bool:
-    free = producer.float_out == value and producer.bits_out is None
-    return free and producer.can_write_bits
 
 
 def _is_pack(node: Node) -> bool:

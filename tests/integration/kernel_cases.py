@@ -3,91 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign, Stage
+from binas.compile.graph import Add, Node, Relu, Sign
 from binas.compile.kernels import epilogue, family
 from binas.core import bits
-
-STRADDLING = (1, 31, 32, 33, 63, 65, 127, 129)  # channels around the word
-
-
-def affine(K: int, seed: int = 0) -> Affine:
-    """Scales of both signs, one of them 0; biases of the size of small sums."""
-    generator = np.random.default_rng([K, seed])
-    scale, bias = generator.standard_normal(K), generator.standard_normal(K) * 5
-    scale[K // 2] = 0
-    return Affine(
-        scale.astype(np.float32).astype(np.float64), bias.astype(np.float32).astype(np.float64)
-    )
-
-
-def prelu(K: int) -> PRelu:
-    """Slopes of both signs."""
-    return PRelu(np.random.default_rng(K).standard_normal(K).astype(np.float32).astype(np.float64))
-
-
-def conv(
-    C: int,
-    K: int,
-    *,
-    binary: bool = True,
-    image: tuple[int, int] = (5, 5),
-    kernel: tuple[int, int] = (3, 3),
-    batch: int = 1,
-    stages: tuple[Stage, ...] | None = None,
-    floats: bool = True,
-    packed: bool = False,
-    **fields: Any,
-) -> Node:
-    """A convolution with random weights; padded to the same size unless told otherwise."""
-    groups = fields.get("groups", 1)
-    w = np.random.default_rng([C, K, *kernel]).standard_normal((K, *kernel, C // groups))
-    w = np.where(w >= 0, 1.0, -1.0) if binary else w
-    fields.setdefault("padding", (kernel[0] // 2, kernel[1] // 2) * 2)
-    return Node(
-        name="conv",
-        sources=(),
-        op="binary_conv" if binary else "conv",
-        inputs=("x",),
-        in_shape=(batch, *image, C),
-        out_channels=K,
-        kernel=kernel,
-        weights=w.astype(np.float32),
-        weight_bits=1 if binary else 32,
-        stages=(affine(K),) if stages is None else stages,
-        float_out="y" if floats else None,
-        bits_out="b" if packed else None,
-        **fields,
-    )
-
-
-def pool(op: Any, C: int, **fields: Any) -> Node:
-    """A 3x3 pool at stride 2 over a batch of two, packed as well."""
-    given: dict[str, Any] = {
-        "in_shape": (2, 7, 6, C),
-        "kernel": (3, 3),
-        "stride": (2, 2),
-        "padding": (1, 1, 1, 1),
-        "stages": (affine(C),),
-        "float_out": "y",
-        "bits_out": "b",
-    }
-    return Node(
-        name="pool", sources=(), op=op, inputs=("x",), out_channels=C, **{**given, **fields}
-    )
-
-
-def moved(op: Any, K: int, in_channels: int, **fields: Any) -> Node:
-    """An elementwise or concat step over 4x5 pixels."""
-    fields.setdefault("inputs", ("x",))
-    return Node(
-        name=op, sources=(), op=op, in_shape=(1, 4, 5, in_channels), out_channels=K, **fields
-    )
+from binas.core.layer import READS_BITS
+from tests.integration.bit_cases import bit_cases
+from tests.integration.kernel_nodes import STRADDLING, affine, conv, depthwise, moved, pool, prelu
 
 
 def _cases() -> Iterator[tuple[str, Node]]:
@@ -141,6 +67,7 @@ def _cases() -> Iterator[tuple[str, Node]]:
         "binary in groups inside words, bits alone",
         conv(80, 64, groups=2, floats=False, packed=True),
     )
+    yield from bit_cases()
     yield from _depthwise_cases()
     for C, K in ((1, 32), (3, 65), (33, 24)):
         yield f"float 3x3 of {C} to {K}", conv(C, K, binary=False, packed=True, stride=(2, 2))
@@ -222,11 +149,6 @@ def _cases() -> Iterator[tuple[str, Node]]:
     yield "zero words behind", moved("concat", 70, 32, parts=(32,), float_out="y", bits_out="b")
 
 
-def depthwise(C: int, **fields: Any) -> Node:
-    """A binary depthwise convolution, 3x3 over 7x9 pixels unless told otherwise."""
-    return conv(C, C, groups=C, **{"image": (7, 9), **fields})
-
-
 def _depthwise_cases() -> Iterator[tuple[str, Node]]:
     alone: dict[str, Any] = {"floats": False, "packed": True}
     for C in (2, 33, 64, 129, 544):
@@ -270,7 +192,7 @@ def operands(node: Node) -> list[NDArray[Any]]:
         x.reshape(-1)[3::7] = -0.0
         if node.op == "pool_max" and not node.stages:
             x[:, :3, :3] = -np.inf
-        found.append(bits.pack(x) if node.op == "binary_conv" else x)
+        found.append(bits.pack(x) if node.op in READS_BITS else x)
     for _ in node.added:
         found.append(generator.standard_normal(node.layer.out_shape).astype(np.float32))
     return found
@@ -278,6 +200,6 @@ def operands(node: Node) -> list[NDArray[Any]]:
 
 def near(node: Node, reads: list[NDArray[Any]]) -> NDArray[np.bool_]:
     """Where the value behind a bit lies so close to 0 that rounding decides."""
-    (y,) = family.meaning(replace(node, float_out="y", bits_out=None, bits_affine=None), reads)
+    y = family.staged(node, reads)
     margin: NDArray[np.bool_] = np.abs(epilogue.decision(node, y)) <= 1e-5
     return margin

@@ -165,6 +165,19 @@ def groups_and_parts() -> tuple[Corner, list[str]]:
     return w, [w.conv(c, 90, 3), w.conv(d, 40, 3), w.conv(e, 33, 3), f]
 
 
+def bits_that_are_moved() -> tuple[Corner, list[str]]:
+    """Pools, concats and shuffles of packed values, whole words of them and parts of words."""
+    w = Corner("moved")
+    x = w.input("x", (1, 33, 8, 8))
+    a, b = w.conv(x, 33, 63), w.conv(x, 33, 65)
+    joined = w.node("Concat", [w.pool(w.norm(a, 63)), w.pool(b)], axis=1)
+    groups = [w.constant(np.array(sizes)) for sizes in ([1, 2, 64, 4, 4], [1, 128, 4, 4])]
+    apart = w.node("Reshape", [w.norm(joined, 128), groups[0]])
+    mixed = w.node("Reshape", [w.node("Transpose", [apart], perm=[0, 2, 1, 3, 4]), groups[1]])
+    wide = w.node("MaxPool", [w.norm(w.conv(x, 33, 129), 129)], kernel_shape=[3, 3], pads=[1] * 4)
+    return w, [w.conv(mixed, 128, 128, group=128), w.conv(mixed, 128, 3), w.conv(wide, 129, 3)]
+
+
 def real_activations() -> tuple[Corner, list[str]]:
     """Binary weights on real activations, depthwise too, and float convolutions of odd sizes."""
     w = Corner("real")
@@ -196,6 +209,7 @@ CORNERS: tuple[Callable[[], tuple[Corner, list[str]]], ...] = (
     two_images_and_a_flattened_one,
     vectors,
     groups_and_parts,
+    bits_that_are_moved,
     real_activations,
     degenerate_graphs,
 )

@@ -215,7 +215,11 @@ def test_the_cases_cover_every_family() -> None:
         "conv",
         "pool_max",
         "pool_avg",
+        "pool_bits",
         "softmax",
         "elementwise",
         "concat",
+        "concat_bits",
+        "shuffle",
+        "shuffle_bits",
     }

@@ -31,7 +31,8 @@ from binas.core.layer import Layer
 from binas.devices import registry
 from binas.devices.device import CPUS
 from binas.runtime.emulated import emulate_steps
-from tests.integration.kernel_cases import CASES, affine, conv, near, operands
+from tests.integration.kernel_cases import CASES, near, operands
+from tests.integration.kernel_nodes import affine, conv
 
 pytestmark = pytest.mark.slow
 

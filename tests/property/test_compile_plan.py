@@ -28,6 +28,7 @@ STEPS = (
     "max pool",
     "average pool",
     "concat",
+    "shuffle",
     "slice",
     "pad",
     "shift",
@@ -99,6 +100,16 @@ class Grower:
             other = self._pick([name for name, shape in self._shapes.items() if shape[1] == size])
             total = C + self._shapes[other][0]
             self._shapes[w.node("Concat", [x, other], axis=1)] = (total, size)
+        elif step == "shuffle":
+            groups = self._pick(n for n in (1, 2, 3, 4, C) if C % n == 0)
+            apart, whole = (
+                np.array([1, groups, C // groups, size, size]),
+                np.array([1, C, size, size]),
+            )
+            y = w.node(
+                "Transpose", [w.node("Reshape", [x, w.constant(apart)])], perm=[0, 2, 1, 3, 4]
+            )
+            self._shapes[w.node("Reshape", [y, w.constant(whole)])] = (C, size)
         elif step == "slice" and C > 1:
             bounds = [w.constant(np.array(bound)) for bound in ([0], [C - 1], [1])]
             self._shapes[w.node("Slice", [x, *bounds])] = (C - 1, size)

@@ -9,6 +9,7 @@ import pytest
 from binas.compile import isa as isas
 from binas.compile.estimate import shares, vector_instructions
 from binas.core.layer import Layer
+from binas.devices.device import CPUS as KNOWN
 
 BINARY = Layer(op="binary_conv", in_shape=(1, 8, 8, 64), out_channels=64, kernel=(3, 3))
 LAYERS = [
@@ -16,6 +17,16 @@ LAYERS = [
     replace(BINARY, groups=64, stages=("affine", "relu")),
     replace(BINARY, op="conv", in_bits=32, weight_bits=32),
     Layer(op="pool_max", in_shape=(1, 8, 8, 64), out_channels=64, kernel=(2, 2), stride=(2, 2)),
+    Layer(
+        op="pool_bits",
+        in_shape=(1, 8, 8, 64),
+        out_channels=64,
+        kernel=(2, 2),
+        stride=(2, 2),
+        in_bits=1,
+        float_out=False,
+        bits_out=True,
+    ),
     Layer(op="elementwise", in_shape=(1, 8, 8, 64), out_channels=64, bits_out=True),
 ]
 CPUS = [("x86_64", "x86-64-v3"), ("x86_64", "icelake-server"), ("aarch64", "cortex-a72")]
@@ -29,11 +40,18 @@ def test_shares_are_positive_and_add_up(arch: str, cpu: str) -> None:
     assert shares([], isas.find(cpu, arch)) == []
 
 
+@pytest.mark.parametrize(("arch", "cpu"), [(a, c) for a, cpus in KNOWN.items() for c in cpus])
+def test_every_cpu_that_kernels_are_made_for_has_an_estimate(arch: str, cpu: str) -> None:
+    assert vector_instructions(BINARY, isas.find(cpu, arch)) > 0
+
+
 @pytest.mark.parametrize(("arch", "cpu"), CPUS)
 def test_bits_cost_less_than_floats_and_depthwise_less_than_dense(arch: str, cpu: str) -> None:
     isa = isas.find(cpu, arch)
     dense, depthwise, real, *_ = (vector_instructions(layer, isa) for layer in LAYERS)
     assert depthwise < dense < real / 5
+    *_, floats, packed, _ = (vector_instructions(layer, isa) for layer in LAYERS)
+    assert packed < floats / 5
 
 
 @pytest.mark.parametrize("layer", LAYERS)
