@@ -16,6 +16,7 @@ from binas.compile.kernels.epilogue import Epilogue, store_lanes
 from binas.compile.kernels.nest import At
 from binas.compile.kernels.ordering import gated, hidden
 
+WIDTH = 8  # channels of a vector of counts
 BATCH = 8  # vectors of floats: with biases and scales they leave room for what is yet to come
 Sums = Callable[[int, int], list[Any]]
 
@@ -27,7 +28,7 @@ class Part:
     Attributes:
         y: Their values, float32.
         k: The first of them.
-        scale: What stands for `k` where parts of several pixels share what they read.
+        offset: The same from the block's first on: parts of several pixels share their scales.
         element: Index of the first value in the output.
         real: How many are channels.
         apart: 0 that is added to where a bias lies. It is the bias's register that a multiply-add
@@ -37,7 +38,7 @@ class Part:
 
     y: v.Register
     k: Any
-    scale: int
+    offset: int
     element: Any
     real: int
     apart: Any
@@ -55,37 +56,53 @@ class DotEpilogue(Epilogue):
             counts: What was counted, by pixel and vector of eight channels.
             sums: Of a pixel and a vector: two float32 vectors.
         """
-        unit, vectors, width = self._frame.bits_unit, at.block.vectors, self._isa.lanes
+        unit, vectors = self._frame.bits_unit, at.block.vectors
         # One register points at the tile, whatever column its row of tiles begins in: then floats
         # that lie side by side can be stored in pairs.
-        K = self._layer.out_channels
-        start = v.Register("int32", 1, hidden(pixels[0] * K + at.channel))
+        start = v.Register("int32", 1, hidden(pixels[0] * self._layer.out_channels + at.channel))
         before: list[v.Register] = []
-        for first in range(0, at.block.channels, unit):
-            real = min(unit, at.block.channels - first)
-            own = range(first // 8, min((first + unit) // 8, vectors))
-            for batch in _batches(len(pixels), BATCH * width // unit):
+        for i, first in enumerate(range(0, at.block.channels, unit)):
+            channels = min(unit, at.block.channels - first)
+            own = range(first // WIDTH, min((first + unit) // WIDTH, vectors))
+            for batch in _batches(len(pixels), BATCH * self._isa.lanes // unit):
                 self._gate([counts[p * vectors + j] for p in batch for j in own], before)
                 parts = [
-                    Part(
-                        y=v.Register("float32", width, y),
-                        k=at.channel + first + width * i,
-                        scale=i,
-                        element=start.get() + (p * K + first + width * i),
-                        real=min(width, real - width * i),
-                        apart=self._frame.zero * p if p else 0,
-                    )
+                    part
                     for p in batch
-                    for i, y in enumerate([y for j in own for y in sums(p, j)][: -(-real // width)])
+                    for part in self._parts(
+                        at, start, p, range(first, first + channels), [sums(p, j) for j in own]
+                    )
                 ]
                 self._floats(parts)
                 before = [part.y for part in parts]
                 if self._frame.bits_out is not None:
                     each = len(parts) // len(batch)
                     for place, p in enumerate(batch):
-                        mine = parts[place * each : (place + 1) * each]
-                        word = self.word([self._mask(one.y.get(), one.k) for one in mine], real)
-                        self.store_unit(pixels[p], at.channel, first // unit, word)
+                        self._bits(pixels[p], at.channel, i, parts[place * each :][:each], channels)
+
+    def _parts(
+        self, at: At, start: v.Register, p: int, channels: range, sums: list[list[Any]]
+    ) -> list[Part]:
+        """The sums of some channels of pixel `p` of a tile that begins at element `start`."""
+        V, K = self._isa.lanes, self._layer.out_channels
+        places = channels[::V]
+        ys = [half for pair in sums for half in pair]
+        return [
+            Part(
+                y=v.Register("float32", V, y),
+                k=at.channel + k,
+                offset=k,
+                element=start.get() + (p * K + k),
+                real=min(V, channels.stop - k),
+                apart=self._frame.zero * p if p else 0,
+            )
+            for k, y in zip(places, ys, strict=False)  # of the last eight, four may be no channels
+        ]
+
+    def _bits(self, pixel: Any, k0: Any, i: int, parts: list[Part], channels: int) -> None:
+        """Unit `i` of a pixel's bits."""
+        masks = [self._mask(part.y.get(), part.k) for part in parts]
+        self.store_unit(pixel, k0, i, self.word(masks, channels))
 
     def _floats(self, parts: list[Part]) -> None:
         """Stages, and stores of floats."""
@@ -106,11 +123,12 @@ class DotEpilogue(Epilogue):
         V, (a, b) = self._isa.lanes, (self._frame.parameters[f"{name}{i}"] for name in "ab")
         ys = [part.y for part in parts]
         biases = [v.Register("float32", V, v.load(b, part.k + part.apart, V)) for part in parts]
-        scales = {part.scale: v.Register("float32", V, v.load(a, part.k, V)) for part in parts}
+        scales = {part.offset: v.Register("float32", V, v.load(a, part.k, V)) for part in parts}
+        # A bias that waits is loaded for its pixel; else the loads of many tiles would be one.
         self._gate(biases, ys[-1:])
         self._gate(ys, [*ys, *biases, *scales.values()])
         for y, part, bias in zip(ys, parts, biases, strict=True):
-            scale = scales[part.scale].get()
+            scale = scales[part.offset].get()
             y.set(v.fma(y.get(), scale, bias.get(), V, fused=self._isa.fused))
         self._gate(ys, ys)
 
