@@ -15,11 +15,14 @@ so ones are matches m, and n taps and channels give the sum 2m - n. An accumulat
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any
 
 from tvm import tirx
 
 from binas.compile.kernels import vector as v
+from binas.compile.kernels.dot_epilogue import DotEpilogue
 from binas.compile.kernels.dot_layout import (
     CHANNELS,
     DotLayout,
@@ -30,7 +33,9 @@ from binas.compile.kernels.dot_layout import (
     units,
 )
 from binas.compile.kernels.nest import At
+from binas.compile.kernels.ordering import bound, imported, in_turn
 
+REGISTERS = 8  # that a round of counting works on
 KEPT_TURNS = 6  # loops of as many are not unrolled anyway
 
 
@@ -69,26 +74,29 @@ class Dot(DotLayout):
             with v.loop(0, turns) as k:
                 here = row + start * lanes + k * (4 * lanes)
                 values = self._activations_of(at, word, start - first + k * 4, 4, pixels)
-                self._step(at, whole[0], whole[0], here, values)
+                in_turn(self._rounds(at, whole[0], whole[0], here, values))
         else:
             left = whole + left
+        rounds: list[Iterator[None]] = []
         for unit in left:
             for part in inside(unit, first, first + n):
                 values = self._activations_of(at, word, part.first - first, part.words, pixels)
-                self._step(at, unit, part, row + unit.first * lanes, values)
+                rounds += self._rounds(at, unit, part, row + unit.first * lanes, values)
+        in_turn(rounds)
 
-    def _step(
+    def _rounds(
         self, at: At, unit: Unit, part: Unit, weight: Any, values: dict[int, v.Register]
-    ) -> None:
+    ) -> list[Iterator[None]]:
         """Count over one unit, or a part of it: weights of the unit from `weight` on."""
-        for j in range(at.block.vectors):
-            w = self._weights(weight + j * (CHANNELS * unit.words), unit, part)
-            for pixel, value in values.items():
-                tree = [tirx.popcount(v.reinterpret("uint8x16", x.get() ^ value.get())) for x in w]
-                while len(tree) > 1:
-                    tree = [_pairs(a, b) for a, b in zip(tree[::2], tree[1::2], strict=True)]
-                added = v.intrinsic("uint16x8", "llvm.aarch64.neon.uaddlp.v8i16.v16i8", tree[0])
-                self.counts[pixel * at.block.vectors + j].add(added)
+        vectors, together = at.block.vectors, max(1, REGISTERS // (2 * part.words))
+        found = []
+        for j in range(vectors):
+            first = weight + j * (CHANNELS * unit.words)
+            weights = cache(partial(self._weights, first, unit, part))
+            trees = [(x, self.counts[p * vectors + j]) for p, x in values.items()]
+            for start in range(0, len(trees), together):
+                found.append(_round(weights, trees[start : start + together]))
+        return found
 
     def _activations_of(
         self, at: At, word: Any, offset: Any, n: int, pixels: tuple[int, ...]
@@ -130,11 +138,9 @@ class Dot(DotLayout):
         if self.thresholded:
             self._threshold(at, pixels)
         else:
-            for p, index in enumerate(pixels):
-                sums = [half for j in range(at.block.vectors) for half in self._sums(at, p, j)]
-                real = -(-at.block.channels // 4)
-                self.epilogue.apart = self.frame.zero * p if p else 0
-                self.epilogue.emit(index, at.channel, sums[:real], at.block.channels)
+            finish = DotEpilogue(self.frame, self.isa)
+            with imported():
+                finish.emit_tile(at, pixels, self.counts, partial(self._sums, at))
         self.fill_words(at, pixels)
 
     def _sums(self, at: At, pixel: int, j: int) -> list[Any]:
@@ -191,6 +197,37 @@ class Dot(DotLayout):
             for pixel, index in enumerate(pixels):
                 value = v.load(packed.buffer, pixel)
                 self.epilogue.store_unit(index, at.channel, unit, value, count)
+
+
+def _round(
+    weights: Callable[[], list[v.Register]], trees: list[tuple[v.Register, v.Register]]
+) -> Iterator[None]:
+    """Count some pixels, each with eight channels: stage by stage, at least six instructions each.
+
+    Args:
+        weights: Loads them, where nobody has before.
+        trees: Per pixel its activations, and where ones are added.
+    """
+    same = [[bound(_as_bytes(w.get() ^ x.get())) for w in weights()] for x, _ in trees]
+    yield
+    ones = [[_bytes(tirx.popcount(one)) for one in tree] for tree in same]
+    yield
+    while len(ones[0]) > 1:
+        ones = [
+            [_bytes(_pairs(a.get(), b.get())) for a, b in zip(tree[::2], tree[1::2], strict=True)]
+            for tree in ones
+        ]
+        yield
+    for (total,), (_, count) in zip(ones, trees, strict=True):
+        count.add(v.intrinsic("uint16x8", "llvm.aarch64.neon.uaddlp.v8i16.v16i8", total.get()))
+
+
+def _bytes(x: Any) -> v.Register:
+    return v.Register("uint8", 16, x)
+
+
+def _as_bytes(x: Any) -> Any:
+    return v.reinterpret("uint8x16", x)
 
 
 def _pairs(a: Any, b: Any) -> Any:

@@ -103,17 +103,11 @@ class Epilogue:
     Args:
         frame: The kernel's buffers.
         isa: Hardware facts.
-
-    Attributes:
-        apart: 0 that is added to where a bias lies. Where a sum is multiplied and added in one
-            instruction it is the bias's register that changes; one of which LLVM does not know
-            that it is another pixel's is loaded, not copied by an instruction of arithmetic.
     """
 
     def __init__(self, frame: Frame, isa: Isa) -> None:
         """Keep what every pixel needs."""
         self._frame, self._isa, self._layer = frame, isa, frame.layer
-        self.apart: Any = 0
         self._in_turns = share_words(frame.layer)
 
     def emit(self, pixel: Any, k0: Any, vectors: list[Any], channels: int) -> None:
@@ -154,7 +148,7 @@ class Epilogue:
         zero = v.splat(0.0, V, "float32")
         if stage == "affine":
             scale = v.load(parameters[f"a{i}"], k, V)
-            bias = v.load(parameters[f"b{i}"], k + self.apart, V)
+            bias = v.load(parameters[f"b{i}"], k, V)
             return v.fma(y, scale, bias, V, fused=self._isa.fused)
         if stage == "relu":
             return tirx.Max(y, zero)
