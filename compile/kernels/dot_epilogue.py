@@ -102,7 +102,7 @@ class DotEpilogue(Epilogue):
     def _bits(self, pixel: Any, k0: Any, i: int, parts: list[Part], channels: int) -> None:
         """Unit `i` of a pixel's bits."""
         masks = [self._mask(part.y.get(), part.k) for part in parts]
-        self.store_unit(pixel, k0, i, self.word(masks, channels))
+        self.store_unit(pixel, k0, i, self.word(masks, channels), channels)
 
     def _floats(self, parts: list[Part]) -> None:
         """Stages, and stores of floats."""
