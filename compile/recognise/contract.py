@@ -143,8 +143,7 @@ def _nodes(
         factor = sign.below if sign.zero_is_below else sign.above
         border = None if sign.border is None else sign.border.tobytes()
         axes = (0, 1, 2, 3) if layer.dense else walk.axes
-        pools = tuple(pool.name for pool in walk.pools)
-        key = (walk.value, sign.zero_is_below, axes, border, pools)
+        key = (walk.value, sign.zero_is_below, axes, border)
         if key not in signs:
             signs[key] = made.sign(walk, sign, axes)
         x = signs[key]
@@ -182,8 +181,6 @@ class _Maker:
     def sign(self, walk: Walk, sign: Step, axes: tuple[int, ...]) -> str:
         """The bits of a sign's operand, its axes as the layer wants them."""
         x = walk.value
-        for pool in walk.pools:  # the step of the largest is the largest step
-            x = self._pooled(x, pool)
         if sign.zero_is_below:  # x > 0 is not(-x >= 0)
             x = self._add("Neg", [x], self._shape(x), "negative")
         if sign.border is not None:
@@ -195,10 +192,6 @@ class _Maker:
         if walk.vector:
             x = self.image(x)
         return self._add("BinaryQuantize", [x], self._shape(x), "sign", domain=functions.DOMAIN)
-
-    def _pooled(self, x: str, pool: onnx.NodeProto) -> str:
-        given = {a.name: onnx.helper.get_attribute_value(a) for a in pool.attribute}
-        return self._add("MaxPool", [x], self._shape(pool.output[0]), "pool", **given)
 
     def image(self, x: str) -> str:
         """A vector as an image of one pixel."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -94,21 +94,16 @@ def judge(network: Network, layer: Weighted) -> Judged:
     walk: Walk | None = layer.walk
     while walk is not None:
         read = meaning(network, walk.value)
-        if isinstance(read, Step) and read.is_sign and _passes(walk, read):
+        if isinstance(read, Step) and read.is_sign:
             return _walk_on(network, _signed(judged, walk, read))
         judged.reason = judged.reason or _why_not(read)
-        walk = walk.back(network, pools=True)
+        walk = walk.back(network)
     return judged
-
-
-def _passes(walk: Walk, sign: Step) -> bool:
-    """Whether a sign can be taken behind the pools that it stands before: where it rises."""
-    return not walk.pools or (sign.above > 0 and sign.border is None)
 
 
 def _signed(judged: Judged, walk: Walk, sign: Step) -> Judged:
     """The layer with the sign that was found, its walk at the sign's operand."""
-    at = replace(walk, value=sign.root, pads=dict(walk.pads))
+    at = Walk(sign.root, walk.axes, dict(walk.pads), walk.pad, walk.vector)
     return Judged(judged.layer, judged.bits, sign, walk.value, at)
 
 

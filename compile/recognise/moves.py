@@ -1,4 +1,4 @@
-"""Operators that a sign can be taken before or after: they move elements, or choose the largest.
+"""Operators that move elements and compute nothing: a sign can be taken before them or after.
 
 Going back from the operand of a layer, a `Walk` remembers how its axes lie in the value it has
 reached, and what was padded on the way.
@@ -6,7 +6,7 @@ reached, and what was padded on the way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -26,7 +26,6 @@ class Walk:
         pads: Zeroes or others added per axis of the operand: before, after.
         pad: What was padded, as the operand's own number; None where nothing was.
         vector: Whether the operand is [N, F] and no image has been met yet.
-        pools: Max pools between the value and what was padded, the first to run first.
     """
 
     value: str
@@ -34,34 +33,21 @@ class Walk:
     pads: dict[int, tuple[int, int]] = field(default_factory=dict)
     pad: float | None = None
     vector: bool = False
-    pools: tuple[onnx.NodeProto, ...] = ()
 
-    def back(self, network: Network, *, pools: bool = False) -> Walk | None:
-        """One operator further back; None where something else than a move made the value.
-
-        With `pools` over max pools, too. Before one, elements are moved no more.
-        """
+    def back(self, network: Network) -> Walk | None:
+        """One operator further back; None where something else than a move made the value."""
         node = network.producers.get(self.value)
         if node is None or node.domain not in ("", "ai.onnx"):
             return None
         if node.op_type == "Identity" or (node.op_type == "Dropout" and len(node.input) < 3):
-            return replace(self, value=node.input[0], pads=dict(self.pads))
-        if node.op_type == "MaxPool" or self.pools:
-            return self._pool(node) if pools else None
+            return Walk(node.input[0], self.axes, dict(self.pads), self.pad, self.vector)
         if node.op_type == "Transpose" and not self.vector:
             return self._transpose(node)
         if node.op_type == "Pad" and not self.vector:
             return self._pad(network, node)
-        flattens = node.op_type in ("Flatten", "Reshape", "Squeeze") and self.vector
-        return self._flatten(network, node) if flattens else None
-
-    def _pool(self, node: onnx.NodeProto) -> Walk | None:
-        """A pool whose rows and columns are the operand's, and whose one output is all it has."""
-        as_it_lies = self.axes == (0, 1, 2, 3) and not self.vector and len(node.output) == 1
-        if node.op_type != "MaxPool" or not as_it_lies:
-            return None
-        pools = (node, *self.pools)
-        return replace(self, value=node.input[0], pads=dict(self.pads), pools=pools)
+        if node.op_type in ("Flatten", "Reshape", "Squeeze") and self.vector:
+            return self._flatten(network, node)
+        return None
 
     def _transpose(self, node: onnx.NodeProto) -> Walk | None:
         order = attribute(node, "perm", [3, 2, 1, 0])
