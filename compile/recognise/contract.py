@@ -39,13 +39,16 @@ def rewrite(network: Network, judged: Judged, quantized: dict[Any, str]) -> str:
     except CompileError as error:
         return str(error)
     root = judged.walk.value
-    before = between(network, layer.node.output[0], root)
+    before = proof.between(network, layer.node.output[0], root)
     shape = network.shape(root)
     if before is None or shape is None:
         return "its shapes are not static"
     if not _affordable(network, layer, shape):
         return "it is too large for its rewrite to be proved"
-    feeds = {root: _samples(shape, judged.sign)}
+    sign = judged.sign
+    border = None if sign is None else sign.border
+    zeros = sign is None or sign.is_exact
+    feeds = {root: proof.samples(shape, border, zeros=zeros)}
     output = layer.node.output[0]
     # Signs of earlier layers are made anew in the proof: it starts at the same root.
     after = [*_makers(network, made, root), *made]
@@ -60,7 +63,6 @@ def rewrite(network: Network, judged: Judged, quantized: dict[Any, str]) -> str:
     return ""
 
 
-MAX_ELEMENTS = 8 << 20  # of a layer's input and output: 64 channels at 224x224 are 6.4 million
 MAX_MACS = 20e9
 
 
@@ -68,24 +70,7 @@ def _affordable(network: Network, layer: Weighted, shape: tuple[int, ...]) -> bo
     """Whether a layer can be run for its proof: a declared shape costs its author nothing."""
     out = network.shape(layer.node.output[0]) or ()
     macs = prod(out) * prod(layer.w.shape[1:])
-    return prod(shape) + prod(out) <= MAX_ELEMENTS and macs <= MAX_MACS
-
-
-def between(network: Network, output: str, root: str) -> list[onnx.NodeProto] | None:
-    """The nodes that make `output` of `root` and constants; None where they need anything else."""
-    found: dict[int, onnx.NodeProto] = {}
-    pending = [output]
-    while pending:
-        name = pending.pop()
-        if name == root or not name or network.constant(name) is not None:
-            continue
-        node = network.producers.get(name)
-        if node is None:
-            return None
-        if network.positions[name] not in found:
-            found[network.positions[name]] = node
-            pending.extend(node.input)
-    return [found[at] for at in sorted(found)]
+    return prod(shape) + prod(out) <= proof.MAX_ELEMENTS and macs <= MAX_MACS
 
 
 def _makers(network: Network, made: Sequence[onnx.NodeProto], root: str) -> list[onnx.NodeProto]:
@@ -108,23 +93,6 @@ def _with_output(node: onnx.NodeProto, old: str, new: str) -> onnx.NodeProto:
     copy.CopyFrom(node)
     copy.output[:] = [new if name == old else name for name in copy.output]
     return copy
-
-
-def _samples(shape: tuple[int, ...], sign: Step | None) -> Array:
-    """Numbers around the border of a sign, with both zeros where the sign knows them."""
-    generator = np.random.default_rng(0)
-    x = generator.standard_normal(shape).astype(np.float32)
-    if sign is not None and sign.border is not None:
-        x = (x + sign.border).astype(np.float32)
-        x = np.where(generator.random(shape) < 0.1, sign.border, x)
-        below = np.nextafter(sign.border, np.float32(-np.inf))
-        return np.where(generator.random(shape) < 0.1, below, x).astype(np.float32)
-    if sign is None or sign.is_exact:
-        x[generator.random(shape) < 0.1] = 0.0
-        x[generator.random(shape) < 0.1] = -0.0
-    else:
-        x[x == 0] = 1.0
-    return x
 
 
 def _nodes(

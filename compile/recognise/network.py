@@ -12,6 +12,16 @@ from onnx import helper, numpy_helper
 
 Array = NDArray[Any]
 
+POINTWISE = {
+    *("Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Div", "Equal", "Floor", "Greater"),
+    *("GreaterOrEqual", "HardSigmoid", "Identity", "LeakyRelu", "Less", "LessOrEqual", "Max"),
+    *("Min", "Mul", "Neg", "Not", "Or", "Pow", "PRelu", "Relu", "Round", "Sign", "Sub", "Sum"),
+    *("Tanh", "Where", "Xor"),
+}
+# Without one of these a function is continuous, and no step: Div is for x / |x|.
+JUMPS = {"Cast", "CastLike", "Ceil", "Div", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less"}
+JUMPS |= {"LessOrEqual", "Round", "Sign", "Where"}
+
 
 class Network:
     """Who makes and who reads each value, what is constant, and every static shape.
@@ -35,6 +45,9 @@ class Network:
         for node in graph.node:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
+        layers = sum(node.op_type in ("Conv", "Gemm", "MatMul") for node in graph.node)
+        self.patience = 200 + 8 * layers  # questions of `meaning.py` that may lead nowhere
+        self.jumping = _jumping(graph.node)
         self._infos = {v.name: v for v in (*graph.value_info, *graph.output, *graph.input)}
         self._arrays: dict[str, Array] = {}
         self._before: dict[int, list[onnx.NodeProto]] = {}
@@ -149,6 +162,16 @@ class Network:
         for field, values in (("initializer", tensors), ("input", inputs), ("value_info", infos)):
             self.proto.graph.ClearField(field)
             getattr(self.proto.graph, field).extend(values)
+
+
+def _jumping(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """Values behind which, with nothing but element-wise operators between, something jumps."""
+    found: set[str] = set()
+    for node in nodes:
+        pointwise = node.domain in ("", "ai.onnx") and node.op_type in POINTWISE
+        if pointwise and (node.op_type in JUMPS or not found.isdisjoint(node.input)):
+            found.update(node.output)
+    return found
 
 
 def has_subgraphs(proto: onnx.ModelProto) -> bool:

@@ -63,12 +63,12 @@ def recognise(proto: onnx.ModelProto) -> Recognised:
             found.reason = reason or found.reason
         if found.reason and name not in reasons:
             reasons[name] = found.reason
-    if rewritten:
+    spelled = float_steps(network)
+    if rewritten or spelled:
         imports = proof.opsets(proto)
         del proto.opset_import[:]
         proto.opset_import.extend(imports)
         proto.ir_version = max(proto.ir_version, functions.IR_VERSION)
-    float_steps(network)
     network.finish()
     left = {name: note for name, note in notes.items() if name not in reasons}
     return Recognised(reasons, left)
