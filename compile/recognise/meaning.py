@@ -103,7 +103,7 @@ def meaning(network: Network, y: str) -> Step | NoStep:
             continue
         if network.patience < 0:
             return NoStep("its operand is behind more element-wise operators than are looked at")
-        asked = Probed(network, nodes, root, y).asked()
+        asked = Probed(network, nodes, root, y).asked(closely=exact is None and sign is None)
         network.patience -= 1
         if asked is None:
             break

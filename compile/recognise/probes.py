@@ -47,8 +47,11 @@ class Probed:
         self._inside = [name for node in nodes for name in _wavering(node)]
         self._sizes = self._axes()
 
-    def asked(self) -> tuple[Array, NDArray[np.float64]] | None:
+    def asked(self, *, closely: bool) -> tuple[Array, NDArray[np.float64]] | None:
         """Ascending numbers, both zeros among them, and f there.
+
+        Args:
+            closely: Also wherever a comparison inside changes its mind.
 
         Both [P, ...], the axes as those of x where f differs along them, else of size 1. None
         where f is no function of one number per channel, or of too many of them.
@@ -62,10 +65,11 @@ class Probed:
         if sum(part.size for part in found) > MAX_PROBED:
             return None
         x = np.sort(np.concatenate(found), axis=0, kind="stable")
-        values = self._run(x, list(dict.fromkeys([self._y, *self._inside])))
+        inside = self._inside if closely else []
+        values = self._run(x, list(dict.fromkeys([self._y, *inside])))
         if values is None or values[self._y].shape != x.shape:
             return None
-        flips = self._flips(x, values)
+        flips = self._flips(x, {name: values[name] for name in inside})
         if flips is None:
             return None
         y = values[self._y]
@@ -92,30 +96,33 @@ class Probed:
 
     def _flips(self, x: Array, values: dict[str, Array]) -> list[Array] | None:
         """Both sides of every place between two probes where something inside changes its mind."""
-        found: list[Array] = []
-        places = 0
-        for name in self._inside:
-            levels = _levels(values[name], x.shape)
+        names: list[str] = []
+        parts: list[tuple[Array, NDArray[np.int64], NDArray[np.int64]]] = []
+        for name, found in values.items():
+            levels = _levels(found, x.shape)
             changed = (levels[1:] != levels[:-1]) & (_ordered(x[1:]) - _ordered(x[:-1]) > 1)
             at = np.flatnonzero(changed.any(axis=tuple(range(1, x.ndim))))
-            places += at.size
-            if places > _MAX_PLACES:
-                return None
-            if at.size:
-                found += self._halved(name, levels[at], _ordered(x[at]), _ordered(x[at + 1]))
-        return found
+            names += [name] * at.size
+            parts.append((levels[at], _ordered(x[at]), _ordered(x[at + 1])))
+        if len(names) > _MAX_PLACES:
+            return None
+        if not names:
+            return []
+        low, below, above = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return self._halved(names, low, below, above)
 
     def _halved(
-        self, name: str, low: Array, below: NDArray[np.int64], above: NDArray[np.int64]
-    ) -> list[Array]:
-        """The last number at which a value is still what it is at `below`, and the next one."""
-        for _ in range(33):
+        self, names: list[str], low: Array, below: NDArray[np.int64], above: NDArray[np.int64]
+    ) -> list[Array] | None:
+        """The last number at which each value is still what it is at `below`, and the next one."""
+        for _ in range(int(np.ceil(np.log2((above - below).max())))):
             middle = below + (above - below) // 2
-            values = self._run(_floats(middle), [name])
+            values = self._run(_floats(middle), list(dict.fromkeys(names)))
             if values is None:
-                return []
-            same = _levels(values[name], low.shape) == low
-            below, above = np.where(same, middle, below), np.where(same, above, middle)
+                return None
+            levels = {name: _levels(found, low.shape) for name, found in values.items()}
+            now = np.stack([levels[name][at] for at, name in enumerate(names)])
+            below, above = np.where(now == low, middle, below), np.where(now == low, above, middle)
         return [_floats(below), _floats(above)]
 
     def _axes(self) -> list[int] | None:
