@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import onnx
 from onnx import numpy_helper
 
@@ -9,13 +11,22 @@ from binas.compile.recognise.network import Network
 from binas.compile.recognise.proof import run_nodes
 from binas.core.errors import CompileError
 
-MAX_ELEMENTS = (
-    64 << 20
-)  # of all folded values together; beyond this a shape is a trap, not a weight
+# A folded value beyond this, and beyond what the file itself holds (a byte of eight bits becomes
+# eight floats), is a trap and no weight; and so are many of them.
+MAX_BYTES = 16 << 20
+_GROWTH = 32
+_MAX_VALUE_BYTES, _MAX_TOTAL_BYTES = 256 << 20, 1 << 30
 
 # Not the same twice, or not a value.
 _NEVER = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli"}
 _NEVER |= {"Multinomial", "Dropout", "If", "Loop", "Scan", "SequenceEmpty", "Optional"}
+
+# Work that no size of a result bounds; weights are made of it in no model, small tables may be.
+_HEAVY = {"Attention", "AveragePool", "Conv", "ConvInteger", "ConvTranspose", "DFT", "DeformConv"}
+_HEAVY |= {"Det", "Einsum", "GRU", "Gemm", "LRN", "LSTM", "LpPool", "MatMul", "MatMulInteger"}
+_HEAVY |= {"MaxPool", "MaxRoiPool", "NonMaxSuppression", "QLinearConv", "QLinearMatMul", "RNN"}
+_HEAVY |= {"RoiAlign", "STFT"}
+_MAX_HEAVY_ELEMENTS = 4096  # of operands and results
 
 
 def fold_constants(proto: onnx.ModelProto) -> None:
@@ -23,17 +34,20 @@ def fold_constants(proto: onnx.ModelProto) -> None:
     network = Network(proto)
     constant = set(network.tensors)
     foldable: list[onnx.NodeProto] = []
-    elements = 0
+    constants = [node for node in proto.graph.node if node.op_type == "Constant"]
+    held = sum(part.ByteSize() for part in (*proto.graph.initializer, *constants))
+    largest = min(MAX_BYTES + _GROWTH * held, _MAX_VALUE_BYTES)
+    left = min(8 * largest, _MAX_TOTAL_BYTES)
     for node in proto.graph.node:
         ready = all(name in constant for name in node.input if name)
         if node.domain not in ("", "ai.onnx") or node.op_type in _NEVER or not ready:
             continue
-        shapes = [network.shape(name) for name in node.output if name]
-        sizes = [_elements(shape) for shape in shapes]
-        if any(size is None for size in sizes):
+        sizes = [network.size_bytes(name) for name in node.output if name]
+        known = [size for size in sizes if size is not None]
+        if len(known) < len(sizes) or max(known) > largest or _is_too_heavy(network, node):
             continue
-        elements += sum(size for size in sizes if size is not None)
-        if elements > MAX_ELEMENTS:
+        left -= sum(known)
+        if left < 0:
             break
         foldable.append(node)
         constant.update(node.output)
@@ -61,10 +75,7 @@ def fold_constants(proto: onnx.ModelProto) -> None:
     Network(proto).finish()
 
 
-def _elements(shape: tuple[int, ...] | None) -> int | None:
-    if shape is None:
-        return None
-    total = 1
-    for size in shape:
-        total *= size
-    return total
+def _is_too_heavy(network: Network, node: onnx.NodeProto) -> bool:
+    names = [name for name in (*node.input, *node.output) if name]
+    elements = sum(prod(network.shape(name) or ()) for name in names)
+    return node.op_type in _HEAVY and elements > _MAX_HEAVY_ELEMENTS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,17 @@ class Network:
         dims = info.type.tensor_type.shape.dim
         sizes = tuple(dim.dim_value for dim in dims)
         return sizes if all(size > 0 for size in sizes) else None
+
+    def size_bytes(self, name: str) -> int | None:
+        """Of a value as an array; None where its shape or type is not known."""
+        shape, info = self.shape(name), self._infos.get(name)
+        if shape is None or info is None:
+            return None
+        try:
+            dtype = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
+        except KeyError:  # undefined, or newer than this onnx
+            return None
+        return prod(shape) * max(dtype.itemsize, 1)
 
     def is_float(self, name: str) -> bool:
         """Whether a value is known to be float32."""

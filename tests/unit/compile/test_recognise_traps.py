@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from binas.compile.model import BinaryModel
+from binas.compile.plan import plan
 from binas.compile.recognise import proof, steps
+from binas.core.errors import UnsupportedOpError
 from tests.unit.compile.test_recognise import EXACT, Writer, one_layer, same_as_the_original
 
 Array = NDArray[Any]
@@ -109,3 +111,54 @@ def test_a_long_chain_of_elementwise_operators_is_read_in_no_time(proto: onnx.Mo
     before = time.process_time()
     BinaryModel.of(proto, "m")
     assert time.process_time() - before < LIMIT_S
+
+
+BOMBS = {
+    "a small shape of something large": [
+        helper.make_node("ConstantOfShape", ["sizes"], ["big"]),
+        helper.make_node("ReduceSum", ["big"], ["r"], keepdims=0),
+    ],
+    "a product of products": [
+        helper.make_node("Expand", ["one", "square"], ["a"]),
+        *(helper.make_node("MatMul", ["a", "a"], [f"p{at}"]) for at in range(30)),
+        helper.make_node("Sum", [f"p{at}" for at in range(30)], ["q"]),
+        helper.make_node("ReduceSum", ["q"], ["r"], keepdims=0),
+    ],
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_constants_that_are_traps_are_not_computed(bomb: str) -> None:
+    graph = helper.make_graph(
+        [*BOMBS[bomb], helper.make_node("Mul", ["x", "r"], ["y"])],
+        "bomb",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8, 4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8, 4, 4])],
+        [
+            onnx.numpy_helper.from_array(np.array([8, 8, 1024, 900], np.int64), "sizes"),
+            onnx.numpy_helper.from_array(np.array([1500, 1500], np.int64), "square"),
+            onnx.numpy_helper.from_array(np.ones((1, 1), np.float32), "one"),
+        ],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    before = time.process_time()
+    model = BinaryModel.of(proto, "m")
+    assert time.process_time() - before < LIMIT_S
+    assert sum(len(tensor.raw_data) for tensor in model.proto.graph.initializer) < 64 << 20
+    with pytest.raises(UnsupportedOpError):
+        plan(model)
+
+
+def test_weights_that_the_file_spells_with_few_bytes_are_computed() -> None:
+    """Eight weights in a byte become eight floats: 32 times the size."""
+    w = Writer()
+    x = EXACT["x >= 0"](w, w.input("x", (1, 1024, 2, 2)))
+    octets = w.constant(w.random.integers(0, 256, (1024, 1024, 1, 1), dtype=np.uint8))
+    shifts = w.constant(np.arange(8, dtype=np.uint8))
+    shifted = w.node("BitShift", [octets, shifts], direction="RIGHT")
+    ones = w.node("BitwiseAnd", [shifted, w.constant(np.array([1], np.uint8))])
+    flat = w.node("Reshape", [ones, w.constant(np.array([1024, 1024, 4, 2], np.int64))])
+    zeros_and_ones = w.node("Cast", [flat], to=TensorProto.FLOAT)
+    signs = w.node("Sub", [w.node("Mul", [zeros_and_ones, w.number(2)]), w.number(1)])
+    y = w.node("Conv", [x, signs], name="conv", pads=[1, 0, 2, 1])
+    assert same_as_the_original(BinaryModel.of(w.finish([y]), "m")).kinds["conv"][0] == "binary"
