@@ -48,14 +48,12 @@ class Judged:
         layer: The layer.
         bits: Of its weights.
         sign: Of its activations; None where they are real.
-        signed: The value that is ±s, for the trial of ONNX's Sign.
         reason: Why it, or its activations, stay float.
     """
 
     layer: Weighted
     bits: Bits | None = None
     sign: Step | None = None
-    signed: str = ""
     walk: Walk = field(default_factory=lambda: Walk(""))
     reason: str = ""
 
@@ -104,7 +102,7 @@ def judge(network: Network, layer: Weighted) -> Judged:
 def _signed(judged: Judged, walk: Walk, sign: Step) -> Judged:
     """The layer with the sign that was found, its walk at the sign's operand."""
     at = Walk(sign.root, walk.axes, dict(walk.pads), walk.pad, walk.vector)
-    return Judged(judged.layer, judged.bits, sign, walk.value, at)
+    return Judged(judged.layer, judged.bits, sign, at)
 
 
 def _why_not(read: Step | NoStep) -> str:
@@ -118,20 +116,25 @@ def _walk_on(network: Network, judged: Judged) -> Judged:
     """Past the sign over further moves, as far as the sign of what they pad is known."""
     sign = judged.sign
     assert sign is not None  # noqa: S101 (the caller found it)
-    while sign.border is None:
+    alike = sign.border is None or sign.border.size == 1
+    while True:
         further = judged.walk.back(network)
-        if further is None:
+        if further is None or not (alike or _is_in_place(further, judged.walk)):
             return judged
         padded = further.pads != judged.walk.pads
         if padded:
             node = network.producers[judged.walk.value]
             value = network.constant(node.input[2]) if len(node.input) > 2 else None
             own = sign.of(0.0 if value is None else float(value.item()))
-            if judged.walk.pad is not None and judged.walk.pad != own:
+            if own is None or (judged.walk.pad is not None and judged.walk.pad != own):
                 return judged
             further.pad = own
         judged.walk = further
-    return judged
+
+
+def _is_in_place(further: Walk, walk: Walk) -> bool:
+    """Whether a border per channel broadcasts to a value as it did."""
+    return further.axes == walk.axes and further.vector == walk.vector
 
 
 def _is_matrix(network: Network, node: onnx.NodeProto) -> bool:

@@ -71,9 +71,14 @@ class Step:
         """Whether the border itself belongs to the lower side: x > 0 and not x >= 0."""
         return self.at_zero == self.below
 
-    def of(self, x: float) -> float:
-        """Its value at one number, where the border is 0."""
-        return self.at_zero if x == 0 else self.above if x > 0 else self.below
+    def of(self, x: float) -> float | None:
+        """Its value at one number; None where it differs by channel."""
+        if self.border is None:
+            return self.at_zero if x == 0 else self.above if x > 0 else self.below
+        upper = x >= self.border
+        if upper.any() and not upper.all():
+            return None
+        return self.above if upper.all() else self.below
 
 
 @dataclass(frozen=True, slots=True)

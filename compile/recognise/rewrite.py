@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from binas.compile import functions
 from binas.compile.recognise import proof
@@ -89,19 +90,22 @@ def _trial(network: Network, judged: list[Judged]) -> tuple[dict[str, str], dict
             found.layer.node.name: "its Sign gives 0 at 0; too large to try" for found in unsure
         }, {}
     generator = np.random.default_rng(0)
-    feeds = {}
+    feeds: dict[str, NDArray[Any]] = {}
     for name in network.inputs:
         shape = network.shape(name)
         if name not in network.tensors and shape is not None:
             feeds[name] = generator.standard_normal(shape).astype(np.float32)
-    wanted = sorted({found.signed for found in unsure})
+    roots = {found.walk.value for found in unsure}  # of the signs, and before what is padded
+    wanted = sorted(roots.difference(feeds))
     try:
-        values = proof.run_nodes(network, list(network.proto.graph.node), feeds, wanted)
+        values = dict(feeds)
+        if wanted:
+            values |= proof.run_nodes(network, list(network.proto.graph.node), feeds, wanted)
     except CompileError as error:
         return {found.layer.node.name: str(error) for found in unsure}, {}
     reasons, notes = {}, {}
     for found in unsure:
-        value, name = values[found.signed], found.layer.node.name
+        value, name = values[found.walk.value], found.layer.node.name
         zeros = int((value == 0).sum())
         if zeros:
             reasons[name] = (

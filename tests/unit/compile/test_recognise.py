@@ -375,6 +375,30 @@ def test_padding_with_zeros_before_the_sign_counts_as_the_sign_of_zero(compariso
     assert [n.pad_value for n in graph.nodes if n.op == "binary_conv"] == [1]
 
 
+@pytest.mark.parametrize(("pad", "expected"), [(None, 0), (2.0, 1), (-2.0, -1), (0.5, 1)], ids=str)
+def test_what_onnx_sign_makes_of_a_padding_is_the_padding(pad: float | None, expected: int) -> None:
+    """Zeros around the image are zeros after Sign, too: no bits that are never 0."""
+
+    def signed(w: Writer, x: str) -> str:
+        sizes = w.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+        return w.node(
+            "Sign", [w.node("Pad", [x, sizes, *([] if pad is None else [w.number(pad)])])]
+        )
+
+    graph = same_as_the_original(one_layer(signed, pads=[0] * 4), zeros=False)
+    assert [node.pad_value for node in graph.nodes if node.op == "binary_conv"] == [expected]
+
+
+@pytest.mark.parametrize(("border", "expected"), [(0.3, -1), (-0.3, 1)])
+def test_what_is_padded_before_a_border_is_on_one_side_of_it(border: float, expected: int) -> None:
+    def signed(w: Writer, x: str) -> str:
+        sizes = w.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+        return w.where("GreaterOrEqual", w.node("Pad", [x, sizes]), w.number(border), 1, -1)
+
+    graph = same_as_the_original(one_layer(signed, pads=[0] * 4))
+    assert [node.pad_value for node in graph.nodes if node.op == "binary_conv"] == [expected]
+
+
 def test_channels_last_images_are_read_in_place() -> None:
     """Keras through tf2onnx: NHWC ports, and transposes around every operator."""
     w = Writer()
