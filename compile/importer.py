@@ -13,7 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from binas.compile.graph import Add, Graph, Node, Shape, Sign, Stage, Value
+from binas.compile import ondemand
+from binas.compile.graph import Add, Graph, Node, Shape, Stage, Value
 from binas.compile.model import BinaryModel
 from binas.compile.nodes import attribute, label
 from binas.core.errors import CompileError, UnsupportedOpError
@@ -31,7 +32,8 @@ class Build:
         constants: Values of initialisers and Constant nodes.
         alias: ONNX name → the value that holds it.
         flattened: ONNX name of a flattened image → the image.
-        padded: ONNX name of a zero-padded image → the image's own name; top, left, bottom, right.
+        padded: ONNX name of a zero-padded image → the image's own name; top, left, bottom, right;
+            the name of the node that pads.
         quantized: Output of a BinaryQuantize → its input.
         channels_last: ONNX names whose axes are N, H, W, C, or that were flattened from those.
         infos: What shape inference found, by value.
@@ -42,7 +44,7 @@ class Build:
     constants: dict[str, Array] = field(default_factory=dict)
     alias: dict[str, str] = field(default_factory=dict)
     flattened: dict[str, str] = field(default_factory=dict)
-    padded: dict[str, tuple[str, tuple[int, int, int, int]]] = field(default_factory=dict)
+    padded: dict[str, tuple[str, tuple[int, int, int, int], str]] = field(default_factory=dict)
     quantized: dict[str, str] = field(default_factory=dict)
     channels_last: set[str] = field(default_factory=set)
     infos: dict[str, onnx.ValueInfoProto] = field(default_factory=dict)
@@ -139,34 +141,13 @@ class Build:
     def read_any(self, name: str, node: onnx.NodeProto) -> str:
         """The float value behind an ONNX name, however its axes lie.
 
-        The sign of a quantized value is made on demand.
+        The sign of a quantized value, and a padded image, are made on demand.
         """
         name = self.alias.get(name, name)
         if name in self.quantized:
-            twin = f"{name}#float"
-            if twin not in self.graph.values:
-                x = self.quantized[name]
-                if x in self.channels_last:
-                    self.channels_last.add(twin)
-                self.value(twin, self.shape(x))
-                self.graph.nodes.append(
-                    Node(
-                        name=twin,
-                        sources=(),
-                        op="elementwise",
-                        inputs=(x,),
-                        in_shape=self.shape(x),
-                        out_channels=self.shape(x)[3],
-                        stages=(Sign(),),
-                        float_out=twin,
-                    )
-                )
-            return twin
+            return ondemand.signed(self, name)
         if name in self.padded:
-            raise UnsupportedOpError(
-                f"{label(node)}: {node.op_type} of a padded image",
-                hint="only a convolution can read a padded image",
-            )
+            return ondemand.padded(self, name, node)
         if name in self.flattened:
             raise UnsupportedOpError(
                 f"{label(node)}: {node.op_type} of a flattened image",

@@ -23,7 +23,7 @@ def conv(build: Build, node: onnx.NodeProto) -> None:
     if w.ndim != 4:
         raise UnsupportedOpError(f"{label(node)}: {w.ndim - 2}-dimensional convolution")
     name = build.resolve(node.input[0], node)
-    image, around = build.padded.get(name, (name, (0, 0, 0, 0)))
+    image, around, _ = build.padded.get(name, (name, (0, 0, 0, 0), ""))
     x = build.read_any(image, node)
     stages: tuple[Stage, ...] = ()
     if len(node.input) > 2 and node.input[2]:
