@@ -134,6 +134,14 @@ class Network:
         self.producers[output] = node
         return node, output
 
+    def declare(self, name: str, like: str, shape: Sequence[int]) -> None:
+        """Tell the file what a new value is: of the type of another one, in a shape of its own."""
+        info = helper.make_tensor_value_info(
+            name, self._infos[like].type.tensor_type.elem_type, list(shape)
+        )
+        self._infos[name] = info
+        self.proto.graph.value_info.append(info)
+
     def replace(self, node: onnx.NodeProto, by: Iterable[onnx.NodeProto]) -> None:
         """Let other nodes stand where `node` stood; one of them writes its output."""
         self._replaced[self.positions[node.output[0]]] = list(by)

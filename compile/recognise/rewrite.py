@@ -17,6 +17,7 @@ from binas.compile.recognise.constants import fold_constants
 from binas.compile.recognise.contract import rewrite
 from binas.compile.recognise.layers import Judged, judge, weighted
 from binas.compile.recognise.network import Network, has_subgraphs
+from binas.compile.recognise.pools import pool_before_signs
 from binas.compile.recognise.steps import float_steps
 from binas.compile.recognise.weights import worth_packing
 from binas.core.errors import CompileError
@@ -48,6 +49,7 @@ def recognise(proto: onnx.ModelProto) -> Recognised:
     if has_subgraphs(proto):
         return Recognised({}, {})
     fold_constants(proto)
+    pool_before_signs(proto)
     network = Network(proto)
     judged = [judge(network, layer) for layer in weighted(network)]
     reasons, notes = _trial(network, judged)
