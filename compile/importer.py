@@ -239,7 +239,7 @@ class Build:
                 continue
             if node.op_type == "Transpose":
                 return list(attribute(node, "perm", [])) == [0, 3, 1, 2]
-            if node.op_type not in ("Add", "Sub", "Mul", "Div", "Identity", "Cast"):
+            if node.op_type not in _IN_PLACE:
                 return False
             names.update(node.output)
         return False
@@ -253,6 +253,11 @@ class Build:
         if name in self.infos:
             return self.infos[name]
         raise CompileError(f"the shape of {name!r} is not known", hint="export with static shapes")
+
+
+# Before an image whose channels are its last axis is transposed: they do not care how axes lie.
+_IN_PLACE = {"Add", "BinaryQuantize", "Cast", "Clip", "Div", "Identity", "LeakyRelu", "Mul", "Neg"}
+_IN_PLACE |= {"PRelu", "Pad", "Relu", "Sub"}
 
 
 def static_shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from binas.compile.nodes import attribute
 from binas.compile.recognise.network import Network
 from binas.compile.recognise.proof import run_nodes
 from binas.core.errors import CompileError
@@ -73,6 +75,33 @@ def fold_constants(proto: onnx.ModelProto) -> None:
     del proto.graph.node[:]
     proto.graph.node.extend(kept)
     Network(proto).finish()
+
+
+def fold_shapes(proto: onnx.ModelProto) -> bool:
+    """Make the shape of a value whose shape is known a constant, in place; whether there was one.
+
+    Exporters that began with a variable batch ask for it before every Reshape.
+    """
+    network = Network(proto)
+    found = {}
+    for node in proto.graph.node:
+        shape = network.shape(node.input[0]) if node.op_type == "Shape" else None
+        if shape is not None and node.domain in ("", "ai.onnx"):
+            first, last = attribute(node, "start", 0), attribute(node, "end", None)
+            found[node.output[0]] = np.array(shape, np.int64)[first:last]
+    for name, sizes in found.items():
+        proto.graph.initializer.append(numpy_helper.from_array(sizes, name))
+    if not found:
+        return False
+    del proto.graph.value_info[:]  # whose variables inference would keep
+    for output in proto.graph.output:
+        kind = output.type.tensor_type
+        if any(not dim.HasField("dim_value") for dim in kind.shape.dim):
+            kind.ClearField("shape")
+    kept = [node for node in proto.graph.node if not found.keys() & set(node.output)]
+    del proto.graph.node[:]
+    proto.graph.node.extend(kept)
+    return True
 
 
 def _is_too_heavy(network: Network, node: onnx.NodeProto) -> bool:

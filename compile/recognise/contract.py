@@ -109,7 +109,7 @@ def _nodes(
         x = made.image(walk.value) if walk.vector else walk.value
     else:
         factor = sign.below if sign.zero_is_below else sign.above
-        border = None if sign.border is None else sign.border.tobytes()
+        border = None if sign.border is None else (sign.border.shape, sign.border.tobytes())
         axes = (0, 1, 2, 3) if layer.dense else walk.axes
         key = (walk.value, sign.zero_is_below, axes, border)
         if key not in signs:

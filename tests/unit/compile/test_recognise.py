@@ -417,6 +417,39 @@ def test_channels_last_images_are_read_in_place() -> None:
     assert [node.op for node in graph.nodes] == ["elementwise", "conv", *["binary_conv"] * 2]
 
 
+def test_an_image_with_its_channels_last_may_be_binarized_and_padded_before_it_is_turned() -> None:
+    w = Writer()
+    sizes = w.constant(np.array([0, 1, 1, 0, 0, 1, 1, 0], np.int64))
+    x = w.node("Pad", [EXACT["x >= 0"](w, w.input("x", (1, 6, 5, 33))), sizes])
+    x = w.node("Transpose", [x], perm=[0, 3, 1, 2])
+    x = w.node("AveragePool", [x], kernel_shape=[2, 2])
+    y = w.node("Conv", [x, w.constant(w.ones(7, 33, 1, 1))], name="conv")
+    same_as_the_original(BinaryModel.of(w.finish([y]), "m"))
+
+
+def test_borders_of_one_value_along_different_axes_are_different_signs() -> None:
+    w = Writer()
+    x, border = w.input("x", (1, 8, 8, 8)), w.random.standard_normal(8)
+    ys = []
+    for axes in ((8, 1, 1), (1, 8, 1), (1, 1, 8)):
+        signed = w.where("Greater", x, w.constant(border.reshape(axes)), 1, -1)
+        ys.append(w.node("Conv", [signed, w.constant(w.ones(8, 8, 3, 3))]))
+    model = BinaryModel.of(w.finish([w.node("Concat", ys, axis=1)]), "m")
+    assert {kind for kind, _ in same_as_the_original(model).kinds.values()} == {"binary"}
+
+
+def test_a_shape_that_is_computed_from_an_image_of_known_shape_is_a_constant() -> None:
+    """x.view(x.size(0), -1), exported with a variable batch that was made fixed afterwards."""
+    w = Writer()
+    x = EXACT["x >= 0"](w, w.input("x", (2, 33, 3, 2)))
+    first = w.constant(np.array([0], np.int64))
+    batch = w.node("Gather", [w.node("Shape", [x]), first], axis=0)
+    sizes = w.node("Concat", [batch, w.constant(np.array([-1], np.int64))], axis=0)
+    y = w.node("MatMul", [w.node("Reshape", [x, sizes]), w.constant(w.ones(198, 9))], name="head")
+    model = BinaryModel.of(w.finish([y]), "m")
+    assert same_as_the_original(model).kinds["head"][0] == "binary"
+
+
 @pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
 @pytest.mark.parametrize("signed", ["before", "after"])
 def test_a_binary_dense_layer_of_a_flattened_image_is_a_convolution(
