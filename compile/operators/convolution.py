@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from binas.compile.graph import Affine, Stage
 from binas.compile.importer import Build
 from binas.compile.nodes import attribute, label, pads
+from binas.compile.recognise.weights import REAL
 from binas.core import bits
 from binas.core.errors import CompileError, UnsupportedOpError
 
@@ -29,7 +30,7 @@ def conv(build: Build, node: onnx.NodeProto) -> None:
     if len(node.input) > 2 and node.input[2]:
         bias = build.constant_of(node.input[2], node).astype(np.float64)
         stages = (Affine(np.ones_like(bias), bias),)
-    build.graph.kinds[node.name] = ("float", build.reason(node, "its weights are real"))
+    build.graph.kinds[node.name] = ("float", build.reason(node, REAL))
     _convolution(build, node, x, w.transpose(0, 2, 3, 1), 32, stages, around)
 
 
@@ -46,7 +47,9 @@ def binary_conv2d(build: Build, node: onnx.NodeProto) -> None:
     stages = (Affine(scale.astype(np.float64), bias.astype(np.float64)),)
     name = build.resolve(node.input[0], node)
     if name not in build.quantized:
-        reason = build.reason(node, "its activations are not quantized")
+        reason = build.reason(
+            node, "its activations are not quantized; a sign before it makes them bits"
+        )
         build.graph.kinds[node.name] = ("weight-binary", reason)
         _convolution(build, node, build.read(name, node), w, 1, stages)
     else:
@@ -125,7 +128,7 @@ def _dense(build: Build, node: onnx.NodeProto, w: Array, stages: tuple[Stage, ..
     # A dense layer on an image is a convolution as large as the image, flattened as its axes lie.
     K = w.shape[0]
     w = w.reshape(K, H, W, C) if last else w.reshape(K, C, H, W).transpose(0, 2, 3, 1)
-    build.graph.kinds[node.name] = ("float", build.reason(node, "its weights are real"))
+    build.graph.kinds[node.name] = ("float", build.reason(node, REAL))
     build.node(
         node,
         "conv",

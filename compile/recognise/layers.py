@@ -90,12 +90,14 @@ def judge(network: Network, layer: Weighted) -> Judged:
         return Judged(layer, reason=found)
     judged = Judged(layer, bits=found, walk=layer.walk)
     walk: Walk | None = layer.walk
+    last = layer.walk.value
     while walk is not None:
         read = meaning(network, walk.value)
         if isinstance(read, Step) and read.is_sign:
             return _walk_on(network, _signed(judged, walk, read))
         judged.reason = judged.reason or _why_not(read)
-        walk = walk.back(network)
+        last, walk = walk.value, walk.back(network)
+    judged.reason = judged.reason or _no_sign(network, last)
     return judged
 
 
@@ -110,6 +112,13 @@ def _why_not(read: Step | NoStep) -> str:
         return read.reason
     values = f"{read.below:.4g} and {read.above:.4g}"
     return f"its activations take the values {values}; only -s and +s make a bit"
+
+
+def _no_sign(network: Network, value: str) -> str:
+    """What a layer reads instead of bits."""
+    node = network.producers.get(value)
+    source = "the network's input" if node is None else f"of {node.op_type} {node.name!r}"
+    return f"its activations are {source}, not quantized; a sign before it makes them bits"
 
 
 def _walk_on(network: Network, judged: Judged) -> Judged:

@@ -69,9 +69,17 @@ def test_json_is_one_object_with_the_promised_keys(model: Path, tmp_path: Path) 
     assert answer["artifact"] == str(tmp_path / "n.binas")
     assert answer["binary_layers"] == 1
     assert answer["layers"] == [
-        {"name": "stem", "kind": "float", "reason": "its weights are real"},
+        {
+            "name": "stem",
+            "kind": "float",
+            "reason": "its weights are real; -s and +s per output channel make a bit",
+        },
         {"name": "body", "kind": "binary", "reason": "both operands are one bit"},
-        {"name": "head", "kind": "weight-binary", "reason": "its activations are not quantized"},
+        {
+            "name": "head",
+            "kind": "weight-binary",
+            "reason": "its activations are not quantized; a sign before it makes them bits",
+        },
     ]
     assert set(answer["verified"]) == {"numpy", "host", "library"}
     assert answer["verified"]["host"]["binary_layers_exact"] is True
@@ -133,7 +141,11 @@ def test_the_artifact_lies_beside_the_model_unless_told_otherwise(tmp_path: Path
 def test_a_float_layer_is_refused_where_all_must_be_binary(model: Path, tmp_path: Path) -> None:
     output = tmp_path / "n.binas"
     result = call(model, "--require-binary", "-o", output)
-    must_refuse(result, 4, "1 layers stayed float: stem (its weights are real)")
+    must_refuse(
+        result,
+        4,
+        "1 layer stayed float: stem (its weights are real; -s and +s per output channel make",
+    )
     assert "--allow-float stem" in result.stderr
     assert not output.exists()
     allowed = call(model, "--require-binary", "--allow-float", "stem", "-o", output)

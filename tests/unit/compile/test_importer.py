@@ -450,7 +450,7 @@ def test_every_weighted_node_is_reported_with_its_kind_and_reason() -> None:
     )
     kinds = plan(BinaryModel.of(w.finish([narrow]), "m")).kinds
     assert kinds == {
-        "stem": ("float", "its weights are real"),
+        "stem": ("float", "its weights are real; -s and +s per output channel make a bit"),
         "body": ("binary", "both operands are one bit"),
         "narrow": ("binary", "both operands are one bit"),
     }

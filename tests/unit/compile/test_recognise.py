@@ -239,6 +239,25 @@ def test_steps_that_are_no_bits_stay_float_with_their_reason(spelling: str) -> N
     assert said in reason
 
 
+def test_a_layer_without_a_sign_before_it_says_what_it_reads() -> None:
+    def averaged(w: Writer, x: str) -> str:
+        return w.node("AveragePool", [EXACT["x >= 0"](w, x)], kernel_shape=[2, 2], name="blur")
+
+    reason = "its activations are of AveragePool 'blur', not quantized; a sign before it makes"
+    assert one_layer(averaged).reasons["conv"].startswith(reason)
+    assert "the network's input, not quantized" in one_layer(lambda _, x: x).reasons["conv"]
+
+
+def test_activations_with_a_scale_per_channel_are_no_bits_and_say_so() -> None:
+    def scaled(w: Writer, x: str) -> str:
+        return w.node("Mul", [EXACT["x >= 0"](w, x), w.channels(33)])
+
+    graph = same_as_the_original(one_layer(scaled))
+    kind, reason = graph.kinds["conv"]
+    assert kind == "weight-binary"
+    assert "±s with another s per channel" in reason
+
+
 def test_ternary_activations_are_not_taken_for_bits() -> None:
     def ternary(w: Writer, x: str) -> str:
         upper = w.where("Greater", x, w.number(0.5), 1, 0)
