@@ -10,6 +10,7 @@ import click
 from binas.core import cli, record
 from binas.core.errors import UsageError, unknown_name
 from binas.core.layer import Layer
+from binas.core.text import unfit_name
 from binas.devices.device import Device
 from binas.runtime.artifact import Normalisation
 
@@ -248,9 +249,13 @@ def _example(model: Path) -> Path:
 
 def _labels(path: Path) -> list[str]:
     try:
-        return record.read_bytes(path).decode().splitlines()
+        labels = record.read_bytes(path).decode().splitlines()
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no text", hint="give a name per line, as UTF-8") from None
+    unfit = unfit_name(labels)
+    if unfit is not None:
+        raise UsageError(f"{path}: the name {unfit!r:.60} cannot be printed", hint="write another")
+    return labels
 
 
 def _normalisation(mean: str | None, std: str | None, *, bgr: bool) -> Normalisation:
