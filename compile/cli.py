@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,6 +157,8 @@ def main(
         raise UsageError("--pipeline without --estimate", hint="add --estimate")
     if board_name is not None and not tune:
         raise UsageError("--board without --tune", hint="add --tune")
+    if allow_float and not require_binary:
+        raise UsageError("--allow-float without --require-binary", hint="add --require-binary")
     forms = _forms(emit)
     device = registry.find(device_name)
     isa.find(device.cpu, device.arch)
@@ -262,10 +265,13 @@ def _normalisation(mean: str | None, std: str | None, *, bgr: bool) -> Normalisa
     """The numbers of --mean and --std, as many of the one as of the other."""
     found = []
     for name, text, otherwise in (("--mean", mean, 0.0), ("--std", std, 1.0)):
+        hint = f"write {name} 127.5 or R,G,B"
         try:
             found.append([float(number) for number in text.split(",")] if text else [otherwise])
         except ValueError:
-            raise UsageError(f"{name} {text!r}", hint=f"write {name} 127.5 or R,G,B") from None
+            raise UsageError(f"{name} {text!r}", hint=hint) from None
+        if not all(map(isfinite, found[-1])):
+            raise UsageError(f"{name} {text!r} is not finite", hint=hint)
     size = max(len(numbers) for numbers in found)
     means, stds = (tuple(n * size if len(n) == 1 else n) for n in found)
     return Normalisation(mean=means, std=stds, order="BGR" if bgr else "RGB")

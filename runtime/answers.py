@@ -97,9 +97,11 @@ def check_output(path: Path, manifest: Manifest) -> None:
     """
     wanted = ".npy" if len(manifest.outputs) == 1 else ".npz"
     if path.suffix not in (wanted, ".npz"):
+        count = len(manifest.outputs)
+        outputs = "1 output" if count == 1 else f"{count} outputs"
+        better = path.with_suffix(wanted) if path.name else path / f"y{wanted}"
         raise UsageError(
-            f"-o {path}: the model has {len(manifest.outputs)} outputs, expected a {wanted} file",
-            hint=f"-o {path.with_suffix(wanted)}",
+            f"-o {path}: the model has {outputs}, expected a {wanted} file", hint=f"-o {better}"
         )
 
 

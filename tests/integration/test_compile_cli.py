@@ -155,6 +155,26 @@ def test_a_float_layer_is_refused_where_all_must_be_binary(model: Path, tmp_path
     assert "did you mean stem?" in wrong.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--allow-float", "stem"), 2, "--allow-float without --require-binary"),
+        (("--mean", "nan"), 2, "--mean 'nan' is not finite"),
+        (("--std", "1,inf,1"), 2, "--std '1,inf,1' is not finite"),
+        (("--mean", "1,2", "--std", "3"), 2, "a normalisation by 2 numbers for an image of 8 chan"),
+    ],
+)
+def test_numbers_and_words_that_make_no_sense_are_refused(
+    model: Path, tmp_path: Path, words: tuple[str, ...], code: int, said: str
+) -> None:
+    must_refuse(call(model, *words, "-o", tmp_path / "n.binas"), code, said)
+    assert not (tmp_path / "n.binas").exists()
+
+
+def test_a_device_that_never_ends_is_no_model(tmp_path: Path) -> None:
+    must_refuse(call("/dev/zero", "-o", tmp_path / "n.binas"), 2, "is a device, expected a file")
+
+
 def test_an_unknown_device_is_refused_with_the_nearest_name(model: Path, tmp_path: Path) -> None:
     result = call(model, "--device", "rip4", "-o", tmp_path / "n.binas")
     must_refuse(result, 2, "unknown device 'rip4'")

@@ -82,6 +82,7 @@ def no_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
         ([], 2, "nothing to do"),
         (["--input", "no.npy"], 2, "no such file: no.npy"),
         (["--input", "z=no.npy"], 2, "the model has no input 'z'"),
+        (["--input", "/dev/zero"], 2, "/dev/zero is a device, expected a file"),
     ],
 )
 def test_run_refuses_in_one_sentence_with_a_way_out(
@@ -91,6 +92,13 @@ def test_run_refuses_in_one_sentence_with_a_way_out(
     assert done.exit_code == status
     assert done.stderr.startswith("Error: ") and says in done.stderr and "Hint: " in done.stderr
     assert done.stdout == ""
+
+
+def test_a_folder_is_no_file_for_an_answer(net: Artifact, x_file: str) -> None:
+    done = call(run, net.path, "--device", "host", "--input", x_file, "-o", ".")
+    assert done.exit_code == 2
+    assert "-o .: the model has 1 output, expected a .npy file" in done.stderr
+    assert "Hint: -o y.npy" in done.stderr
 
 
 def test_nan_input_is_refused_and_leaves_no_file(net: Artifact, tmp_path: Path) -> None:
