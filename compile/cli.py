@@ -170,8 +170,7 @@ def main(
         loaded = loaded.described(normalisation=_normalisation(mean, std, bgr=bgr))
     # An example lies in the installed package; its artifact belongs where the user is.
     output = output or (Path(source.name) if source != model else model).with_suffix(".binas")
-    if output.exists() and output.samefile(source):
-        raise UsageError(f"{output} would overwrite the model", hint="give another -o NAME.binas")
+    record.keep(output, [source, *([] if labels_file is None else [labels_file])])
     if require_binary:
         check_binary(plan(loaded).kinds, allow_float)
     tuned = None

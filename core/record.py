@@ -14,7 +14,7 @@ import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -191,6 +191,17 @@ def read_bytes(path: Path, limit_bytes: int = MAX_BYTES) -> bytes:
     if data is None or len(data) > limit_bytes:
         raise UsageError(f"{path} is larger than {limit_bytes >> 20} MiB", hint="wrong file?")
     return data
+
+
+def keep(output: Path, files: Iterable[Path]) -> None:
+    """Refuse an output that is one of the files it is made from.
+
+    Raises:
+        UsageError: It would overwrite that file.
+    """
+    for file in files:
+        if output.exists() and file.is_file() and output.samefile(file):
+            raise UsageError(f"{output} would overwrite {file}", hint="give another output")
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -218,7 +218,7 @@ def test_a_folder_nobody_may_write_is_refused(model: Path) -> None:
 def test_the_model_itself_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "net.binas"  # a model with the suffix of artifacts
     path.write_bytes(network(stem=False).SerializeToString())
-    must_refuse(call(path), 2, "would overwrite the model")
+    must_refuse(call(path), 2, f"would overwrite {path}")
     onnx.checker.check_model(onnx.load(str(path)))
 
 
