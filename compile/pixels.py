@@ -43,10 +43,10 @@ class Pixels:
 def check_normalisation(
     graph: Graph, inputs: tuple[Port, ...], normalisation: Normalisation | None
 ) -> None:
-    """Refuse a normalisation of another number of channels than the only image has.
+    """Refuse a normalisation that the only image cannot have.
 
     Raises:
-        UsageError: As said.
+        UsageError: For another number of channels, or pixels become infinite.
     """
     if normalisation is None or len(inputs) != 1 or len(inputs[0].shape) != 4:
         return
@@ -56,6 +56,13 @@ def check_normalisation(
         raise UsageError(
             f"a normalisation by {max(sizes)} numbers for an image of {C} channels",
             hint="give --mean and --std one number, or one for each channel",
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = normalised(np.array([[0], [VALUES - 1]], np.uint8), normalisation)
+    if not np.isfinite(ends).all():
+        raise UsageError(
+            "normalised pixels are no finite float32 numbers",
+            hint="look at --mean and --std: they are of pixels 0 to 255",
         )
 
 

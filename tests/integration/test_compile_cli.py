@@ -161,6 +161,7 @@ def test_a_float_layer_is_refused_where_all_must_be_binary(model: Path, tmp_path
         (("--allow-float", "stem"), 2, "--allow-float without --require-binary"),
         (("--mean", "nan"), 2, "--mean 'nan' is not finite"),
         (("--std", "1,inf,1"), 2, "--std '1,inf,1' is not finite"),
+        (("--std", "1e-44"), 2, "normalised pixels are no finite float32 numbers"),
         (("--mean", "1,2", "--std", "3"), 2, "a normalisation by 2 numbers for an image of 8 chan"),
     ],
 )
