@@ -101,7 +101,9 @@ def _nodes(
     """The nodes of the contract, the last of which writes the layer's output."""
     layer, sign = judged.layer, judged.sign
     if sign is None:
-        judged.walk = layer.walk  # past moves that only a sign can be taken before
+        judged.walk = _to_image(network, layer)  # other moves only a sign can be taken before
+    if layer.dense and judged.walk.pads:
+        raise CompileError("it reads a padded image")
     walk, stem, output = judged.walk, layer.node.name, layer.node.output[0]
     made = _Maker(network, stem)
     factor = 1.0
@@ -137,6 +139,17 @@ def _nodes(
             onnx.helper.make_node("Reshape", [target, sizes], [output], name=f"{stem}/vector")
         )
     return made.nodes, signs
+
+
+def _to_image(network: Network, layer: Weighted) -> Walk:
+    """The operand of a layer, or the image that was flattened to it."""
+    walk = layer.walk
+    while walk.vector:
+        further = walk.back(network)
+        if further is None:
+            break
+        walk = further
+    return walk
 
 
 class _Maker:
@@ -194,8 +207,6 @@ def _geometry(
     """Attributes of the BinaryConv2d: pads of the node and of the walk, as one."""
     node = layer.node
     if layer.dense:
-        if any(low or high for low, high in walk.pads.values()):
-            raise CompileError("it reads a padded image")
         own = [0, 0, 0, 0]
     else:
         own = list(pads(node, w.shape[2:], (network.shape(node.input[0]) or ())[2:]))

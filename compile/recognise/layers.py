@@ -131,6 +131,8 @@ def _walk_on(network: Network, judged: Judged) -> Judged:
         if further is None or not (alike or _is_in_place(further, judged.walk)):
             return judged
         padded = further.pads != judged.walk.pads
+        if padded and judged.layer.dense:
+            return judged
         if padded:
             node = network.producers[judged.walk.value]
             value = network.constant(node.input[2]) if len(node.input) > 2 else None
