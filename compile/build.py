@@ -18,7 +18,7 @@ from binas.compile.manifest import Facts, manifest_of
 from binas.compile.memory import MemoryPlan, plan_memory
 from binas.compile.model import BinaryModel
 from binas.compile.objects import Object, compiled, kernel_version
-from binas.compile.pixels import pixels_of
+from binas.compile.pixels import check_normalisation, pixels_of
 from binas.compile.plan import plan, plan_layers
 from binas.compile.plan_source import Call, plan_source, symbols
 from binas.compile.samples import sample_graph
@@ -92,6 +92,7 @@ def compile_model(
     say("plan")
     graph = plan(model)
     say("reference")
+    check_normalisation(graph, model.inputs, model.normalisation)
     pixels = pixels_of(graph, model.inputs, model.normalisation) if uint8 else None
     taps = truth.taps(model, graph, truth.fixed_input(model, pixels), pixels)
     facts = Facts(

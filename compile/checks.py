@@ -9,6 +9,7 @@ from onnx import numpy_helper
 
 from binas.compile import functions
 from binas.core.errors import CompileError
+from binas.core.text import MAX_NAME_CHARACTERS, unfit_name
 
 # Of tap names (`runtime/artifact.py`), and of the float twin of a quantized value (`importer.py`).
 RESERVED_PREFIXES = ("input:", "output:", "margin:", "brief:")
@@ -55,7 +56,10 @@ def check_versions(proto: onnx.ModelProto, where: str) -> None:
 
 
 def check_texts(proto: onnx.ModelProto, where: str) -> None:
-    """Every name must be UTF-8; protobuf hands others out as bytes and takes none of them back."""
+    """Every name must be UTF-8, and a line that can be printed.
+
+    Protobuf hands others out as bytes and takes none of them back.
+    """
     graph = proto.graph
     nodes = [*graph.node, *(node for function in proto.functions for node in function.node)]
     names = [name for node in nodes for name in (node.name, node.op_type, node.domain)]
@@ -68,6 +72,21 @@ def check_texts(proto: onnx.ModelProto, where: str) -> None:
             raise CompileError(
                 f"{where}: the name {name!r:.60} is no UTF-8 text", hint="export it again"
             )
+    names += [name for prop in proto.metadata_props for name in _lines(prop)]
+    unfit = unfit_name(names)
+    if unfit is not None:
+        raise CompileError(
+            f"{where}: the name {unfit!r:.60} is no single line of at most {MAX_NAME_CHARACTERS} "
+            "printable characters",
+            hint="export it again with other names",
+        )
+
+
+def _lines(prop: onnx.StringStringEntryProto) -> list[str]:
+    """The class names of a model, which are printed like its own."""
+    if prop.key != "labels":
+        return []
+    return prop.value.splitlines() if isinstance(prop.value, str) else [""]
 
 
 def check_tensors(proto: onnx.ModelProto, where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 from binas.core import cli, record
 from binas.core.errors import UsageError, unknown_name
 from binas.core.layer import Layer
+from binas.core.text import unfit_name
 from binas.devices.device import Device
 from binas.runtime.artifact import Normalisation
 
@@ -155,6 +157,8 @@ def main(
         raise UsageError("--pipeline without --estimate", hint="add --estimate")
     if board_name is not None and not tune:
         raise UsageError("--board without --tune", hint="add --tune")
+    if allow_float and not require_binary:
+        raise UsageError("--allow-float without --require-binary", hint="add --require-binary")
     forms = _forms(emit)
     device = registry.find(device_name)
     isa.find(device.cpu, device.arch)
@@ -168,8 +172,7 @@ def main(
         loaded = loaded.described(normalisation=_normalisation(mean, std, bgr=bgr))
     # An example lies in the installed package; its artifact belongs where the user is.
     output = output or (Path(source.name) if source != model else model).with_suffix(".binas")
-    if output.exists() and output.samefile(source):
-        raise UsageError(f"{output} would overwrite the model", hint="give another -o NAME.binas")
+    record.keep(output, [source, *([] if labels_file is None else [labels_file])])
     if require_binary:
         check_binary(plan(loaded).kinds, allow_float)
     tuned = None
@@ -250,19 +253,26 @@ def _example(model: Path) -> Path:
 
 def _labels(path: Path) -> list[str]:
     try:
-        return record.read_bytes(path).decode().splitlines()
+        labels = record.read_bytes(path).decode().splitlines()
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no text", hint="give a name per line, as UTF-8") from None
+    unfit = unfit_name(labels)
+    if unfit is not None:
+        raise UsageError(f"{path}: the name {unfit!r:.60} cannot be printed", hint="write another")
+    return labels
 
 
 def _normalisation(mean: str | None, std: str | None, *, bgr: bool) -> Normalisation:
     """The numbers of --mean and --std, as many of the one as of the other."""
     found = []
     for name, text, otherwise in (("--mean", mean, 0.0), ("--std", std, 1.0)):
+        hint = f"write {name} 127.5 or R,G,B"
         try:
             found.append([float(number) for number in text.split(",")] if text else [otherwise])
         except ValueError:
-            raise UsageError(f"{name} {text!r}", hint=f"write {name} 127.5 or R,G,B") from None
+            raise UsageError(f"{name} {text!r}", hint=hint) from None
+        if not all(map(isfinite, found[-1])):
+            raise UsageError(f"{name} {text!r} is not finite", hint=hint)
     size = max(len(numbers) for numbers in found)
     means, stds = (tuple(n * size if len(n) == 1 else n) for n in found)
     return Normalisation(mean=means, std=stds, order="BGR" if bgr else "RGB")

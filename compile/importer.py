@@ -12,7 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from binas.compile.graph import Graph, Node, Shape, Sign, Stage, Value, renamed
+from binas.compile import ondemand
+from binas.compile.graph import Graph, Node, Shape, Stage, Value, renamed
 from binas.compile.model import BinaryModel
 from binas.compile.nodes import attribute, label
 from binas.core.errors import CompileError, UnsupportedOpError
@@ -45,7 +46,8 @@ class Build:
         constants: Values of initialisers and Constant nodes.
         alias: ONNX name → the value that holds it.
         flattened: ONNX name of a flattened image → the image.
-        padded: ONNX name of a zero-padded image → the image's own name; top, left, bottom, right.
+        padded: ONNX name of a zero-padded image → the image's own name; top, left, bottom, right;
+            the name of the node that pads.
         grouped: ONNX name of an image with its channels in groups → what it is.
         quantized: Output of a BinaryQuantize → its input.
         moved: Packed value that is made of packed values → the step that makes it of floats.
@@ -58,7 +60,7 @@ class Build:
     constants: dict[str, Array] = field(default_factory=dict)
     alias: dict[str, str] = field(default_factory=dict)
     flattened: dict[str, str] = field(default_factory=dict)
-    padded: dict[str, tuple[str, tuple[int, int, int, int]]] = field(default_factory=dict)
+    padded: dict[str, tuple[str, tuple[int, int, int, int], str]] = field(default_factory=dict)
     grouped: dict[str, Grouped] = field(default_factory=dict)
     quantized: dict[str, str] = field(default_factory=dict)
     moved: dict[str, Node] = field(default_factory=dict)
@@ -192,39 +194,16 @@ class Build:
     def read_any(self, name: str, node: onnx.NodeProto) -> str:
         """The float value behind an ONNX name, however its axes lie.
 
-        The sign of a quantized value is made on demand.
+        The sign of a quantized value, and a padded image, are made on demand.
         """
         name = self.alias.get(name, name)
         if name in self.moved:
-            twin = f"{name}#float"
-            if twin not in self.graph.values:
-                made = self.moved[name]
-                inputs = tuple(self.read_any(one, node) for one in made.inputs)
-                self.value(twin, self.shape(name))
-                self.graph.nodes.append(renamed(made, inputs=inputs, float_out=twin))
-            return twin
+            return ondemand.moved(self, name, node)
         if name in self.quantized:
-            twin = f"{name}#float"
-            if twin not in self.graph.values:
-                x = self.quantized[name]
-                if x in self.channels_last:
-                    self.channels_last.add(twin)
-                self.value(twin, self.shape(x))
-                self.graph.nodes.append(
-                    Node(
-                        name=twin,
-                        sources=(),
-                        op="elementwise",
-                        inputs=(x,),
-                        in_shape=self.shape(x),
-                        out_channels=self.shape(x)[3],
-                        stages=(Sign(),),
-                        float_out=twin,
-                    )
-                )
-            return twin
+            return ondemand.signed(self, name)
+        if name in self.padded:
+            return ondemand.padded(self, name, node)
         for names, what, reader in (
-            (self.padded, "a padded image", "only a convolution can read it"),
             (self.grouped, "channels in groups", "only Transpose and Reshape can: a shuffle"),
             (self.flattened, "a flattened image", "only a dense layer can read it"),
         ):
@@ -263,7 +242,7 @@ class Build:
                 continue
             if node.op_type == "Transpose":
                 return list(attribute(node, "perm", [])) == [0, 3, 1, 2]
-            if node.op_type not in ("Add", "Sub", "Mul", "Div", "Identity", "Cast"):
+            if node.op_type not in _IN_PLACE:
                 return False
             names.update(node.output)
         return False
@@ -277,6 +256,11 @@ class Build:
         if name in self.infos:
             return self.infos[name]
         raise CompileError(f"the shape of {name!r} is not known", hint="export with static shapes")
+
+
+# Before an image whose channels are its last axis is transposed: they do not care how axes lie.
+_IN_PLACE = {"Add", "BinaryQuantize", "Cast", "Clip", "Div", "Identity", "LeakyRelu", "Mul", "Neg"}
+_IN_PLACE |= {"PRelu", "Pad", "Relu", "Sub"}
 
 
 def static_shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:

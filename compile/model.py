@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from binas.compile import checks, functions
 from binas.compile.external import load_external
 from binas.compile.recognise import foreign
+from binas.compile.recognise.constants import fold_constants, fold_shapes
 from binas.compile.recognise.rewrite import recognise
 from binas.core import bits, record
 from binas.core.errors import CompileError, UsageError
@@ -284,6 +285,9 @@ class BinaryModel:
         proto = foreign.inline(proto, where)  # the bodies of `ai.binas` are ours, not the file's
         proto = checks.checked(proto, where)
         checks.check_tensors(proto, where)
+        if fold_shapes(proto):
+            fold_constants(proto)
+            proto = checks.checked(proto, where)
         checks.name_nodes(proto)
         original = onnx.ModelProto()
         original.CopyFrom(proto)

@@ -40,6 +40,32 @@ class Pixels:
         return np.ascontiguousarray(x if self.declared.channels_last else np.moveaxis(x, -1, 1))
 
 
+def check_normalisation(
+    graph: Graph, inputs: tuple[Port, ...], normalisation: Normalisation | None
+) -> None:
+    """Refuse a normalisation that the only image cannot have.
+
+    Raises:
+        UsageError: For another number of channels, or pixels become infinite.
+    """
+    if normalisation is None or len(inputs) != 1 or len(inputs[0].shape) != 4:
+        return
+    C = graph.values[inputs[0].name].shape[3]
+    sizes = {len(normalisation.mean), len(normalisation.std)}
+    if sizes - {1, C}:
+        raise UsageError(
+            f"a normalisation by {max(sizes)} numbers for an image of {C} channels",
+            hint="give --mean and --std one number, or one for each channel",
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = normalised(np.array([[0], [VALUES - 1]], np.uint8), normalisation)
+    if not np.isfinite(ends).all():
+        raise UsageError(
+            "normalised pixels are no finite float32 numbers",
+            hint="look at --mean and --std: they are of pixels 0 to 255",
+        )
+
+
 def pixels_of(
     graph: Graph, inputs: tuple[Port, ...], normalisation: Normalisation | None
 ) -> Pixels:
@@ -61,11 +87,12 @@ def pixels_of(
             "the model does not say how pixels become numbers",
             hint="give --mean and --std (of pixels 0 to 255) with --uint8",
         )
-    C, sizes = value.shape[3], {len(normalisation.mean), len(normalisation.std)}
-    if sizes - {1, C} or C > MAX_CHANNELS:
+    check_normalisation(graph, inputs, normalisation)
+    C = value.shape[3]
+    if C > MAX_CHANNELS:
         raise UsageError(
-            f"a normalisation by {max(sizes)} numbers for an image of {C} channels",
-            hint=f"give --mean and --std one number, or one for each of at most {MAX_CHANNELS}",
+            f"pixels of {C} channels, expected at most {MAX_CHANNELS}",
+            hint="compile without --uint8",
         )
     every = np.broadcast_to(np.arange(VALUES, dtype=np.uint8)[:, None], (VALUES, C))
     return Pixels(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 from binas.compile import estimate
@@ -164,8 +165,11 @@ def check_binary(kinds: Mapping[str, tuple[str, str]], allowed: Sequence[str]) -
     if left:
         shown = "; ".join(f"{name} ({why})" for name, why in left[:5])
         more = f"; and {len(left) - 5} more" if len(left) > 5 else ""
-        allow = " ".join(f"--allow-float {name}" for name, _ in left[:5])
-        raise CompileError(f"{len(left)} layers stayed float: {shown}{more}", hint=f"add {allow}")
+        allow = " ".join(f"--allow-float {shlex.quote(name)}" for name, _ in left[:5])
+        layers = "1 layer" if len(left) == 1 else f"{len(left)} layers"
+        raise CompileError(
+            f"{layers} stayed float: {shown}{more}", hint=f"train them as that says, or add {allow}"
+        )
 
 
 def _verified(report: VerifyReport) -> LinkVerified:

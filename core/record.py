@@ -14,7 +14,7 @@ import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -179,13 +179,29 @@ def json_schema(cls: type[Any]) -> dict[str, Any]:
 def read_bytes(path: Path, limit_bytes: int = MAX_BYTES) -> bytes:
     """A file's bytes, or a UsageError that says what stands at the path instead."""
     try:
-        if path.stat().st_size > limit_bytes:
-            raise UsageError(f"{path} is larger than {limit_bytes >> 20} MiB", hint="wrong file?")
-        return path.read_bytes()
+        if path.is_char_device() or path.is_block_device():  # some of them never end
+            raise UsageError(f"{path} is a device, expected a file", hint="check the path")
+        with path.open("rb") as file:  # a pipe does not say how long it is
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(limit_bytes + 1) if size <= limit_bytes else None
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}", hint="check the path") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint="check the path") from None
+    if data is None or len(data) > limit_bytes:
+        raise UsageError(f"{path} is larger than {limit_bytes >> 20} MiB", hint="wrong file?")
+    return data
+
+
+def keep(output: Path, files: Iterable[Path]) -> None:
+    """Refuse an output that is one of the files it is made from.
+
+    Raises:
+        UsageError: It would overwrite that file.
+    """
+    for file in files:
+        if output.exists() and file.is_file() and output.samefile(file):
+            raise UsageError(f"{output} would overwrite {file}", hint="give another output")
 
 
 def write_atomic(path: Path, data: bytes) -> None:

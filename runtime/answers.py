@@ -89,18 +89,26 @@ def read_inputs(manifest: Manifest, given: Sequence[str]) -> dict[str, np.ndarra
     return found
 
 
-def check_output(path: Path, manifest: Manifest) -> None:
+def check_output(path: Path, manifest: Manifest, inputs: Sequence[str]) -> None:
     """Refuse an output file that cannot hold the answer, before anything is run.
 
+    Args:
+        path: Of the output.
+        manifest: Of what is run.
+        inputs: As they were given: a file, or a name and a file.
+
     Raises:
-        UsageError: Another suffix than .npy, or .npz for several outputs.
+        UsageError: Another suffix than .npy, or .npz for several outputs; or one of the inputs.
     """
     wanted = ".npy" if len(manifest.outputs) == 1 else ".npz"
     if path.suffix not in (wanted, ".npz"):
+        count = len(manifest.outputs)
+        outputs = "1 output" if count == 1 else f"{count} outputs"
+        better = path.with_suffix(wanted) if path.name else path / f"y{wanted}"
         raise UsageError(
-            f"-o {path}: the model has {len(manifest.outputs)} outputs, expected a {wanted} file",
-            hint=f"-o {path.with_suffix(wanted)}",
+            f"-o {path}: the model has {outputs}, expected a {wanted} file", hint=f"-o {better}"
         )
+    record.keep(path, [Path(name) for given in inputs for name in (given, given.partition("=")[2])])
 
 
 def write(path: Path, outputs: Mapping[str, np.ndarray]) -> None:

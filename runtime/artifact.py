@@ -27,7 +27,7 @@ from binas.core.errors import DamagedError, UsageError
 from binas.core.layer import Layer
 from binas.devices.device import Device
 from binas.runtime.brief import is_brief, port_input
-from binas.runtime.layout import check_taps
+from binas.runtime.layout import check_printed, check_taps
 
 MEMBERS = ("manifest.json", "libmodel.so", "bench", "weights.bin", "taps.npz", "model.h")
 MAX_MEMBER_BYTES = 512 << 20  # what claims to be larger is not a network for a board
@@ -159,6 +159,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         """Refuse a plan whose tensors do not lie in its arena, and ports of one name."""
+        check_printed(self)
         for what, ports in (("inputs", self.inputs), ("outputs", self.outputs)):
             if len({port.name for port in ports}) != len(ports):
                 raise _fault(what, "two of one name")

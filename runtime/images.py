@@ -15,6 +15,7 @@ from binas.core.errors import UsageError
 from binas.runtime.artifact import Normalisation, Port
 
 MAX_PIXELS = 100_000_000
+_WIDE = ("I", "F")  # Pillow's modes of 16 and 32 bits
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
 
@@ -66,8 +67,8 @@ def read_images(
         )
     if len(paths) != N:
         raise UsageError(
-            f"{len(paths)} images for a batch of {N}",
-            hint=f"give --input {N} times, or a .npy file",
+            f"a batch of {N} takes as many images, given: {len(paths)}",
+            hint=f"give --input once for each of the {N}, or a .npy file",
         )
     pixels = np.stack([_pixels(path, H, W, C) for path in paths])
     if normalisation.order == "BGR":
@@ -108,6 +109,10 @@ def _pixels(path: Path, H: int, W: int, C: int) -> np.ndarray[Any, np.dtype[np.u
                 if image.width * image.height > MAX_PIXELS:
                     raise UsageError(
                         f"{path} has {image.width}x{image.height} pixels", hint="scale it down"
+                    )
+                if image.mode.startswith(_WIDE):  # which Pillow would clip to white
+                    raise UsageError(
+                        f"{path} has more than 8 bits a channel", hint="save it with 8"
                     )
                 upright = ImageOps.exif_transpose(image).convert("L" if C == 1 else "RGB")
         fitted = ImageOps.fit(upright, (W, H), method=Image.Resampling.BILINEAR)

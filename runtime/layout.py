@@ -13,9 +13,32 @@ import numpy as np
 
 from binas.core.bits import words
 from binas.core.errors import UsageError
+from binas.core.text import unfit_name
 
 if TYPE_CHECKING:
     from binas.runtime.artifact import Artifact, Manifest, Port, Tensor
+
+
+MAX_PRINTED_CHARACTERS = 8192  # of a name or a reason; one that names a node is longer than it
+
+
+def check_printed(manifest: Manifest) -> None:
+    """Refuse a manifest whose names a terminal would take for orders.
+
+    Raises:
+        UsageError: One is no single line of text.
+    """
+    texts = [port.name for port in (*manifest.inputs, *manifest.outputs)]
+    texts += [step.name for step in manifest.steps]
+    texts += [layer.name for layer in manifest.layers]
+    texts += [t.name for step in manifest.steps for t in (*step.inputs, *step.outputs)]
+    texts += [*(layer.reason for layer in manifest.layers), *manifest.labels]
+    unfit = unfit_name(texts, longest=MAX_PRINTED_CHARACTERS)
+    if unfit is not None:
+        raise UsageError(
+            f"its text {unfit!r:.60} cannot be printed",
+            hint="make the artifact again with binas-compile",
+        )
 
 
 def checked_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -9,8 +9,9 @@ import onnx
 from numpy.typing import NDArray
 
 from binas.compile.graph import Affine, Stage
-from binas.compile.importer import Build
+from binas.compile.importer import Build, static_shape
 from binas.compile.nodes import attribute, label, pads
+from binas.compile.recognise.weights import REAL
 from binas.core import bits
 from binas.core.errors import CompileError, UnsupportedOpError
 
@@ -23,13 +24,13 @@ def conv(build: Build, node: onnx.NodeProto) -> None:
     if w.ndim != 4:
         raise UnsupportedOpError(f"{label(node)}: {w.ndim - 2}-dimensional convolution")
     name = build.resolve(node.input[0], node)
-    image, around = build.padded.get(name, (name, (0, 0, 0, 0)))
+    image, around, _ = build.padded.get(name, (name, (0, 0, 0, 0), ""))
     x = build.read_any(image, node)
     stages: tuple[Stage, ...] = ()
     if len(node.input) > 2 and node.input[2]:
         bias = build.constant_of(node.input[2], node).astype(np.float64)
         stages = (Affine(np.ones_like(bias), bias),)
-    build.graph.kinds[node.name] = ("float", build.reason(node, "its weights are real"))
+    build.graph.kinds[node.name] = ("float", build.reason(node, REAL))
     _convolution(build, node, x, w.transpose(0, 2, 3, 1), 32, stages, around)
 
 
@@ -44,14 +45,32 @@ def binary_conv2d(build: Build, node: onnx.NodeProto) -> None:
         )
     w = bits.unpack_bytes(packed, channels)
     stages = (Affine(scale.astype(np.float64), bias.astype(np.float64)),)
-    name = build.resolve(node.input[0], node)
+    name, w = _operand(build, node, w)
     if not build.is_bits(name):
-        reason = build.reason(node, "its activations are not quantized")
+        reason = build.reason(
+            node, "its activations are not quantized; a sign before it makes them bits"
+        )
         build.graph.kinds[node.name] = ("weight-binary", reason)
-        _convolution(build, node, build.read(name, node), w, 1, stages)
+        _convolution(build, node, build.read_any(name, node), w, 1, stages)
     else:
         build.graph.kinds[node.name] = ("binary", "both operands are one bit")
         _convolution(build, node, name, w, 1, stages)
+
+
+def _operand(build: Build, node: onnx.NodeProto, w: Array) -> tuple[str, Array]:
+    """The value that a binary layer reads, and its weights [K, R, S, C] as the value's axes lie.
+
+    A dense layer is a convolution as large as its image, so it can read an image whose channels
+    are its last axis, too: what the node takes for C, R, S are H, W, C.
+    """
+    name = build.alias.get(node.input[0], node.input[0])
+    image = static_shape(build.info(node.input[0]))
+    if node.input[0] in build.channels_last and len(image) == 4:
+        if w.shape[1:] == (*image[2:], image[1]) and not any(attribute(node, "pads", [])):
+            return name, w.transpose(0, 3, 1, 2)
+    else:
+        return name, w
+    return build.resolve(node.input[0], node), w
 
 
 def _convolution(
@@ -125,7 +144,7 @@ def _dense(build: Build, node: onnx.NodeProto, w: Array, stages: tuple[Stage, ..
     # A dense layer on an image is a convolution as large as the image, flattened as its axes lie.
     K = w.shape[0]
     w = w.reshape(K, H, W, C) if last else w.reshape(K, C, H, W).transpose(0, 2, 3, 1)
-    build.graph.kinds[node.name] = ("float", build.reason(node, "its weights are real"))
+    build.graph.kinds[node.name] = ("float", build.reason(node, REAL))
     build.node(
         node,
         "conv",

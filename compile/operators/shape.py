@@ -97,7 +97,7 @@ def pad(build: Build, node: onnx.NodeProto) -> None:
         left, right = added.get(columns, (0, 0))
         build.like(node.input[0], node)
         name = build.alias.get(node.input[0], node.input[0])
-        build.padded[node.output[0]] = (name, (top, left, bottom, right))
+        build.padded[node.output[0]] = (name, (top, left, bottom, right), node.name)
         return
     if not zeros or any(axis != channels or b or e < 0 for axis, (b, e) in added.items()):
         raise UnsupportedOpError(

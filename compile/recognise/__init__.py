@@ -7,5 +7,6 @@ and +s from it on, it is a sign. A rewrite is taken when it has proved itself (`
 
     foreign.py    operators of other tools get bodies of standard operators
     functions     of the file are inlined, constants are folded (`constants.py`)
+    pools.py      maxima are taken before a sign and not after it
     layers.py     Conv, Gemm and MatMul become BinaryConv2d where both sides, or the weights, are ±s
 """

@@ -39,13 +39,16 @@ def rewrite(network: Network, judged: Judged, quantized: dict[Any, str]) -> str:
     except CompileError as error:
         return str(error)
     root = judged.walk.value
-    before = between(network, layer.node.output[0], root)
+    before = proof.between(network, layer.node.output[0], root)
     shape = network.shape(root)
     if before is None or shape is None:
         return "its shapes are not static"
     if not _affordable(network, layer, shape):
         return "it is too large for its rewrite to be proved"
-    feeds = {root: _samples(shape, judged.sign)}
+    sign = judged.sign
+    border = None if sign is None else sign.border
+    zeros = sign is None or sign.is_exact
+    feeds = {root: proof.samples(shape, border, zeros=zeros)}
     output = layer.node.output[0]
     # Signs of earlier layers are made anew in the proof: it starts at the same root.
     after = [*_makers(network, made, root), *made]
@@ -60,7 +63,6 @@ def rewrite(network: Network, judged: Judged, quantized: dict[Any, str]) -> str:
     return ""
 
 
-MAX_ELEMENTS = 8 << 20  # of a layer's input and output: 64 channels at 224x224 are 6.4 million
 MAX_MACS = 20e9
 
 
@@ -68,24 +70,7 @@ def _affordable(network: Network, layer: Weighted, shape: tuple[int, ...]) -> bo
     """Whether a layer can be run for its proof: a declared shape costs its author nothing."""
     out = network.shape(layer.node.output[0]) or ()
     macs = prod(out) * prod(layer.w.shape[1:])
-    return prod(shape) + prod(out) <= MAX_ELEMENTS and macs <= MAX_MACS
-
-
-def between(network: Network, output: str, root: str) -> list[onnx.NodeProto] | None:
-    """The nodes that make `output` of `root` and constants; None where they need anything else."""
-    found: dict[int, onnx.NodeProto] = {}
-    pending = [output]
-    while pending:
-        name = pending.pop()
-        if name == root or not name or network.constant(name) is not None:
-            continue
-        node = network.producers.get(name)
-        if node is None:
-            return None
-        if network.positions[name] not in found:
-            found[network.positions[name]] = node
-            pending.extend(node.input)
-    return [found[at] for at in sorted(found)]
+    return prod(shape) + prod(out) <= proof.MAX_ELEMENTS and macs <= MAX_MACS
 
 
 def _makers(network: Network, made: Sequence[onnx.NodeProto], root: str) -> list[onnx.NodeProto]:
@@ -110,30 +95,15 @@ def _with_output(node: onnx.NodeProto, old: str, new: str) -> onnx.NodeProto:
     return copy
 
 
-def _samples(shape: tuple[int, ...], sign: Step | None) -> Array:
-    """Numbers around the border of a sign, with both zeros where the sign knows them."""
-    generator = np.random.default_rng(0)
-    x = generator.standard_normal(shape).astype(np.float32)
-    if sign is not None and sign.border is not None:
-        x = (x + sign.border).astype(np.float32)
-        x = np.where(generator.random(shape) < 0.1, sign.border, x)
-        below = np.nextafter(sign.border, np.float32(-np.inf))
-        return np.where(generator.random(shape) < 0.1, below, x).astype(np.float32)
-    if sign is None or sign.is_exact:
-        x[generator.random(shape) < 0.1] = 0.0
-        x[generator.random(shape) < 0.1] = -0.0
-    else:
-        x[x == 0] = 1.0
-    return x
-
-
 def _nodes(
     network: Network, judged: Judged, found: Bits, signs: dict[Any, str]
 ) -> tuple[list[onnx.NodeProto], dict[Any, str]]:
     """The nodes of the contract, the last of which writes the layer's output."""
     layer, sign = judged.layer, judged.sign
     if sign is None:
-        judged.walk = layer.walk  # past moves that only a sign can be taken before
+        judged.walk = _to_image(network, layer)  # other moves only a sign can be taken before
+    if layer.dense and judged.walk.pads:
+        raise CompileError("it reads a padded image")
     walk, stem, output = judged.walk, layer.node.name, layer.node.output[0]
     made = _Maker(network, stem)
     factor = 1.0
@@ -141,7 +111,7 @@ def _nodes(
         x = made.image(walk.value) if walk.vector else walk.value
     else:
         factor = sign.below if sign.zero_is_below else sign.above
-        border = None if sign.border is None else sign.border.tobytes()
+        border = None if sign.border is None else (sign.border.shape, sign.border.tobytes())
         axes = (0, 1, 2, 3) if layer.dense else walk.axes
         key = (walk.value, sign.zero_is_below, axes, border)
         if key not in signs:
@@ -169,6 +139,17 @@ def _nodes(
             onnx.helper.make_node("Reshape", [target, sizes], [output], name=f"{stem}/vector")
         )
     return made.nodes, signs
+
+
+def _to_image(network: Network, layer: Weighted) -> Walk:
+    """The operand of a layer, or the image that was flattened to it."""
+    walk = layer.walk
+    while walk.vector:
+        further = walk.back(network)
+        if further is None:
+            break
+        walk = further
+    return walk
 
 
 class _Maker:
@@ -226,8 +207,6 @@ def _geometry(
     """Attributes of the BinaryConv2d: pads of the node and of the walk, as one."""
     node = layer.node
     if layer.dense:
-        if any(low or high for low, high in walk.pads.values()):
-            raise CompileError("it reads a padded image")
         own = [0, 0, 0, 0]
     else:
         own = list(pads(node, w.shape[2:], (network.shape(node.input[0]) or ())[2:]))

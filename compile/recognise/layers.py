@@ -48,14 +48,12 @@ class Judged:
         layer: The layer.
         bits: Of its weights.
         sign: Of its activations; None where they are real.
-        signed: The value that is ±s, for the trial of ONNX's Sign.
         reason: Why it, or its activations, stay float.
     """
 
     layer: Weighted
     bits: Bits | None = None
     sign: Step | None = None
-    signed: str = ""
     walk: Walk = field(default_factory=lambda: Walk(""))
     reason: str = ""
 
@@ -92,19 +90,21 @@ def judge(network: Network, layer: Weighted) -> Judged:
         return Judged(layer, reason=found)
     judged = Judged(layer, bits=found, walk=layer.walk)
     walk: Walk | None = layer.walk
+    last = layer.walk.value
     while walk is not None:
         read = meaning(network, walk.value)
         if isinstance(read, Step) and read.is_sign:
             return _walk_on(network, _signed(judged, walk, read))
         judged.reason = judged.reason or _why_not(read)
-        walk = walk.back(network)
+        last, walk = walk.value, walk.back(network)
+    judged.reason = judged.reason or _no_sign(network, last)
     return judged
 
 
 def _signed(judged: Judged, walk: Walk, sign: Step) -> Judged:
     """The layer with the sign that was found, its walk at the sign's operand."""
     at = Walk(sign.root, walk.axes, dict(walk.pads), walk.pad, walk.vector)
-    return Judged(judged.layer, judged.bits, sign, walk.value, at)
+    return Judged(judged.layer, judged.bits, sign, at)
 
 
 def _why_not(read: Step | NoStep) -> str:
@@ -114,24 +114,38 @@ def _why_not(read: Step | NoStep) -> str:
     return f"its activations take the values {values}; only -s and +s make a bit"
 
 
+def _no_sign(network: Network, value: str) -> str:
+    """What a layer reads instead of bits."""
+    node = network.producers.get(value)
+    source = "the network's input" if node is None else f"of {node.op_type} {node.name!r}"
+    return f"its activations are {source}, not quantized; a sign before it makes them bits"
+
+
 def _walk_on(network: Network, judged: Judged) -> Judged:
     """Past the sign over further moves, as far as the sign of what they pad is known."""
     sign = judged.sign
     assert sign is not None  # noqa: S101 (the caller found it)
-    while sign.border is None:
+    alike = sign.border is None or sign.border.size == 1
+    while True:
         further = judged.walk.back(network)
-        if further is None:
+        if further is None or not (alike or _is_in_place(further, judged.walk)):
             return judged
         padded = further.pads != judged.walk.pads
+        if padded and judged.layer.dense:
+            return judged
         if padded:
             node = network.producers[judged.walk.value]
             value = network.constant(node.input[2]) if len(node.input) > 2 else None
             own = sign.of(0.0 if value is None else float(value.item()))
-            if judged.walk.pad is not None and judged.walk.pad != own:
+            if own is None or (judged.walk.pad is not None and judged.walk.pad != own):
                 return judged
             further.pad = own
         judged.walk = further
-    return judged
+
+
+def _is_in_place(further: Walk, walk: Walk) -> bool:
+    """Whether a border per channel broadcasts to a value as it did."""
+    return further.axes == walk.axes and further.vector == walk.vector
 
 
 def _is_matrix(network: Network, node: onnx.NodeProto) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,16 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 Array = NDArray[Any]
+
+POINTWISE = {
+    *("Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Div", "Equal", "Floor", "Greater"),
+    *("GreaterOrEqual", "HardSigmoid", "Identity", "LeakyRelu", "Less", "LessOrEqual", "Max"),
+    *("Min", "Mul", "Neg", "Not", "Or", "Pow", "PRelu", "Relu", "Round", "Sign", "Sub", "Sum"),
+    *("Tanh", "Where", "Xor"),
+}
+# Without one of these a function is continuous, and no step: Div is for x / |x|.
+JUMPS = {"Cast", "CastLike", "Ceil", "Div", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less"}
+JUMPS |= {"LessOrEqual", "Round", "Sign", "Where"}
 
 
 class Network:
@@ -35,6 +46,9 @@ class Network:
         for node in graph.node:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
+        layers = sum(node.op_type in ("Conv", "Gemm", "MatMul") for node in graph.node)
+        self.patience = 200 + 8 * layers  # questions of `meaning.py` that may lead nowhere
+        self.jumping = _jumping(graph.node)
         self._infos = {v.name: v for v in (*graph.value_info, *graph.output, *graph.input)}
         self._arrays: dict[str, Array] = {}
         self._before: dict[int, list[onnx.NodeProto]] = {}
@@ -64,6 +78,17 @@ class Network:
         dims = info.type.tensor_type.shape.dim
         sizes = tuple(dim.dim_value for dim in dims)
         return sizes if all(size > 0 for size in sizes) else None
+
+    def size_bytes(self, name: str) -> int | None:
+        """Of a value as an array; None where its shape or type is not known."""
+        shape, info = self.shape(name), self._infos.get(name)
+        if shape is None or info is None:
+            return None
+        try:
+            dtype = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
+        except KeyError:  # undefined, or newer than this onnx
+            return None
+        return prod(shape) * max(dtype.itemsize, 1)
 
     def is_float(self, name: str) -> bool:
         """Whether a value is known to be float32."""
@@ -109,6 +134,14 @@ class Network:
         self.producers[output] = node
         return node, output
 
+    def declare(self, name: str, like: str, shape: Sequence[int]) -> None:
+        """Tell the file what a new value is: of the type of another one, in a shape of its own."""
+        info = helper.make_tensor_value_info(
+            name, self._infos[like].type.tensor_type.elem_type, list(shape)
+        )
+        self._infos[name] = info
+        self.proto.graph.value_info.append(info)
+
     def replace(self, node: onnx.NodeProto, by: Iterable[onnx.NodeProto]) -> None:
         """Let other nodes stand where `node` stood; one of them writes its output."""
         self._replaced[self.positions[node.output[0]]] = list(by)
@@ -149,6 +182,16 @@ class Network:
         for field, values in (("initializer", tensors), ("input", inputs), ("value_info", infos)):
             self.proto.graph.ClearField(field)
             getattr(self.proto.graph, field).extend(values)
+
+
+def _jumping(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """Values behind which, with nothing but element-wise operators between, something jumps."""
+    found: set[str] = set()
+    for node in nodes:
+        pointwise = node.domain in ("", "ai.onnx") and node.op_type in POINTWISE
+        if pointwise and (node.op_type in JUMPS or not found.isdisjoint(node.input)):
+            found.update(node.output)
+    return found
 
 
 def has_subgraphs(proto: onnx.ModelProto) -> bool:

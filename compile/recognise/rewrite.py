@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from binas.compile import functions
 from binas.compile.recognise import proof
@@ -16,6 +17,7 @@ from binas.compile.recognise.constants import fold_constants
 from binas.compile.recognise.contract import rewrite
 from binas.compile.recognise.layers import Judged, judge, weighted
 from binas.compile.recognise.network import Network, has_subgraphs
+from binas.compile.recognise.pools import pool_before_signs
 from binas.compile.recognise.steps import float_steps
 from binas.compile.recognise.weights import worth_packing
 from binas.core.errors import CompileError
@@ -47,6 +49,7 @@ def recognise(proto: onnx.ModelProto) -> Recognised:
     if has_subgraphs(proto):
         return Recognised({}, {})
     fold_constants(proto)
+    pool_before_signs(proto)
     network = Network(proto)
     judged = [judge(network, layer) for layer in weighted(network)]
     reasons, notes = _trial(network, judged)
@@ -63,12 +66,12 @@ def recognise(proto: onnx.ModelProto) -> Recognised:
             found.reason = reason or found.reason
         if found.reason and name not in reasons:
             reasons[name] = found.reason
-    if rewritten:
+    spelled = float_steps(network)
+    if rewritten or spelled:
         imports = proof.opsets(proto)
         del proto.opset_import[:]
         proto.opset_import.extend(imports)
         proto.ir_version = max(proto.ir_version, functions.IR_VERSION)
-    float_steps(network)
     network.finish()
     left = {name: note for name, note in notes.items() if name not in reasons}
     return Recognised(reasons, left)
@@ -89,19 +92,22 @@ def _trial(network: Network, judged: list[Judged]) -> tuple[dict[str, str], dict
             found.layer.node.name: "its Sign gives 0 at 0; too large to try" for found in unsure
         }, {}
     generator = np.random.default_rng(0)
-    feeds = {}
+    feeds: dict[str, NDArray[Any]] = {}
     for name in network.inputs:
         shape = network.shape(name)
         if name not in network.tensors and shape is not None:
             feeds[name] = generator.standard_normal(shape).astype(np.float32)
-    wanted = sorted({found.signed for found in unsure})
+    roots = {found.walk.value for found in unsure}  # of the signs, and before what is padded
+    wanted = sorted(roots.difference(feeds))
     try:
-        values = proof.run_nodes(network, list(network.proto.graph.node), feeds, wanted)
+        values = dict(feeds)
+        if wanted:
+            values |= proof.run_nodes(network, list(network.proto.graph.node), feeds, wanted)
     except CompileError as error:
         return {found.layer.node.name: str(error) for found in unsure}, {}
     reasons, notes = {}, {}
     for found in unsure:
-        value, name = values[found.signed], found.layer.node.name
+        value, name = values[found.walk.value], found.layer.node.name
         zeros = int((value == 0).sum())
         if zeros:
             reasons[name] = (

@@ -9,12 +9,23 @@ With sign(x) = +1 where x >= 0, else -1, and a step from b to a at 0:
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import onnx
 
 from binas.compile import functions
 from binas.compile.recognise.meaning import Step, meaning
 from binas.compile.recognise.network import Network
+from binas.compile.recognise.proof import (
+    MAX_ELEMENTS,
+    TOLERANCE,
+    between,
+    difference,
+    run_nodes,
+    samples,
+)
+from binas.core.errors import CompileError
 
 _ENDS = {"Sign", "Where", "Sub", "Add", "Mul"}  # operators that can be the last of a step
 
@@ -27,9 +38,25 @@ def float_steps(network: Network) -> bool:
             continue
         read = meaning(network, node.output[0])
         if isinstance(read, Step) and (read.is_exact or read.is_sign):
-            network.replace(node, _spelled(network, node, read))
-            found = True
+            made = _spelled(network, node, read)
+            if _is_proved(network, node.output[0], read, made):
+                network.replace(node, made)
+                found = True
     return found
+
+
+def _is_proved(network: Network, output: str, step: Step, made: list[onnx.NodeProto]) -> bool:
+    """Whether the new nodes give what the old ones do, zeros and borders included."""
+    shape, old = network.shape(step.root), between(network, output, step.root)
+    if shape is None or old is None or prod(shape) > MAX_ELEMENTS:
+        return False
+    feeds = {step.root: samples(shape, step.border, zeros=True)}
+    try:
+        before = run_nodes(network, old, feeds, [output])[output]
+        after = run_nodes(network, made, feeds, [output])[output]
+    except CompileError:
+        return False
+    return difference(before, after) <= TOLERANCE
 
 
 def _spelled(network: Network, node: onnx.NodeProto, step: Step) -> list[onnx.NodeProto]:

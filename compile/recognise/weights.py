@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+REAL = "its weights are real; -s and +s per output channel make a bit"
+
 # Straight-through estimators left in a file, (s - c) + c, blur ±s by some units in the last place.
 _SPREAD = 1e-4
 
@@ -44,7 +46,7 @@ def as_bits(w: Array) -> Bits | str:
         return f"its weights are {kind} ({shown}); -s and +s per output channel make a bit"
     if all(np.unique(np.abs(row)).size <= 2 and (row == 0).any() for row in flat):
         return "its weights are ternary (-s, 0, +s); -s and +s per output channel make a bit"
-    return "its weights are real"
+    return REAL
 
 
 def worth_packing(bits: Bits) -> bool:

@@ -10,7 +10,7 @@ import click
 
 from binas.core.cli import Command, emit, json_option, say, version_option
 from binas.core.errors import BinasError, MeasureError
-from binas.core.record import write_atomic
+from binas.core.record import keep, write_atomic
 from binas.runtime.commands import shared
 from binas.runtime.harness import MAX_THREADS
 
@@ -103,6 +103,9 @@ def bench(
     from binas.runtime.session import Session  # noqa: PLC0415
     from binas.runtime.sustained import Sustained  # noqa: PLC0415
 
+    for made in (csv_file, timeline_file):
+        if made is not None:
+            keep(made, [file])
     plan = Plan(repeats=repeats, warmup=warmup, min_batch_ns=min_time, max_ns=max_time)
     artifact, device = load(file), find(device_name)
     must_fit(artifact, device)

@@ -67,6 +67,7 @@ def report(files: tuple[Path, ...], output: Path, title: str, as_json: bool) -> 
     from binas.core import record  # noqa: PLC0415
     from binas.runtime import html, reports  # noqa: PLC0415
 
+    record.keep(output, files)
     given = _read(files)
     sections = _sections(given)
     names = ", ".join(file.name for file in files)

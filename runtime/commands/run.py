@@ -92,7 +92,7 @@ def run(
     must_fit(artifact, device)
     given = answers.read_inputs(artifact.manifest, inputs) if inputs else None
     if output is not None and given is not None:
-        answers.check_output(output, artifact.manifest)
+        answers.check_output(output, artifact.manifest, inputs)
     record: RunAnswer = {
         "schema": "binas.run/1",
         "device": device.name,

@@ -196,6 +196,8 @@ def test_reference_values_of_another_shape_are_refused(
         (lambda m: m["inputs"][0].update(shape=[2**20, 2**20]), "x has shape"),
         (lambda m: m["inputs"].append(m["inputs"][0]), "inputs has two of one name"),
         (lambda m: m.update(arena_bytes=-1), "arena and weights has -1"),
+        (lambda m: m["steps"][0].update(name="\x1b[2J"), r"text '\x1b[2J' cannot be printed"),
+        (lambda m: m.update(labels=["cat\ndog"]), r"text 'cat\ndog' cannot be printed"),
     ],
 )
 def test_a_plan_that_no_compiler_made_is_refused(

@@ -121,6 +121,13 @@ def garbled() -> onnx.ModelProto:
     return proto
 
 
+def labelled(labels: str) -> onnx.ModelProto:
+    """A model with names of classes."""
+    proto = model([helper.make_node("Relu", ["x"], ["y"])])
+    helper.set_model_props(proto, {"labels": labels})
+    return proto
+
+
 def losing() -> onnx.ModelProto:
     """Signs of 2112 values, reshaped to 64, which shape inference believes; found by fuzzing."""
     sizes = ((name, np.array(to, np.int64)) for name, to in (("f", [1, 64]), ("i", [1, 10, 1, 1])))
@@ -169,6 +176,20 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         "GiB",
     ),
     "a name that is no text": (garbled, "is no UTF-8 text"),
+    "a name that clears the screen": (
+        lambda: model([helper.make_node("Relu", ["x"], ["y"], name="\x1b[2J")]),
+        r"the name '\x1b[2J' is no single line",
+    ),
+    "a value as long as a book": (
+        lambda: model(
+            [
+                helper.make_node("Relu", ["x"], ["b" * 70_000]),
+                helper.make_node("Relu", ["b" * 70_000], ["y"]),
+            ]
+        ),
+        "of at most 1024 printable characters",
+    ),
+    "a class that clears the screen": (lambda: labelled("cat\nd\x1b[2Jog"), "is no single line"),
     "a reshape that loses values": (losing, ""),
     "a sign of gigabytes": (
         lambda: model(

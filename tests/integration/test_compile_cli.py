@@ -69,9 +69,17 @@ def test_json_is_one_object_with_the_promised_keys(model: Path, tmp_path: Path) 
     assert answer["artifact"] == str(tmp_path / "n.binas")
     assert answer["binary_layers"] == 1
     assert answer["layers"] == [
-        {"name": "stem", "kind": "float", "reason": "its weights are real"},
+        {
+            "name": "stem",
+            "kind": "float",
+            "reason": "its weights are real; -s and +s per output channel make a bit",
+        },
         {"name": "body", "kind": "binary", "reason": "both operands are one bit"},
-        {"name": "head", "kind": "weight-binary", "reason": "its activations are not quantized"},
+        {
+            "name": "head",
+            "kind": "weight-binary",
+            "reason": "its activations are not quantized; a sign before it makes them bits",
+        },
     ]
     assert set(answer["verified"]) == {"numpy", "host", "library"}
     assert answer["verified"]["host"]["binary_layers_exact"] is True
@@ -133,7 +141,11 @@ def test_the_artifact_lies_beside_the_model_unless_told_otherwise(tmp_path: Path
 def test_a_float_layer_is_refused_where_all_must_be_binary(model: Path, tmp_path: Path) -> None:
     output = tmp_path / "n.binas"
     result = call(model, "--require-binary", "-o", output)
-    must_refuse(result, 4, "1 layers stayed float: stem (its weights are real)")
+    must_refuse(
+        result,
+        4,
+        "1 layer stayed float: stem (its weights are real; -s and +s per output channel make",
+    )
     assert "--allow-float stem" in result.stderr
     assert not output.exists()
     allowed = call(model, "--require-binary", "--allow-float", "stem", "-o", output)
@@ -141,6 +153,27 @@ def test_a_float_layer_is_refused_where_all_must_be_binary(model: Path, tmp_path
     wrong = call(model, "--require-binary", "--allow-float", "stern", "-o", output)
     must_refuse(wrong, 2, "unknown layer 'stern'")
     assert "did you mean stem?" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--allow-float", "stem"), 2, "--allow-float without --require-binary"),
+        (("--mean", "nan"), 2, "--mean 'nan' is not finite"),
+        (("--std", "1,inf,1"), 2, "--std '1,inf,1' is not finite"),
+        (("--std", "1e-44"), 2, "normalised pixels are no finite float32 numbers"),
+        (("--mean", "1,2", "--std", "3"), 2, "a normalisation by 2 numbers for an image of 8 chan"),
+    ],
+)
+def test_numbers_and_words_that_make_no_sense_are_refused(
+    model: Path, tmp_path: Path, words: tuple[str, ...], code: int, said: str
+) -> None:
+    must_refuse(call(model, *words, "-o", tmp_path / "n.binas"), code, said)
+    assert not (tmp_path / "n.binas").exists()
+
+
+def test_a_device_that_never_ends_is_no_model(tmp_path: Path) -> None:
+    must_refuse(call("/dev/zero", "-o", tmp_path / "n.binas"), 2, "is a device, expected a file")
 
 
 def test_an_unknown_device_is_refused_with_the_nearest_name(model: Path, tmp_path: Path) -> None:
@@ -186,7 +219,7 @@ def test_a_folder_nobody_may_write_is_refused(model: Path) -> None:
 def test_the_model_itself_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "net.binas"  # a model with the suffix of artifacts
     path.write_bytes(network(stem=False).SerializeToString())
-    must_refuse(call(path), 2, "would overwrite the model")
+    must_refuse(call(path), 2, f"would overwrite {path}")
     onnx.checker.check_model(onnx.load(str(path)))
 
 

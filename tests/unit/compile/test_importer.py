@@ -89,6 +89,20 @@ def twice(w: Writer, op: str, **attributes: Any) -> str:
     return w.node(op, [x, x], name="n", **attributes)
 
 
+def around(w: Writer, name: str = "x") -> str:
+    """An image with a border of zeros."""
+    x = image(w) if name == "x" else w.input(name, (2, 6, 5, 7))
+    return w.node("Pad", [x, w.whole(0, 0, 1, 2, 0, 0, 0, 1)])
+
+
+def padded_twice(w: Writer) -> str:
+    """One padded image, read by those who can pad and by those who cannot."""
+    inner = w.node("Pad", [w.binary_quantize(image(w)), w.whole(0, 0, 1, 0, 0, 0, 1, 0)])
+    outer = w.node("Pad", [inner, w.whole(0, 0, 0, 1, 0, 0, 0, 1)])
+    pooled = w.node("AveragePool", [outer], kernel_shape=[3, 3])
+    return w.node("Add", [pooled, w.node("Conv", [outer, w.random(6, 6, 3, 3)])])
+
+
 SUPPORTED: dict[str, Form] = {
     "conv with a bias": lambda w: w.node("Conv", [image(w), w.random(4, 6, 3, 3), w.random(4)]),
     "conv with an empty bias": lambda w: w.node("Conv", [image(w), w.random(4, 6, 1, 1), ""]),
@@ -157,6 +171,14 @@ SUPPORTED: dict[str, Form] = {
     "all channels": lambda w: shapes(w, "Slice", w.whole(0), w.whole(2**62), w.whole(1)),
     "zero channels behind": lambda w: shapes(w, "Pad", w.whole(0, 0, 0, 0, 0, 3, 0, 0)),
     "zero channels behind, by axis": lambda w: shapes(w, "Pad", w.whole(0, 3), "", w.whole(-3)),
+    "zeros around the image": around,
+    "zeros around what a pool reads": lambda w: w.node(
+        "MaxPool", [w.node("Relu", [around(w)])], kernel_shape=[3, 3], strides=[2, 2]
+    ),
+    "zeros around the sum of what is padded twice": lambda w: w.node(
+        "Add", [around(w), w.node("Relu", [around(w, "z")])]
+    ),
+    "zeros around zeros around a sign, for a pool and for a convolution": padded_twice,
     "identity": lambda w: w.node("Relu", [shapes(w, "Identity")]),
     "nothing but an identity": lambda w: shapes(w, "Identity"),
     "identity of weights": lambda w: w.node(
@@ -428,7 +450,7 @@ def test_every_weighted_node_is_reported_with_its_kind_and_reason() -> None:
     )
     kinds = plan(BinaryModel.of(w.finish([narrow]), "m")).kinds
     assert kinds == {
-        "stem": ("float", "its weights are real"),
+        "stem": ("float", "its weights are real; -s and +s per output channel make a bit"),
         "body": ("binary", "both operands are one bit"),
         "narrow": ("binary", "both operands are one bit"),
     }

@@ -239,6 +239,25 @@ def test_steps_that_are_no_bits_stay_float_with_their_reason(spelling: str) -> N
     assert said in reason
 
 
+def test_a_layer_without_a_sign_before_it_says_what_it_reads() -> None:
+    def averaged(w: Writer, x: str) -> str:
+        return w.node("AveragePool", [EXACT["x >= 0"](w, x)], kernel_shape=[2, 2], name="blur")
+
+    reason = "its activations are of AveragePool 'blur', not quantized; a sign before it makes"
+    assert one_layer(averaged).reasons["conv"].startswith(reason)
+    assert "the network's input, not quantized" in one_layer(lambda _, x: x).reasons["conv"]
+
+
+def test_activations_with_a_scale_per_channel_are_no_bits_and_say_so() -> None:
+    def scaled(w: Writer, x: str) -> str:
+        return w.node("Mul", [EXACT["x >= 0"](w, x), w.channels(33)])
+
+    graph = same_as_the_original(one_layer(scaled))
+    kind, reason = graph.kinds["conv"]
+    assert kind == "weight-binary"
+    assert "±s with another s per channel" in reason
+
+
 def test_ternary_activations_are_not_taken_for_bits() -> None:
     def ternary(w: Writer, x: str) -> str:
         upper = w.where("Greater", x, w.number(0.5), 1, 0)
@@ -375,6 +394,30 @@ def test_padding_with_zeros_before_the_sign_counts_as_the_sign_of_zero(compariso
     assert [n.pad_value for n in graph.nodes if n.op == "binary_conv"] == [1]
 
 
+@pytest.mark.parametrize(("pad", "expected"), [(None, 0), (2.0, 1), (-2.0, -1), (0.5, 1)], ids=str)
+def test_what_onnx_sign_makes_of_a_padding_is_the_padding(pad: float | None, expected: int) -> None:
+    """Zeros around the image are zeros after Sign, too: no bits that are never 0."""
+
+    def signed(w: Writer, x: str) -> str:
+        sizes = w.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+        return w.node(
+            "Sign", [w.node("Pad", [x, sizes, *([] if pad is None else [w.number(pad)])])]
+        )
+
+    graph = same_as_the_original(one_layer(signed, pads=[0] * 4), zeros=False)
+    assert [node.pad_value for node in graph.nodes if node.op == "binary_conv"] == [expected]
+
+
+@pytest.mark.parametrize(("border", "expected"), [(0.3, -1), (-0.3, 1)])
+def test_what_is_padded_before_a_border_is_on_one_side_of_it(border: float, expected: int) -> None:
+    def signed(w: Writer, x: str) -> str:
+        sizes = w.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+        return w.where("GreaterOrEqual", w.node("Pad", [x, sizes]), w.number(border), 1, -1)
+
+    graph = same_as_the_original(one_layer(signed, pads=[0] * 4))
+    assert [node.pad_value for node in graph.nodes if node.op == "binary_conv"] == [expected]
+
+
 def test_channels_last_images_are_read_in_place() -> None:
     """Keras through tf2onnx: NHWC ports, and transposes around every operator."""
     w = Writer()
@@ -391,6 +434,39 @@ def test_channels_last_images_are_read_in_place() -> None:
     graph = same_as_the_original(BinaryModel.of(w.finish([y]), "m"))
     assert [kind for kind, _ in graph.kinds.values()] == ["float", "binary", "binary"]
     assert [node.op for node in graph.nodes] == ["elementwise", "conv", *["binary_conv"] * 2]
+
+
+def test_an_image_with_its_channels_last_may_be_binarized_and_padded_before_it_is_turned() -> None:
+    w = Writer()
+    sizes = w.constant(np.array([0, 1, 1, 0, 0, 1, 1, 0], np.int64))
+    x = w.node("Pad", [EXACT["x >= 0"](w, w.input("x", (1, 6, 5, 33))), sizes])
+    x = w.node("Transpose", [x], perm=[0, 3, 1, 2])
+    x = w.node("AveragePool", [x], kernel_shape=[2, 2])
+    y = w.node("Conv", [x, w.constant(w.ones(7, 33, 1, 1))], name="conv")
+    same_as_the_original(BinaryModel.of(w.finish([y]), "m"))
+
+
+def test_borders_of_one_value_along_different_axes_are_different_signs() -> None:
+    w = Writer()
+    x, border = w.input("x", (1, 8, 8, 8)), w.random.standard_normal(8)
+    ys = []
+    for axes in ((8, 1, 1), (1, 8, 1), (1, 1, 8)):
+        signed = w.where("Greater", x, w.constant(border.reshape(axes)), 1, -1)
+        ys.append(w.node("Conv", [signed, w.constant(w.ones(8, 8, 3, 3))]))
+    model = BinaryModel.of(w.finish([w.node("Concat", ys, axis=1)]), "m")
+    assert {kind for kind, _ in same_as_the_original(model).kinds.values()} == {"binary"}
+
+
+def test_a_shape_that_is_computed_from_an_image_of_known_shape_is_a_constant() -> None:
+    """x.view(x.size(0), -1), exported with a variable batch that was made fixed afterwards."""
+    w = Writer()
+    x = EXACT["x >= 0"](w, w.input("x", (2, 33, 3, 2)))
+    first = w.constant(np.array([0], np.int64))
+    batch = w.node("Gather", [w.node("Shape", [x]), first], axis=0)
+    sizes = w.node("Concat", [batch, w.constant(np.array([-1], np.int64))], axis=0)
+    y = w.node("MatMul", [w.node("Reshape", [x, sizes]), w.constant(w.ones(198, 9))], name="head")
+    model = BinaryModel.of(w.finish([y]), "m")
+    assert same_as_the_original(model).kinds["head"][0] == "binary"
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
@@ -414,6 +490,40 @@ def test_a_binary_dense_layer_of_a_flattened_image_is_a_convolution(
     assert graph.kinds["dense"][0] == "binary"
 
 
+@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
+def test_a_dense_layer_of_bits_on_a_flattened_image_of_reals_stays_a_layer(last: bool) -> None:
+    w = Writer()
+    x = w.node("Relu", [w.input("x", (2, 33, 3, 2))])
+    x = w.node("Relu", [w.node("Transpose", [x], perm=[0, 2, 3, 1])]) if last else x
+    y = w.node("MatMul", [w.node("Flatten", [x]), w.constant(w.ones(198, 9))], name="dense")
+    graph = same_as_the_original(BinaryModel.of(w.finish([y]), "m"))
+    assert graph.kinds["dense"][0] == "weight-binary"
+
+
+def test_a_binary_dense_layer_reads_an_image_as_its_axes_lie() -> None:
+    """Computed with channels last, then binarized, then flattened."""
+    w = Writer()
+    x = w.node("Transpose", [w.input("x", (2, 33, 3, 2))], perm=[0, 2, 3, 1])
+    x = EXACT["x >= 0"](w, w.node("Add", [x, w.constant(w.random.standard_normal(33))]))
+    y = w.node("MatMul", [w.node("Flatten", [x]), w.constant(w.ones(198, 9))], name="dense")
+    graph = same_as_the_original(BinaryModel.of(w.finish([y]), "m"))
+    assert graph.kinds["dense"][0] == "binary"
+
+
+@pytest.mark.parametrize("signed", ["before", "after"])
+def test_a_dense_layer_of_a_padded_image_of_signs_stays_the_same(signed: str) -> None:
+    w = Writer()
+    x = w.input("x", (1, 5, 3, 2))
+    sizes = w.constant(np.array([0, 0, 1, 0, 0, 0, 0, 1], np.int64))
+    x = EXACT["x >= 0"](w, x) if signed == "before" else x
+    x = w.node("Pad", [x, sizes])
+    x = EXACT["x >= 0"](w, x) if signed == "after" else x
+    y = w.node("MatMul", [w.node("Flatten", [x]), w.constant(w.ones(60, 9))], name="dense")
+    kind, reason = same_as_the_original(BinaryModel.of(w.finish([y]), "m")).kinds["dense"]
+    assert kind == {"before": "float", "after": "binary"}[signed]
+    assert signed == "after" or "padded image" in reason
+
+
 @pytest.mark.parametrize("transposed", [False, True])
 def test_a_gemm_of_bits_is_binary_with_its_factors(transposed: bool) -> None:
     w = Writer()
@@ -429,6 +539,38 @@ def test_a_gemm_of_bits_is_binary_with_its_factors(transposed: bool) -> None:
         beta=2.0,
     )
     assert same_as_the_original(BinaryModel.of(w.finish([y]), "m")).kinds["head"][0] == "binary"
+
+
+@pytest.mark.parametrize("spelling", ["x >= 0", "x > 0", "above a border per channel", "ste_sign"])
+def test_a_pool_of_signs_is_the_sign_of_a_pool(spelling: str) -> None:
+    """As CNV_1W1A of Brevitas and FINN has it: quantized first, pooled then."""
+
+    def pooled(w: Writer, x: str) -> str:
+        y = EXACT[spelling](w, x)
+        return w.node("MaxPool", [y], kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 0, 1])
+
+    graph = same_as_the_original(one_layer(pooled))
+    assert graph.kinds["conv"][0] == "binary"
+    assert "pool_max" in [node.op for node in graph.nodes]
+
+
+def test_a_pool_of_signs_that_fall_stays_behind_them() -> None:
+    """The largest of -sign(x) is the sign of the smallest x."""
+
+    def pooled(w: Writer, x: str) -> str:
+        return w.node("MaxPool", [EXACT["upside down"](w, x)], kernel_shape=[2, 2])
+
+    assert same_as_the_original(one_layer(pooled)).kinds["conv"][0] == "weight-binary"
+
+
+def test_signs_that_a_pool_and_others_read_stay_for_the_others() -> None:
+    w = Writer()
+    x = EXACT["x >= 0"](w, w.input("x", (1, 33, 4, 4)))
+    y = w.node("Conv", [x, w.constant(w.ones(33, 33, 2, 2))], name="a", strides=[2, 2])
+    z = w.node("MaxPool", [x], kernel_shape=[2, 2], strides=[2, 2])
+    z = w.node("Conv", [z, w.constant(w.ones(33, 33, 1, 1))], name="b")
+    model = BinaryModel.of(w.finish([w.node("Add", [y, z])]), "m")
+    assert {kind for kind, _ in same_as_the_original(model).kinds.values()} == {"binary"}
 
 
 def test_layers_that_read_one_sign_share_its_bits() -> None:

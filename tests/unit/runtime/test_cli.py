@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from binas.core import record
 from binas.core.layer import Layer
 from binas.devices.emulator import has_qemu
-from binas.runtime.artifact import Artifact
-from binas.runtime.cli import bench, run, table_compare, table_merge, table_show
+from binas.runtime.artifact import Artifact, load
+from binas.runtime.cli import bench, report, run, table_compare, table_merge, table_show
 from binas.runtime.measure import Failure
 from binas.runtime.replay import invented, invented_fixed
 from binas.runtime.table import Entry, LatencyTable
@@ -83,6 +83,7 @@ def no_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--input", "no.npy"], 2, "no such file: no.npy"),
         (["--input", "z=no.npy"], 2, "the model has no input 'z'"),
         (["--verify", "-o", "y.npy"], 2, "-o y.npy without --input: --verify writes no output"),
+        (["--input", "/dev/zero"], 2, "/dev/zero is a device, expected a file"),
     ],
 )
 def test_run_refuses_in_one_sentence_with_a_way_out(
@@ -92,6 +93,37 @@ def test_run_refuses_in_one_sentence_with_a_way_out(
     assert done.exit_code == status
     assert done.stderr.startswith("Error: ") and says in done.stderr and "Hint: " in done.stderr
     assert done.stdout == ""
+
+
+def test_a_folder_is_no_file_for_an_answer(net: Artifact, x_file: str) -> None:
+    done = call(run, net.path, "--device", "host", "--input", x_file, "-o", ".")
+    assert done.exit_code == 2
+    assert "-o .: the model has 1 output, expected a .npy file" in done.stderr
+    assert "Hint: -o y.npy" in done.stderr
+
+
+def test_an_answer_never_overwrites_its_input(net: Artifact, x_file: str) -> None:
+    before = Path(x_file).read_bytes()
+    for given in (x_file, f"x={x_file}"):
+        done = call(run, net.path, "--device", "host", "--input", given, "-o", x_file)
+        assert done.exit_code == 2, done.output
+        assert "would overwrite" in done.stderr
+    assert Path(x_file).read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--csv", "--timeline"])
+def test_a_measurement_never_overwrites_the_artifact(net: Artifact, option: str) -> None:
+    done = call(bench, net.path, "--device", "host", option, net.path)
+    assert done.exit_code == 2
+    assert "would overwrite" in done.stderr
+    assert load(net.path).manifest == net.manifest
+
+
+def test_a_report_never_overwrites_what_it_is_made_from(net: Artifact) -> None:
+    done = call(report, net.path, "-o", net.path)
+    assert done.exit_code == 2
+    assert "would overwrite" in done.stderr
+    assert load(net.path).manifest == net.manifest
 
 
 def test_nan_input_is_refused_and_leaves_no_file(net: Artifact, tmp_path: Path) -> None:

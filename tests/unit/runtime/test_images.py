@@ -81,7 +81,7 @@ def test_what_cannot_be_an_image_input_is_refused(tmp_path: Path) -> None:
         ([path], Port(name="x", shape=(1, 8)), NORMAL, "which is no image"),
         ([path], Port(name="x", shape=(1, 8, 4, 4)), NORMAL, "has 8 channels"),
         ([path], RGB, None, "does not say how pixels become numbers"),
-        ([path, path], RGB, NORMAL, "2 images for a batch of 1"),
+        ([path, path], RGB, NORMAL, "a batch of 1 takes as many images, given: 2"),
         ([path], RGB, Normalisation(mean=(1.0, 2.0), std=(1.0, 1.0)), "2 numbers for 3 channels"),
         ([tmp_path / "text.png"], RGB, NORMAL, "is no image"),
         ([tmp_path / "cut.png"], RGB, NORMAL, "is no image"),
@@ -90,6 +90,13 @@ def test_what_cannot_be_an_image_input_is_refused(tmp_path: Path) -> None:
     for paths, port, normalisation, said in cases:
         with pytest.raises(UsageError, match=said):
             read_images(paths, port, normalisation)
+
+
+def test_an_image_of_16_bits_is_refused_and_not_clipped_to_white(tmp_path: Path) -> None:
+    path = tmp_path / "depth.png"
+    Image.fromarray(np.full((4, 4), 30_000, np.uint16)).save(path)
+    with pytest.raises(UsageError, match="more than 8 bits a channel"):
+        read_images([path], RGB, NORMAL)
 
 
 def test_a_file_is_an_image_by_its_name() -> None:
