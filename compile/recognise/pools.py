@@ -15,6 +15,8 @@ from binas.compile.recognise.meaning import Step, meaning
 from binas.compile.recognise.network import Network
 from binas.core.errors import CompileError
 
+DEPTH = 8  # pools behind one another; no network has more than a few
+
 
 def pool_before_signs(proto: onnx.ModelProto) -> None:
     """Rewrite in place every MaxPool of a rising step, where that changes nothing.
@@ -22,6 +24,13 @@ def pool_before_signs(proto: onnx.ModelProto) -> None:
     Args:
         proto: Checked, shapes inferred.
     """
+    for _ in range(DEPTH):  # a pool of a pool meets the step when the first has passed it
+        if not _all_once(proto):
+            return
+
+
+def _all_once(proto: onnx.ModelProto) -> bool:
+    """Let every pool pass the step that it reads; whether one did."""
     network = Network(proto)
     found = False
     for pool in proto.graph.node:
@@ -39,6 +48,7 @@ def pool_before_signs(proto: onnx.ModelProto) -> None:
             found = True
     if found:
         network.finish()
+    return found
 
 
 def _differs_within_an_image(network: Network, node: onnx.NodeProto) -> bool:

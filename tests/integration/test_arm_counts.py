@@ -14,7 +14,7 @@ from binas.core.layer import Layer
 from binas.devices import elf, registry
 from binas.runtime.artifact import Artifact
 from binas.runtime.emulated import EmulatedSession
-from tests.integration.kernel_cases import conv
+from tests.integration.kernel_nodes import conv
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,7 @@ from binas.compile.graph import Graph
 from binas.compile.model import BinaryModel
 from tests.unit.compile.test_recognise import EXACT, Writer, same_as_the_original
 
-# Where a sign falls, or has a border of its own, it is not taken behind a pool.
-OTHERS = {"upside down", "negated twice", "a border of 0.3", "above a border per channel"}
+OTHERS = {"upside down", "negated twice"}  # where a sign falls it is not taken behind a pool
 
 
 def planned(w: Writer, x: str, channels: int = 33) -> Graph:
