@@ -15,6 +15,8 @@ from binas.compile.recognise.meaning import Step, meaning
 from binas.compile.recognise.network import Network
 from binas.core.errors import CompileError
 
+MAX_WORK = 1 << 30  # comparisons; a kernel as large as a large image costs its author nothing
+
 
 def pool_before_signs(proto: onnx.ModelProto) -> None:
     """Rewrite in place every MaxPool of a rising step, where that changes nothing.
@@ -81,6 +83,8 @@ def _is_proved(
 ) -> bool:
     shape, output = network.shape(step.root), pool.output[0]
     if shape is None or network.shape(output) is None or prod(shape) > proof.MAX_ELEMENTS:
+        return False
+    if network.work(old) > MAX_WORK:
         return False
     feeds = {step.root: proof.samples(shape, step.border, zeros=True)}
     try:
