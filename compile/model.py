@@ -19,14 +19,13 @@ from onnx import TensorProto, helper, numpy_helper
 from binas.compile import checks, functions
 from binas.compile.external import load_external
 from binas.compile.recognise import foreign
-from binas.compile.recognise.constants import fold_constants, fold_shapes
+from binas.compile.recognise.constants import fold_shapes
 from binas.compile.recognise.rewrite import recognise
 from binas.core import bits, record
 from binas.core.errors import CompileError, UsageError
 from binas.runtime.artifact import Normalisation, Port
 
 Array = NDArray[Any]
-
 
 SOURCE_SUFFIX = "_digest"  # of metadata that an artifact's manifest repeats
 MAX_MODEL_BYTES = 1 << 30  # protobuf itself ends at twice this
@@ -258,12 +257,8 @@ class BinaryModel:
             UsageError: The file is missing or not ONNX.
             CompileError: It breaks the contract.
         """
-        return BinaryModel.parse(
-            record.read_bytes(path, MAX_MODEL_BYTES),
-            name=path.stem,
-            where=str(path),
-            folder=path.parent,
-        )
+        data = record.read_bytes(path, MAX_MODEL_BYTES)
+        return BinaryModel.parse(data, name=path.stem, where=str(path), folder=path.parent)
 
     @staticmethod
     def of(proto: onnx.ModelProto, name: str) -> BinaryModel:
@@ -286,7 +281,6 @@ class BinaryModel:
         proto = checks.checked(proto, where)
         checks.check_tensors(proto, where)
         if fold_shapes(proto):
-            fold_constants(proto)
             proto = checks.checked(proto, where)
         checks.name_nodes(proto)
         original = onnx.ModelProto()

@@ -29,8 +29,7 @@ def check_printed(manifest: Manifest) -> None:
         UsageError: One is no single line of text.
     """
     texts = [port.name for port in (*manifest.inputs, *manifest.outputs)]
-    texts += [step.name for step in manifest.steps]
-    texts += [layer.name for layer in manifest.layers]
+    texts += [step.name for step in manifest.steps] + [layer.name for layer in manifest.layers]
     texts += [t.name for step in manifest.steps for t in (*step.inputs, *step.outputs)]
     texts += [*(layer.reason for layer in manifest.layers), *manifest.labels]
     unfit = unfit_name(texts, longest=MAX_PRINTED_CHARACTERS)

@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from binas.compile.nodes import attribute
-from binas.compile.recognise.network import Network
+from binas.compile.recognise.network import Network, has_subgraphs
 from binas.compile.recognise.proof import run_nodes
 from binas.core.errors import CompileError
 
@@ -78,10 +78,15 @@ def fold_constants(proto: onnx.ModelProto) -> None:
 
 
 def fold_shapes(proto: onnx.ModelProto) -> bool:
-    """Make the shape of a value whose shape is known a constant, in place; whether there was one.
+    """Make shapes of values whose shape is known constants, in place, and what is made of them.
 
     Exporters that began with a variable batch ask for it before every Reshape.
+
+    Returns:
+        Whether there was one: then shapes have to be inferred anew.
     """
+    if has_subgraphs(proto):
+        return False
     network = Network(proto)
     found = {}
     for node in proto.graph.node:
@@ -101,6 +106,7 @@ def fold_shapes(proto: onnx.ModelProto) -> bool:
     kept = [node for node in proto.graph.node if not found.keys() & set(node.output)]
     del proto.graph.node[:]
     proto.graph.node.extend(kept)
+    fold_constants(proto)
     return True
 
 

@@ -11,6 +11,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from binas.compile.nodes import attribute
+
 Array = NDArray[Any]
 
 POINTWISE = {
@@ -89,6 +91,17 @@ class Network:
         except KeyError:  # undefined, or newer than this onnx
             return None
         return prod(shape) * max(dtype.itemsize, 1)
+
+    def work(self, nodes: Iterable[onnx.NodeProto]) -> int:
+        """Additions, products and comparisons that nodes take, about; 0 for unknown shapes."""
+        total = 0
+        for node in nodes:
+            each = prod(attribute(node, "kernel_shape", [1]))
+            if node.op_type in ("Conv", "Gemm", "MatMul", "BinaryConv2d") and len(node.input) > 1:
+                w = self.shape(node.input[1]) or (1,)
+                each = prod(w) // max(w[-1] if node.op_type == "MatMul" else w[0], 1)
+            total += each * sum(prod(self.shape(name) or ()) for name in node.output if name)
+        return total
 
     def is_float(self, name: str) -> bool:
         """Whether a value is known to be float32."""

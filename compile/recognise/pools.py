@@ -16,6 +16,7 @@ from binas.compile.recognise.network import Network
 from binas.core.errors import CompileError
 
 DEPTH = 8  # pools behind one another; no network has more than a few
+MAX_WORK = 1 << 30  # comparisons; a kernel as large as a large image costs its author nothing
 
 
 def pool_before_signs(proto: onnx.ModelProto) -> None:
@@ -91,6 +92,8 @@ def _is_proved(
 ) -> bool:
     shape, output = network.shape(step.root), pool.output[0]
     if shape is None or network.shape(output) is None or prod(shape) > proof.MAX_ELEMENTS:
+        return False
+    if network.work(old) > MAX_WORK:
         return False
     feeds = {step.root: proof.samples(shape, step.border, zeros=True)}
     try:

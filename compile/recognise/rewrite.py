@@ -23,6 +23,7 @@ from binas.compile.recognise.weights import worth_packing
 from binas.core.errors import CompileError
 
 MAX_ELEMENTS = 128 << 20  # of all values of a network that is run as a trial
+MAX_WORK = 20e9  # multiply-accumulates and comparisons of it
 
 _REMEDY = "Where(x >= 0, 1, -1) has no zero"
 
@@ -87,7 +88,7 @@ def _trial(network: Network, judged: list[Judged]) -> tuple[dict[str, str], dict
     if not unsure:
         return {}, {}
     values_elements = sum(prod(network.shape(name) or ()) for name in network.positions)
-    if values_elements > MAX_ELEMENTS:
+    if values_elements > MAX_ELEMENTS or network.work(network.proto.graph.node) > MAX_WORK:
         return {
             found.layer.node.name: "its Sign gives 0 at 0; too large to try" for found in unsure
         }, {}

@@ -191,6 +191,21 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     ),
     "a class that clears the screen": (lambda: labelled("cat\nd\x1b[2Jog"), "is no single line"),
     "a reshape that loses values": (losing, ""),
+    "pools as large as images, of signs": (
+        lambda: model(
+            [
+                helper.make_node("Sign", ["x"], ["s"]),
+                helper.make_node(
+                    "MaxPool", ["s"], ["p"], kernel_shape=[400, 400], pads=[199, 199, 200, 200]
+                ),
+                helper.make_node("Conv", ["p", "w"], ["c"]),
+                helper.make_node("Tanh", ["c"], ["y"]),
+            ],
+            ones(8, 8, 3, 3),
+            x=(1, 8, 400, 400),
+        ),
+        "no kernel for ai.onnx.Tanh",
+    ),
     "a sign of gigabytes": (
         lambda: model(
             [helper.make_node("Sign", ["x"], ["s"]), helper.make_node("Conv", ["s", "w"], ["y"])],
