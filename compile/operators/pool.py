@@ -28,7 +28,7 @@ def average_pool(build: Build, node: onnx.NodeProto) -> None:
 def _pool(build: Build, node: onnx.NodeProto, op: Any) -> None:
     name = build.resolve(node.input[0], node)
     packed = op == "pool_max" and build.is_bits(name)
-    x = name if packed else build.read(name, node)
+    x = name if packed else build.read_any(name, node)
     if attribute(node, "ceil_mode", 0):
         raise UnsupportedOpError(f"{label(node)}: ceil_mode", hint="pad explicitly")
     kernel = tuple(attribute(node, "kernel_shape", []))
