@@ -3,47 +3,32 @@
 No ARM is needed and no clock is involved: figures are estimates, and docs/raspberry-pi.md says how
 to hold a board against them. A layer is compiled from an ONNX file, and the machine code of its
 artifact is executed in an emulator, which tells the order of its blocks. What is priced by llvm-mca
-is that very stretch of instructions, branches foreseen and data in the first cache:
-
-inner   one turn of the innermost loop: from the block that counts most to itself again
-tile    a whole tile away from the borders, from its first instruction to that of the next tile;
-        where an image has none, the whole row
-row     one row of the image and one block of channels in the middle of it, from its first
-        instruction to that of the next row: borders, thresholds or floats, and stores included
-
-MACs are those inside the image. Each 16-byte `cnt` does 128 of them; a layer that counted anything
-another way, or on padding, would not come out even, and is reported as wrong.
+is that very stretch of instructions, branches foreseen and data in the first cache: the innermost
+loop, a tile and a row (`arm_stretches.py`).
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
 import click
-import onnx
 
-from benchmarks import models
-from benchmarks.macs import Conv, executed
-from benchmarks.onnx_builder import OnnxBuilder
+from benchmarks import models, report_file
+from benchmarks.arm_stretches import stretches
+from benchmarks.macs import Conv
+from benchmarks.onnx_builder import saved
 from benchmarks.works import Work
 from binas.compile import cycles
 from binas.compile.build import compile_model
 from binas.compile.model import BinaryModel
-from binas.core import cli, record
-from binas.core.errors import MeasureError
+from binas.core import cli
 from binas.devices import registry
-from binas.runtime.artifact import Artifact, Step
-from binas.runtime.emulated import EmulatedSession
+from binas.runtime.artifact import Artifact
 
 SIZES = {32: 56, 64: 56, 128: 28, 256: 14, 512: 7}  # channels → rows, as in ResNet-18
 BUILDS = {"cortex-a53": "rpi3", "cortex-a72": "rpi4", "cortex-a76": "rpi5", "neoverse-n1": "rpi5"}
@@ -51,10 +36,8 @@ ANY = "aarch64"  # the build for all of them
 ONE_BUILD_SHARE = 0.97  # of the best build's rate
 INSTRUCTIONS = 50_000  # priced of a stretch: its steady state, hardly of its beginning
 ROW_ITERATIONS = 4
-REGISTER_MACS = 128  # of one `cnt v.16b`
 
 Out = Literal["bits", "floats", "residual"]
-Block = tuple[int, int]  # address, instructions
 
 
 class Low(NamedTuple):
@@ -105,23 +88,8 @@ class Row:
     met: bool
 
 
-class Stretch(NamedTuple):
-    """Instructions, and the MACs that they do."""
-
-    text: str
-    macs: int
-
-
-class Stretches(NamedTuple):
-    """What is priced of a layer."""
-
-    inner: Stretch
-    tile: Stretch
-    row: Stretch
-
-
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--channels", type=int, multiple=True, help="Of these layers only; repeatable.")
 def main(*, file: Path, channels: tuple[int, ...]) -> None:
     """Price the emitted code of binary 3x3 layers for ARM CPUs that are not here."""
@@ -139,7 +107,7 @@ def main(*, file: Path, channels: tuple[int, ...]) -> None:
         "one_build": one_build(rows),
         "rows": [asdict(row) for row in rows],
     }
-    record.write_atomic(file, (json.dumps(report, indent=1) + "\n").encode())
+    report_file.write(file, report)
     for row in rows:
         click.echo(
             f"{row.work:9} {row.out:8} {row.build:7} {row.model:11} inner {row.inner:5.1f} "
@@ -154,10 +122,9 @@ def layers(C: int, device: str, folder: Path) -> list[tuple[Out, Artifact, int]]
     found: list[tuple[Out, Artifact, int]] = []
     for form in ("bits", "residual"):
         conv = Conv(channels=C, filters=C, size=SIZES[C])
-        build = OnnxBuilder(f"{form}_{C}")
-        path = folder / f"{form}_{C}_{device}.onnx"
         work = Work(name=form, form=form, conv=conv)
-        onnx.save(build.finish(models.layer_model(build, work, 1)), path)
+        layer = partial(models.layer_model, work=work, depth=1)
+        path = saved(f"{form}_{C}_{device}", layer, folder)
         made = compile_model(
             BinaryModel.load(path), registry.find(device), path.with_suffix(".binas")
         ).artifact
@@ -211,93 +178,6 @@ def one_build(rows: list[Row]) -> dict[str, float | bool]:
     own = {(r.work, r.out, r.model): r.inner for r in rows if r.build != ANY}
     shares = [r.inner / own[r.work, r.out, r.model] for r in rows if r.build == ANY]
     return {"least_share": min(shares), "met": min(shares) >= ONE_BUILD_SHARE}
-
-
-def stretches(artifact: Artifact, index: int) -> Stretches:
-    """The inner loop, a tile and a middle row of a step.
-
-    Raises:
-        MeasureError: It does not count as it should.
-    """
-    step = artifact.manifest.steps[index]
-    with TemporaryDirectory() as folder:
-        bench = Path(folder) / "bench"
-        bench.write_bytes(artifact.read("bench"))
-        code = cycles.disassembled(bench, "aarch64")
-    trace = [
-        (at, size // 4)
-        for at, size in EmulatedSession(artifact).trace(index)
-        if at in code.addresses
-    ]
-    counts = Counter(trace)
-    texts = {block: code.instructions(*block) for block in counts}
-    counting = {block: sum(map(_counts, lines)) for block, lines in texts.items()}
-    done = REGISTER_MACS * sum(counting[block] * n for block, n in counts.items())
-    if done != counted(step):
-        raise MeasureError(
-            f"step {step.name} counts {done} of {counted(step)} MACs with vectors",
-            hint="it has fallen back to something else: look at binas-compile --emit asm",
-        )
-    hottest = max(counts, key=lambda block: counting[block] * counts[block])
-    row = _row(step, trace, counts)
-    whole = _stretch(row, texts)
-    inner = _stretch(_loop(hottest, trace), texts)
-    return Stretches(inner, _tile(step, row, texts) or whole, whole)
-
-
-def _loop(head: Block, trace: Sequence[Block]) -> Sequence[Block]:
-    """The most frequent way from a block back to it."""
-    places = [place for place, block in enumerate(trace) if block == head]
-    ways = Counter(tuple(trace[a:b]) for a, b in itertools.pairwise(places))
-    return ways.most_common(1)[0][0] if ways else ()
-
-
-def _row(step: Step, trace: Sequence[Block], counts: Mapping[Block, int]) -> Sequence[Block]:
-    """From the beginning of the middle row to that of the next one."""
-    P, channels = step.layer.out_shape[1], _tile_size(step)[1]
-    rows = P * -(-step.layer.out_channels // channels)
-    heads = [block for block, n in counts.items() if n == rows]
-    if not heads:
-        raise MeasureError(
-            f"no block of step {step.name} begins its {rows} rows", hint="has the nest changed?"
-        )
-    places = [place for place, block in enumerate(trace) if block == heads[0]]
-    middle = rows // 2 + P // 2 - (rows // 2) % P  # an inner row of some block of channels
-    return trace[places[middle] : places[middle + 1]]
-
-
-def _tile(step: Step, row: Sequence[Block], texts: Mapping[Block, list[str]]) -> Stretch | None:
-    """A way from a block back to it that does the MACs of a tile without borders."""
-    pixels, channels = _tile_size(step)
-    wanted = pixels * channels * math.prod(step.layer.kernel) * step.layer.in_shape[3]
-    ways = (_stretch(_loop(head, row), texts) for head in dict.fromkeys(row))
-    return next((way for way in ways if way.macs == wanted), None)
-
-
-def _tile_size(step: Step) -> tuple[int, int]:
-    """Pixels and channels, as in "binary_conv dot affine cortex-a72 4x16"."""
-    found = re.search(r" (\d+)x(\d+)\b", step.kernel)
-    if found is None:
-        raise MeasureError(
-            f"step {step.name} has no tile: {step.kernel}", hint="look at its family"
-        )
-    return int(found[1]), int(found[2])
-
-
-def _stretch(blocks: Sequence[Block], texts: Mapping[Block, list[str]]) -> Stretch:
-    lines = [line for block in blocks for line in texts[block]]
-    return Stretch("\n".join(lines), REGISTER_MACS * sum(map(_counts, lines)))
-
-
-def _counts(line: str) -> bool:
-    return line.startswith("cnt") and ".16b" in line
-
-
-def counted(step: Step) -> int:
-    """Binary MACs of a step that lie inside the image."""
-    _, H, _, C = step.layer.in_shape
-    K = step.layer.out_channels
-    return executed(Conv(channels=C, filters=K, size=H), binary=True)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
-import onnx
 
-from benchmarks import models
-from benchmarks.arm import ANY, SIZES, counted, layers
-from benchmarks.onnx_builder import OnnxBuilder
+from benchmarks import models, report_file
+from benchmarks.arm import ANY, SIZES, layers
+from benchmarks.arm_stretches import counted
+from benchmarks.onnx_builder import saved
 from binas.compile.build import compile_model
 from binas.compile.model import BinaryModel
-from binas.core import cli, record
+from binas.core import cli
 from binas.core.errors import MeasureError
 from binas.devices import registry
 from binas.devices.device import Device
@@ -79,7 +79,7 @@ def main(
             "ghz": ghz,
             "rows": rows,
         }
-        record.write_atomic(file, (json.dumps(report, indent=1) + "\n").encode())
+        report_file.write(file, report)
 
 
 def timed(artifact: Artifact, link: Link, index: int | None) -> Measurement:
@@ -100,8 +100,7 @@ def timed(artifact: Artifact, link: Link, index: int | None) -> Measurement:
 
 def bireal18(device: Device, folder: Path) -> Artifact:
     """The network of `benchmarks.arm_network`."""
-    build, path = OnnxBuilder("bireal18"), folder / "bireal18.onnx"
-    onnx.save(build.finish(models.bireal18(build)), path)
+    path = saved("bireal18", models.bireal18, folder)
     return compile_model(BinaryModel.load(path), device, path.with_suffix(".binas")).artifact
 
 

@@ -7,20 +7,18 @@ around them in a run: the image brought into the network's layout, the result co
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
-import onnx
 
-from benchmarks import models
-from benchmarks.onnx_builder import OnnxBuilder
+from benchmarks import models, report_file
+from benchmarks.onnx_builder import saved
 from binas.compile import cycles
 from binas.compile.build import compile_model
 from binas.compile.model import BinaryModel
-from binas.core import cli, record
+from binas.core import cli
 from binas.devices import registry
 from binas.runtime.artifact import Artifact
 from binas.runtime.emulated import EmulatedSession
@@ -31,14 +29,12 @@ CONVOLUTIONS = ("binary_conv", "conv")
 
 
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--device", default="rpi4", show_default=True, help="Compiled for; its CPU's model.")
 def main(*, file: Path, device: str) -> None:
     """Estimate the cycles of Bi-Real-18 by kind of step."""
-    build = OnnxBuilder("bireal18")
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "bireal18.onnx"
-        onnx.save(build.finish(models.bireal18(build)), path)
+        path = saved("bireal18", models.bireal18, Path(folder))
         made = compile_model(
             BinaryModel.load(path), registry.find(device), path.with_suffix(".binas")
         ).artifact
@@ -65,7 +61,7 @@ def main(*, file: Path, device: str) -> None:
             for step, cost in steps
         ],
     }
-    record.write_atomic(file, (json.dumps(report, indent=1) + "\n").encode())
+    report_file.write(file, report)
     for kind, cost in (*kinds.items(), ("around", outside), ("total", found.total + outside)):
         click.echo(f"{kind:12} {cost / 1e6:8.2f} million cycles of {found.model}")
     click.echo(

@@ -8,7 +8,6 @@ Hessian-vector product, and the whole Hessian column by column. Targets: as good
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from binas.core import cli, record
+from benchmarks import report_file
+from binas.core import cli
 from binas.search.networks.supernet import Mixture, Supernet
 from binas.search.space import Space
 from binas.search.strategy import gauss_newton
@@ -139,7 +139,7 @@ def _explicit(net: Supernet, alphas: list[Tensor], x: Tensor, y: Tensor, v: Tens
 
 
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--images", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 def main(*, file: Path, images: int, rounds: int) -> None:
@@ -147,7 +147,7 @@ def main(*, file: Path, images: int, rounds: int) -> None:
     torch.set_num_threads(1)
     costs = compare(SPACE, images, rounds)
     report = {"schema": "binas.benchmark.curvature/1", **asdict(costs), "holds": costs.holds}
-    record.write_atomic(file, (json.dumps(report, indent=2) + "\n").encode())
+    report_file.write(file, report)
     cli.say(
         f"Gauss-Newton {1e3 * costs.gauss_newton_s:.0f} ms, exact product "
         f"{1e3 * costs.exact_s:.0f} ms, {costs.parameters} columns {costs.columns_s:.1f} s; "

@@ -7,7 +7,6 @@ accuracies, what the table's sum predicted, and the share of the fixed cost. Raw
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import click
 
+from benchmarks import report_file
 from binas.core import cli, record
 from examples.demo.crew import Crew
 from examples.demo.gather import gather
@@ -51,7 +51,7 @@ class Claim:
 
 
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--data", default="digits", show_default=True)
 @click.option("--device", default="host", show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many.")
@@ -84,7 +84,7 @@ def main(*, file: Path, data: str, device: str, seeds: int, output: Path) -> Non
         "claims": [{**asdict(claim), "holds": claim.holds} for claim in held],
         "runs": runs,
     }
-    record.write_atomic(file, (json.dumps(report, indent=1, sort_keys=True) + "\n").encode())
+    report_file.write(file, report)
     for claim in held:
         limits = [f"at least {claim.low:g}"] if claim.low is not None else []
         limits += [f"at most {claim.high:g}"] if claim.high is not None else []

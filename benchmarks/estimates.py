@@ -15,8 +15,9 @@ from typing import Any
 
 import click
 
+from benchmarks import report_file
 from binas.compile.cycles import Estimate, estimate
-from binas.core import cli, record
+from binas.core import cli
 from binas.devices import registry
 from binas.devices.device import Device
 from binas.runtime import artifact
@@ -34,7 +35,7 @@ MODELS = ("haswell", "skylake", "znver2", "znver3")
 
 
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--space", "space_name", default="digits", show_default=True, help="Name or file.")
 @click.option("--nets", type=click.IntRange(3), default=20, show_default=True, help="Networks.")
 def main(*, file: Path, space_name: str, nets: int) -> None:
@@ -53,7 +54,7 @@ def main(*, file: Path, space_name: str, nets: int) -> None:
         }
         times = measured(device, list(made))
     report = report_of(guesses, times)
-    record.write_atomic(file, (json.dumps(report, indent=1) + "\n").encode())
+    report_file.write(file, report)
     click.echo(json.dumps({model: one["spearman"] for model, one in report["models"].items()}))
 
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import click
 
-from binas.core import cli, record
+from benchmarks import report_file
+from binas.core import cli
 from binas.core.errors import TransportError, WrongAnswerError
 from binas.core.layer import Layer
 from binas.devices import registry
@@ -64,14 +65,14 @@ class NullBoard:
 
 
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--boards", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--layers", type=click.IntRange(1), default=100_000, show_default=True)
 def main(*, file: Path, boards: int, layers: int) -> None:
     """Measure nothing on many boards, and say what that took."""
     with TemporaryDirectory() as folder:
         report = race(Path(folder), boards, layers)
-    record.write_atomic(file, (json.dumps(report, indent=1) + "\n").encode())
+    report_file.write(file, report)
     click.echo(json.dumps(report))
 
 
@@ -86,7 +87,7 @@ def race(folder: Path, boards: int, layers: int) -> dict[str, Any]:
     device = registry.find("null")
     asked = [layer_of(number) for number in range(layers)]
     key = Key(device="null", model="", cpu=device.cpu, kernel_version="-", threads=1, plan=PLAN)
-    store = Store(folder, asked, key)
+    store = Store(folder, asked, [""] * layers, key)
     layers_at = {folder / f"{place}.binas": part for place, part in enumerate(store.chunks)}
     jobs = [Job(path, tuple(range(len(part)))) for path, part in layers_at.items()]
     fleet = Fleet(

@@ -7,7 +7,6 @@ weights, while it measures the network.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
@@ -16,13 +15,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
-import onnx
 
-from benchmarks import models
-from benchmarks.onnx_builder import OnnxBuilder
+from benchmarks import models, report_file
+from benchmarks.onnx_builder import saved
 from binas.compile.build import Compiled, compile_model
 from binas.compile.model import BinaryModel
-from binas.core import cli, record
+from binas.core import cli
 from binas.core.errors import MeasureError
 from binas.devices import registry
 
@@ -31,14 +29,12 @@ RUNS = ("--repeats", "20", "--min-batch-ns", "100000000", "--max-ns", "400000000
 
 
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--device", default="host", show_default=True, help="Compiled for; run on this host.")
 def main(*, file: Path, device: str) -> None:
     """Compile Bi-Real-18, run it, and weigh it."""
-    build = OnnxBuilder("bireal18")
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "bireal18.onnx"
-        onnx.save(build.finish(models.bireal18(build)), path)
+        path = saved("bireal18", models.bireal18, Path(folder))
         os.environ["BINAS_KERNEL_CACHE"] = str(Path(folder) / "kernels")
         begin = time.monotonic()
         made = compile_model(
@@ -49,7 +45,7 @@ def main(*, file: Path, device: str) -> None:
         peak_bytes = peak(made, Path(folder)) if runs_here else None
         weighed = rows(made, compile_s, peak_bytes)
     report = {"schema": "binas.benchmark.footprint/1", "device": device, "rows": weighed}
-    record.write_atomic(file, (json.dumps(report, indent=1) + "\n").encode())
+    report_file.write(file, report)
     for row in weighed:
         click.echo("{what}: {value} {unit}, at most {limit}: {verdict}".format(**row))
 

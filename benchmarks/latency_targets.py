@@ -8,7 +8,6 @@ networks whose fixed cost is under 20 % of it.
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 import click
 import torch
 
+from benchmarks import report_file
 from binas.core import cli, record
 from binas.devices import registry
 from binas.runtime.board import DeviceBoard
@@ -67,7 +67,7 @@ class Landing:
 
 @click.command(cls=cli.Command)
 @click.option("--table", type=click.Path(path_type=Path), required=True, help="Of the device.")
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--space", "space_name", default="digits", show_default=True)
 @click.option("--data", "data_name", default="digits", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -117,7 +117,7 @@ def main(*, table: Path, file: Path, space_name: str, data_name: str, seed: int)
         "holds": all(landing.holds for landing in landings),
         "rows": [{**asdict(landing), "holds": landing.holds} for landing in landings],
     }
-    record.write_atomic(file, (json.dumps(report, indent=2) + "\n").encode())
+    report_file.write(file, report)
 
 
 if __name__ == "__main__":

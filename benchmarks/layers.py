@@ -17,7 +17,7 @@ from typing import Any
 import click
 import onnx
 
-from benchmarks import engines, models, parameters, reference
+from benchmarks import engines, models, parameters, reference, report_file
 from benchmarks.builder import Builder
 from benchmarks.engines import OnnxRuntime, OpenVino, Subject
 from benchmarks.onnx_builder import OnnxBuilder
@@ -34,7 +34,7 @@ Model = Callable[[Builder, Work, int], Any]
 
 
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--only", multiple=True, help="Works to time, such as 'residual/*'; repeatable.")
 @click.option("--engine", multiple=True, help="Engines to time; repeatable.")
 @click.option("--rounds", type=click.IntRange(3), default=15, show_default=True)

@@ -18,7 +18,7 @@ from typing import Any
 import click
 import onnx
 
-from benchmarks import cell_networks, engines, models, reference
+from benchmarks import cell_networks, engines, models, reference, report_file
 from benchmarks.builder import Builder
 from benchmarks.engines import OnnxRuntime, OpenVino, Subject
 from benchmarks.onnx_builder import OnnxBuilder
@@ -33,7 +33,7 @@ BIREAL, RESNET = "network/bireal18", "network/resnet18"
 
 
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--only", multiple=True, help="Works to time, such as '*_224'; repeatable.")
 @click.option("--engine", multiple=True, help="Engines to time; repeatable.")
 @click.option("--rounds", type=click.IntRange(3), default=25, show_default=True)

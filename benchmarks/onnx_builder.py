@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import onnx
 
 from benchmarks.builder import Array
@@ -82,3 +85,10 @@ class OnnxBuilder:
     def finish(self, output: str) -> onnx.ModelProto:
         """The checked model."""
         return self._writer.finish([output])
+
+
+def saved(name: str, make: Callable[[OnnxBuilder], str], folder: Path) -> Path:
+    """The file of a model, such as those of `benchmarks.models`."""
+    build, path = OnnxBuilder(name), folder / f"{name}.onnx"
+    onnx.save(build.finish(make(build)), path)
+    return path

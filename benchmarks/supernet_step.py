@@ -8,7 +8,6 @@ of a process of its own per network.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import platform
 import resource
@@ -23,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks import report_file
 from benchmarks.plain_pc_darts import PlainPcDarts
-from binas.core import record
 from binas.search.cells import CellSpace
 from binas.search.networks.cell import Cell
 from binas.search.networks.cell_ops import Pointwise, Separable
@@ -177,7 +176,7 @@ def main(path: Path | None, rounds: int, threads: int) -> None:
         "speedup": ratio,
     }
     if path is not None:
-        record.write_atomic(path, (json.dumps(report, indent=1) + "\n").encode())
+        report_file.write(path, report)
     for row in report["rows"]:
         print(
             f"{row['name']:>6}  {row['step_s']:.3f} s a step, {row['images_per_s']:.0f} images/s, "

@@ -16,7 +16,8 @@ from typing import Any
 
 import click
 
-from binas.core import cli, record
+from benchmarks import report_file
+from binas.core import cli
 from binas.devices import registry
 from binas.runtime.fit import Fit, Pair, fit_of
 from binas.runtime.measure import percentile
@@ -30,7 +31,7 @@ CLOSE = 1.5  # networks whose latencies differ by less than this factor are hard
 
 
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--space", "space_name", default="digits", show_default=True, help="Name or file.")
 @click.option("--device", "device_name", default="host", show_default=True)
 @click.option("--nets", type=click.IntRange(2), default=20, show_default=True, help="Networks.")
@@ -47,7 +48,7 @@ def main(*, file: Path, space_name: str, device_name: str, nets: int, builds: in
         seconds.append(time.monotonic() - began)
         cli.say(f"build {turn + 1}: {len(tables[-1].entries)} layers, {seconds[-1]:.0f} s")
     report = report_of(tables, seconds)
-    record.write_atomic(file, (json.dumps(report, indent=1) + "\n").encode())
+    report_file.write(file, report)
     shown = {key: report[key] for key in ("nets", "spearman", "mean_abs_relative_error")}
     click.echo(json.dumps(shown))
 

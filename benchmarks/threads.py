@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from benchmarks import engines, models, reference
+from benchmarks import engines, models, reference, report_file
 from benchmarks.builder import Array
 from benchmarks.ceiling import CEILINGS_OF, PEAKS
 from benchmarks.engines import Subject
@@ -60,7 +60,7 @@ class Registers:
 
 
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--rounds", type=click.IntRange(3), default=25, show_default=True)
 def main(*, file: Path, rounds: int) -> None:
     """Time a network and the register loop on one thread and on two, interleaved."""

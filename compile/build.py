@@ -31,7 +31,7 @@ from binas.runtime import artifact as artifacts
 from binas.runtime.artifact import Artifact
 from binas.runtime.verify import VerifyReport
 
-__all__ = ["Compiled", "compile_layers", "compile_model", "kernel_version", "plan_layers"]
+__all__ = ["Compiled", "compile_layers", "compile_model", "kernel_version", "plan_layers", "tiles"]
 
 Say = Callable[[str], None]
 
@@ -118,6 +118,21 @@ def compile_model(
         model.notes,
         {layer: known.tile(layer, isa)[1] for layer in dict.fromkeys(layers)},
     )
+
+
+def tiles(
+    layers: Sequence[Layer], cpu: str, arch: str, tuning: Tuning | None = None
+) -> tuple[str, ...]:
+    """The tile that each layer's kernel is made with, in words; empty where there is no choice.
+
+    Args:
+        layers: Of a network or a table.
+        cpu: LLVM's name of the CPU.
+        arch: Its architecture.
+        tuning: Knows tiles of layers; None: the databases of whoever runs this.
+    """
+    isa, known = isas.find(cpu, arch), tuning or Tuning.of_user()
+    return tuple(str(known.tile(layer, isa)[0] or "") for layer in layers)
 
 
 def compile_layers(

@@ -158,6 +158,8 @@ def main(
     forms = _forms(emit)
     device = registry.find(device_name)
     isa.find(device.cpu, device.arch)
+    if estimate:
+        cycles.must_be_possible(device.arch, device.cpu, pipeline)
     source = _example(model)
     loaded = BinaryModel.load(source)
     if labels_file is not None:

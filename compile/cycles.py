@@ -25,6 +25,7 @@ from typing import ClassVar, NamedTuple
 
 from binas.core.errors import DeviceError, MeasureError, UsageError
 from binas.devices import elf, registry, zig
+from binas.devices.device import CPUS, Arch
 from binas.runtime.artifact import Artifact
 from binas.runtime.emulated import EmulatedSession
 from binas.runtime.layout import checked_inputs
@@ -83,11 +84,7 @@ def estimate(artifact: Artifact, *, model: str | None = None) -> Estimate:
         MeasureError: One of them failed.
     """
     manifest = artifact.manifest
-    if any(feature.startswith("avx512") for feature in manifest.features):
-        raise UsageError(
-            f"no emulator executes the AVX-512 code of {manifest.cpu}",
-            hint="estimate for --device x86-64-v3",
-        )
+    must_be_possible(manifest.arch, manifest.cpu, model)
     model = model or manifest.cpu
     blocks = executed_blocks(artifact)
     with tempfile.TemporaryDirectory() as folder:
@@ -110,19 +107,29 @@ def estimate(artifact: Artifact, *, model: str | None = None) -> Estimate:
     )
 
 
+def must_be_possible(arch: Arch, cpu: str, model: str | None = None) -> None:
+    """Check that code for a CPU can be estimated here; raises as `estimate` does."""
+    if arch not in ("aarch64", "x86_64"):
+        raise UsageError(f"there is no estimate for {arch}", hint="estimate for aarch64 or x86-64")
+    if any(feature.startswith("avx512") for feature in CPUS[arch][cpu]):
+        raise UsageError(
+            f"no emulator executes the AVX-512 code of {cpu}",
+            hint="estimate for --device x86-64-v3",
+        )
+    if arch == "x86_64":
+        _qemu()
+    priced(["nop"], arch, model or cpu)
+
+
 def executed_blocks(artifact: Artifact) -> list[Block]:
     """The blocks of an artifact's kernels, and how often one inference executes each.
 
     Raises:
-        UsageError: An architecture without such an emulator.
         DeviceError: The emulator is not installed.
     """
-    arch = artifact.manifest.arch
-    if arch == "aarch64":
+    if artifact.manifest.arch == "aarch64":
         return _blocks_in_process(artifact)
-    if arch == "x86_64":
-        return _blocks_under_qemu(artifact)
-    raise UsageError(f"there is no estimate for {arch}", hint="estimate for aarch64 or x86-64")
+    return _blocks_under_qemu(artifact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +167,14 @@ def _blocks_in_process(artifact: Artifact) -> list[Block]:
     ]
 
 
-def _blocks_under_qemu(artifact: Artifact) -> list[Block]:
-    qemu = shutil.which("qemu-x86_64")
-    if qemu is None:
+def _qemu() -> str:
+    found = shutil.which("qemu-x86_64")
+    if found is None:
         raise DeviceError("qemu-x86_64 is not installed", hint="apt install qemu-user")
+    return found
+
+
+def _blocks_under_qemu(artifact: Artifact) -> list[Block]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plugin = folder / "blocks.so"
@@ -177,7 +188,7 @@ def _blocks_under_qemu(artifact: Artifact) -> list[Block]:
         (folder / "input.bin").write_bytes(b"".join(inputs))
         files = ["--weights", "weights.bin", "--input", "input.bin", "--output", "output.bin"]
         counting = ["-plugin", f"{plugin},out={folder / 'blocks.txt'}"]
-        _run([qemu, "-cpu", "max", *counting, str(bench), "run", *files], cwd=folder)
+        _run([_qemu(), "-cpu", "max", *counting, str(bench), "run", *files], cwd=folder)
         rows = [line.split() for line in (folder / "blocks.txt").read_text().splitlines()]
     return [Block(int(at, 16), int(count), int(executed)) for at, count, executed in rows]
 

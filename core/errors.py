@@ -2,7 +2,8 @@
 
 BinasError                what went wrong, and a hint: what to do next      exit 1
 ├── UsageError            the request is wrong: option, config, file        exit 2
-│   └── DamagedError          a file is not what it says it is
+│   ├── DamagedError          a file is not what it says it is
+│   └── UnwritableError       a file cannot be written: the disk is full, the folder is closed
 ├── SearchError           a search space or a training run                  exit 3
 ├── CompileError          model to artifact                                 exit 4
 │   └── UnsupportedOpError    an operator we have no kernel for
@@ -55,6 +56,10 @@ class UsageError(BinasError):
 
 class DamagedError(UsageError):
     """A file is not what it says it is."""
+
+
+class UnwritableError(UsageError):
+    """A file cannot be written: the disk is full, or the folder is not ours."""
 
 
 class SearchError(BinasError):

@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from binas.core.errors import UsageError
+from binas.core.errors import UnwritableError, UsageError
 
 
 class Record(Protocol):
@@ -199,8 +199,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; renamed onto it on success, removed on failure.
 
     Raises:
-        UsageError: The folder cannot be written, the disk is full, or something that is no file
-            (a device, a pipe) has that name: renaming onto it would destroy it.
+        UnwritableError: The folder cannot be written, or the disk is full.
+        UsageError: Something that is no file (a device, a pipe) has that name: renaming onto it
+            would destroy it.
     """
     path = path.resolve() if path.is_symlink() else path
     if path.exists() and not path.is_file():
@@ -234,8 +235,8 @@ def replacing(path: Path) -> Iterator[Path]:
 WRITE_ERRNOS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG}
 
 
-def _unwritable(path: Path, error: OSError) -> UsageError:
-    return UsageError(
+def _unwritable(path: Path, error: OSError) -> UnwritableError:
+    return UnwritableError(
         f"cannot write {path}: {error.strerror}", hint="free space or give another -o"
     )
 

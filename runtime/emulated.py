@@ -11,9 +11,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from binas.core.errors import UsageError
+from binas.devices.device import Arch
 from binas.devices.emulator import InstructionCounts, Read, UnicornModel, Write
 from binas.runtime.artifact import Artifact, Step, Tensor
 from binas.runtime.layout import checked_inputs, from_layout, layout_bytes, split_ports, tap_bytes
+
+ARCH: Arch = "aarch64"  # of every CPU that is emulated in process
 
 
 class EmulatedSession:
@@ -30,9 +33,9 @@ class EmulatedSession:
     def __init__(self, artifact: Artifact) -> None:
         """Load the artifact's executable and its weights."""
         manifest = artifact.manifest
-        if manifest.arch != "aarch64":
+        if manifest.arch != ARCH:
             raise UsageError(
-                f"{artifact.path.name} is for {manifest.arch}; in-process emulation knows aarch64",
+                f"{artifact.path.name} is for {manifest.arch}; in-process emulation knows {ARCH}",
                 hint="install qemu-user for armv7, or use --device host for x86_64",
             )
         self._artifact = artifact

@@ -11,6 +11,7 @@ from binas.devices.link import Finished
 from binas.runtime.measure import Facts, Failure, Measurement, Plan, Result, measured
 
 CLOCK_ERROR = 1.01  # quartz is a hundred times better
+MAX_THREADS = 32  # threads.h: BINAS_MAX_THREADS
 
 
 def options(plan: Plan, threads: int, core: int | None, quiet_ns: float | None) -> list[str]:

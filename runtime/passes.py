@@ -114,6 +114,7 @@ def settled(
     waits: int,
     quiet_ns: float | None = None,
     turned: Callable[[int, int], None] = lambda _done, _all: None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> dict[Path, Measurement]:
     """Whole networks in several passes, and further ones where the machine was never calm.
 
@@ -125,14 +126,20 @@ def settled(
         waits: Further passes at most.
         quiet_ns: The device's yardstick when it is left alone, if known.
         turned: Told (passes done, in all) after each.
+        say: Told, for people, that the further passes begin.
     """
     found: dict[Path, list[Measurement]] = {path: [] for path in paths}
     for turn in range(passes + waits):
         told = [quiet_ns, *map(quiet_ns_of, found.values())]
         quiet = min(filter(None, told), default=None)
-        for path, seen in found.items():
-            if turn < passes or was_never_calm(seen, quiet):
-                seen.append(time(path, plan))
+        left = [p for p, seen in found.items() if turn < passes or was_never_calm(seen, quiet)]
+        if left and turn == passes:
+            say(
+                f"Waits for a quiet machine: something else had the core in every pass over "
+                f"{len(left)} of {len(paths)} networks; at most {waits} further passes"
+            )
+        for path in left:
+            found[path].append(time(path, plan))
         turned(min(turn + 1, passes), passes)
     return {path: joined(seen, plan) for path, seen in found.items()}
 

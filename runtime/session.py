@@ -69,14 +69,14 @@ class Session:
         threads: Threads of the network.
 
     Raises:
-        UsageError: The artifact is for another machine, or threads is below 1.
+        UsageError: The artifact is for another machine, or it has no room for so many threads.
         DeviceError: The device does not take the files.
     """
 
     def __init__(self, artifact: Artifact, link: Link, *, threads: int = 1) -> None:
         """Check that the two fit, then upload; nothing is sent otherwise."""
-        if threads < 1:
-            raise UsageError(f"threads is {threads}, expected 1 or more")
+        if not 1 <= threads <= harness.MAX_THREADS:
+            raise UsageError(f"threads is {threads}, expected 1 to {harness.MAX_THREADS}")
         must_fit(artifact, link.device)
         self._artifact, self._link, self._threads = artifact, link, threads
         self._observer: Observer | None = None

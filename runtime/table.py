@@ -20,10 +20,18 @@ from binas.runtime.passes import Agreement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A layer and what came of measuring it."""
+    """A layer and what came of measuring it.
+
+    Attributes:
+        layer: The layer.
+        result: Its measurement, or why there is none.
+        tile: The one that its kernel was made with, which a tuning database may choose; empty where
+            there is nothing to choose, or where it is not known.
+    """
 
     layer: Layer
     result: Result
+    tile: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +221,22 @@ def must_match(first: LatencyTable, second: LatencyTable) -> None:
         )
 
 
+def _must_have_equal_tiles(first: LatencyTable, second: LatencyTable) -> None:
+    """Refuse to mix what two tuning databases made of a layer, as far as the tables say."""
+    tiles = {entry.layer: entry.tile for entry in first.entries}
+    differ = [
+        f"{entry.layer} with {tiles[entry.layer]!r} and {entry.tile!r}"
+        for entry in second.entries
+        if entry.tile and tiles.get(entry.layer) and entry.tile != tiles[entry.layer]
+    ]
+    if differ:
+        raise UsageError(
+            f"these tables have {len(differ)} layer{'s' * (len(differ) > 1)} of other tiles: "
+            f"{differ[0]}",
+            hint="build both with one tuning database (docs/tuning.md)",
+        )
+
+
 def merge(first: LatencyTable, second: LatencyTable) -> LatencyTable:
     """The layers of both; where both have one, a measurement wins, then the one less doubted.
 
@@ -220,9 +244,10 @@ def merge(first: LatencyTable, second: LatencyTable) -> LatencyTable:
     first's, or the second's where the first has none.
 
     Raises:
-        UsageError: The tables do not belong together.
+        UsageError: The tables do not belong together, or were made with other tiles.
     """
     must_match(first, second)
+    _must_have_equal_tiles(first, second)
     entries = {entry.layer: entry for entry in first.entries}
     for entry in second.entries:
         held = entries.get(entry.layer)

@@ -26,7 +26,7 @@ class Campaign:
         store: Takes every answer at once.
         plan: How a layer is measured in one pass.
         tell: Told (stage, done, in all).
-        say: Told what went wrong, for people.
+        say: Told what went wrong and what is waited for, for people.
         seed: Of the order of measuring.
     """
 
@@ -41,7 +41,8 @@ class Campaign:
         seed: int,
     ) -> None:
         """Nothing starts yet."""
-        self._workshop, self._store, self._plan, self._tell = workshop, store, plan, tell
+        self._workshop, self._store, self._plan = workshop, store, plan
+        self._tell, self._say = tell, say
         self._random = random.Random(seed)  # noqa: S311 (an order, not a secret)
         self._groups: dict[Path, tuple[Layer, ...]] = {}
         self._fleet = Fleet(workshop.boards, lease_s=workshop.boards[0].lease_s, say=say)
@@ -160,6 +161,7 @@ class Campaign:
                     waits=waits,
                     quiet_ns=self._quiet_ns(),
                     turned=self._counted("fit"),
+                    say=self._say,
                 )
             except DeviceError as error:
                 last = error

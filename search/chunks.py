@@ -48,7 +48,7 @@ class Chunk:
 class Key:
     """What decides the numbers of a chunk; its digest names the file."""
 
-    SCHEMA: ClassVar[str] = "binas.chunk-key/2"
+    SCHEMA: ClassVar[str] = "binas.chunk-key/3"
 
     device: str
     model: str
@@ -57,6 +57,7 @@ class Key:
     threads: int
     plan: Plan
     layers: tuple[Layer, ...] = ()
+    tiles: tuple[str, ...] = ()
 
 
 class Store:
@@ -65,10 +66,13 @@ class Store:
     Args:
         folder: Of the files.
         layers: All layers of the table; their order decides which share a file.
-        key: Of every chunk, but for its layers.
+        tiles: What each layer's kernel is made with.
+        key: Of every chunk, but for its layers and their tiles.
     """
 
-    def __init__(self, folder: Path, layers: Sequence[Layer], key: Key) -> None:
+    def __init__(
+        self, folder: Path, layers: Sequence[Layer], tiles: Sequence[str], key: Key
+    ) -> None:
         """Read what is there; failures are forgotten, so that they are tried again."""
         self._passes: dict[Layer, list[Pass]] = {layer: [] for layer in layers}
         self._file: dict[Layer, int] = {}
@@ -78,7 +82,8 @@ class Store:
             part = tuple(layers[first : first + SIZE])
             self._file |= dict.fromkeys(part, len(self.chunks))
             self.chunks.append(part)
-            named = record.digest(replace(key, layers=part))
+            own = replace(key, layers=part, tiles=tuple(tiles[first : first + SIZE]))
+            named = record.digest(own)
             self._paths.append(folder / f"chunk-{named}.json")
             for kept in _read(self._paths[-1]):
                 good = [one for one in kept.passes if not isinstance(one.result, Failure)]

@@ -110,6 +110,7 @@ def build_table(
         say: Told what went wrong on the way, for people.
 
     Raises:
+        UsageError: A fit is wanted over a single network.
         MeasureError: The fixed cost of a run could not be measured, or a board computes wrongly.
         DeviceError: No device is left within reach.
     """
@@ -118,6 +119,11 @@ def build_table(
     tell: Progress = progress if progress is not None else lambda _stage, _done, _all: None
     nets = random_networks(space, fit_nets or int(len(workshop.boards) > 1), seed)
     whole = {folder / f"net-{record.digest(net)}.binas": net for net in nets}
+    if fit_nets and len(whole) == 1:
+        raise UsageError(
+            f"the {fit_nets} networks drawn are one and the same, a fit over one says nothing",
+            hint="give --fit-nets 0; or more, where the space holds other networks",
+        )
     nothing = folder / "nothing.binas"
     others: dict[Path, What] = {nothing: (NOTHING,), **whole}
     key = Key(
@@ -133,7 +139,8 @@ def build_table(
         with workshop.compiler() as compiler:
             compiler.order(others)  # meanwhile we plan: what the layers are takes seconds
             layers, steps = _offered(space, nets, folder, progress)
-            store = Store(folder, layers, key)
+            tiles = workshop.tiles(layers)
+            store = Store(folder, layers, tiles, key)
             reused = sum(len(store.results(layer)) >= passes for layer in layers)
             campaign = Campaign(workshop, store, plan, tell=tell, say=say, seed=seed)
             leaving.callback(campaign.clean)
@@ -150,7 +157,8 @@ def build_table(
         threads=1,
         facts=facts or {},
         entries=tuple(
-            Entry(layer=layer, result=outcome(store.results(layer), plan)) for layer in layers
+            Entry(layer=layer, result=outcome(store.results(layer), plan), tile=tile)
+            for layer, tile in zip(layers, tiles, strict=True)
         ),
         fixed=times[nothing],
         agreement=agreement([store.results(layer) for layer in layers], len(campaign.repeated)),

@@ -58,6 +58,9 @@ class Workshop(Protocol):
     def kernel_version(self) -> str:
         """Of the kernels that it compiles."""
 
+    def tiles(self, layers: Sequence[Layer]) -> tuple[str, ...]:
+        """The tile that it gives each layer's kernel; empty where there is nothing to choose."""
+
     def compiler(self) -> AbstractContextManager[Compiler]:
         """To be left before anything is measured; what is still open then is given up."""
 
@@ -88,6 +91,12 @@ class DeviceWorkshop:
         from binas.compile.build import kernel_version  # noqa: PLC0415 (tvm: 2 s)
 
         return kernel_version()
+
+    def tiles(self, layers: Sequence[Layer]) -> tuple[str, ...]:
+        """See `Workshop`; the tuning databases are those of whoever runs this."""
+        from binas.compile.build import tiles  # noqa: PLC0415 (tvm: 2 s)
+
+        return tiles(layers, self.device.cpu, self.device.arch)
 
     @contextmanager
     def compiler(self) -> Iterator[Compiler]:

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import click
 
+from benchmarks import report_file
 from benchmarks.search import plan, units
 from benchmarks.search.band import Cost, projected, random_nets
 from benchmarks.search.report import Report, Row, interval, with_differences
@@ -59,7 +60,7 @@ class Entry:
 
 
 @click.command(cls=cli.Command)
-@click.option("--json", "file", type=click.Path(path_type=Path), required=True, help="Report.")
+@report_file.option
 @click.option("--strategy", "names", multiple=True, help="Strategies to run; all when left out.")
 @click.option("--seeds", type=click.IntRange(1, len(plan.SEEDS)), default=len(plan.SEEDS))
 @click.option(

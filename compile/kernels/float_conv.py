@@ -24,9 +24,13 @@ from binas.compile.kernels.float_sums import FloatSums, room
 from binas.compile.kernels.frame import Frame, Kernel, Parameter, frame
 from binas.compile.kernels.nest import At, Phase
 from binas.compile.tile import Tile
+from binas.core import bits
 from binas.core.layer import Layer
 
 UNROLL = 4  # channels that need no loop
+LATENCY = 4  # cycles of a multiply-add
+LOAD, LOAD_IN_ORDER = 0.05, 0.5  # cycles of a load beside multiply-adds, which may hide it
+LOOP = 0.25  # cycles of a pass through the inner loop, hidden likewise
 
 Loads = Sequence[Callable[[], Any]]  # each reads a vector at the place where it is called
 
@@ -51,16 +55,35 @@ def meaning(node: Node, x: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:
-    """Accumulators for about half the registers; whole words of bits where bits are written."""
-    V, Q, limit = isa.lanes, nest.as_row(layer).out_shape[2], room(isa)
-    needed = -(-(layer.out_channels // layer.groups) // V)
-    step = min(needed, 32 // V)
-    pixels = min(max(1, limit // step), Q, 4)
-    vectors = step
-    while vectors + step <= needed and pixels * (vectors + step) <= limit:
-        vectors += step
+    """The tile of the fewest cycles, as counted below; whole words where bits are written."""
+    row, limit = nest.as_row(layer), room(isa)
     unroll = UNROLL if _run(layer, layer.kernel[1]) <= UNROLL else 1
-    return Tile(min(Q, max(pixels, limit // vectors)), vectors, V, unroll)
+    needed = -(-(row.out_channels // row.groups) // isa.lanes)
+    step = min(needed, bits.WORD_BITS // isa.lanes) if row.bits_out else 1
+    return min(
+        (
+            Tile(pixels, vectors, isa.lanes, unroll)
+            for vectors in range(step, max(step, min(needed, limit)) + 1, step)
+            for pixels in range(1, min(row.out_shape[2], max(1, limit // vectors)) + 1)
+        ),
+        key=lambda tile: _cycles(row, tile, isa),
+    )
+
+
+def _cycles(row: Layer, tile: Tile, isa: Isa) -> float:
+    """Cycles of one input channel: a row of pixels, all output channels.
+
+    Two multiply-adds and two loads begin per cycle, and a sum takes part once per latency: fewer
+    sums than that hides leave cycles empty, which is what a narrow rest of the channels costs.
+    """
+    pixels, cycles = row.out_shape[2], 0.0
+    shorter, wider = divmod(pixels, pieces := -(-pixels // tile.pixels))
+    for block in nest.blocks(row, tile, 1):
+        for width, count in ((shorter, pieces - wider), (shorter + 1, wider)):
+            sums, loads = width * block.vectors, width + block.vectors
+            beside = loads * (LOAD_IN_ORDER if isa.in_order else LOAD)
+            cycles += count * block.count * (max(sums / 2, loads / 2, LATENCY) + beside + LOOP)
+    return cycles
 
 
 def tiles(layer: Layer, isa: Isa) -> list[Tile]:

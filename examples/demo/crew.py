@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from binas.core import cli
-from binas.core.errors import BinasError, UsageError
+from binas.core.errors import BinasError, UnwritableError, UsageError
 from examples.demo.cache import Done, Stage, Tick
 
 Work = Callable[..., str]  # (folder, tick, **arguments) → one sentence of what came out
@@ -187,6 +187,8 @@ def _do(job: Job, tick: Tick) -> Done:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         said = job.work(folder, tick, **job.arguments)
+    except UnwritableError:  # no fault of what was found: with space again, it goes on from there
+        raise
     except UsageError as error:
         if not goes_on:
             raise

@@ -12,9 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from binas.compile.tuning import Tuning
 from binas.core import record
+from binas.core.errors import UsageError
 from binas.core.layer import Layer
 from binas.devices import registry
+from binas.devices.device import Device
+from binas.runtime import emulated
 from binas.runtime.measure import Measurement
 from binas.search.cost import layers_of
 from binas.search.run import versions
@@ -79,7 +83,7 @@ def travel(request: Request, crew: Crew) -> Results:
 class _Journey:
     def __init__(self, request: Request, crew: Crew) -> None:
         self.request, self.crew = request, crew
-        registry.find(request.board)  # a misspelt one is found out now and not after minutes
+        _must_be_countable(registry.find(request.board))  # now, and not after the searches
         self.root = request.output / "stages"
         self.setting = Setting(
             data=request.data,
@@ -89,6 +93,7 @@ class _Journey:
             kept=request.output / "layers",
         )
         self.images, self.space = self.setting.read()
+        self.tuning = Tuning.of_user().digests  # decides what kernels are measured
         self.made: list[Job] = []
 
     def travel(self) -> Results:
@@ -218,6 +223,7 @@ class _Journey:
             "data": self.images.digest,
             "space": record.digest(self.space),
             "versions": versions(),
+            "tuning": self.tuning,
         }
         place = cache.stage(self.root, name.replace(" ", "-"), everything, *code)
         job = Job(place, work, {"setting": self.setting, **given})
@@ -229,6 +235,15 @@ class _Journey:
         device = asdict(registry.find(self.request.device))
         device.pop("memory_bytes")  # a container's limit says nothing of speed
         return device
+
+
+def _must_be_countable(board: Device) -> None:
+    """Refuse a board whose instructions the report could not count."""
+    if board.arch != emulated.ARCH:
+        raise UsageError(
+            f"no emulator here counts the instructions of {board.name} ({board.arch})",
+            hint=f"give a board of {emulated.ARCH}, such as --board rpi4",
+        )
 
 
 def stair(channels: int) -> Layer:

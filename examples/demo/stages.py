@@ -13,7 +13,7 @@ from pathlib import Path
 
 from binas.compile.build import compile_layers, compile_model
 from binas.compile.model import BinaryModel
-from binas.core import record
+from binas.core import cli, record
 from binas.core.errors import MeasureError
 from binas.core.layer import Layer
 from binas.devices import registry
@@ -245,6 +245,7 @@ def _settled(
         waits=WAITS,
         quiet_ns=quiet_ns,
         turned=lambda done, _: turned(done),
+        say=cli.say,
     )
 
 

@@ -12,6 +12,7 @@ from binas.core.cli import Command, emit, json_option, say, version_option
 from binas.core.errors import BinasError, MeasureError
 from binas.core.record import write_atomic
 from binas.runtime.commands import shared
+from binas.runtime.harness import MAX_THREADS
 
 if TYPE_CHECKING:
     from binas.runtime.artifact import Artifact
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @shared.ARTIFACT
 @shared.DEVICE
 @click.option("--layers", is_flag=True, help="Also measure every step by itself.")
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1, MAX_THREADS), default=1, show_default=True)
 @click.option(
     "--repeats", type=click.IntRange(2), default=20, show_default=True, help="Batches that count."
 )

@@ -78,6 +78,11 @@ def run(
 
     if not inputs and not verify:
         raise UsageError("nothing to do", hint="give --input x.npy, or --verify")
+    if output is not None and not inputs:
+        raise UsageError(
+            f"-o {output} without --input: --verify writes no output",
+            hint="give --input x.npy, or leave -o out",
+        )
     if model is not None and not (verify and inputs):
         raise UsageError(
             "--model says what an input is compared with",

@@ -10,7 +10,7 @@ import click
 
 from binas.core import cli
 from binas.core.errors import UsageError
-from binas.search.commands import shared
+from binas.search.commands import prices, shared
 
 if TYPE_CHECKING:
     from binas.search.compare import Comparison, Entry
@@ -79,7 +79,6 @@ def compare(
     from binas.core import record  # noqa: PLC0415
     from binas.runtime import html  # noqa: PLC0415
     from binas.search import compare_page, data, genotype, recipe  # noqa: PLC0415
-    from binas.search.commands.run import lut_of  # noqa: PLC0415
     from binas.search.compare import Comparison  # noqa: PLC0415
     from binas.search.config import nanoseconds  # noqa: PLC0415
     from binas.search.run import versions  # noqa: PLC0415
@@ -95,7 +94,7 @@ def compare(
     wanted = [catalogue.find(name) for name in names] or list(catalogue.STRATEGIES)
     chosen, given = genotype.load_space(space_name), data.load(data_name)
     seen = images or min(_passes(strategy, chosen) for strategy in wanted) * _half(given)
-    lut = None if table is None else lut_of(chosen, table, device)
+    lut = None if table is None else prices.lut_of(chosen, table, device)
     inputs = {} if table is None else {"table": record.digest_bytes(table.read_bytes())}
     budget_ns = None if budget is None else nanoseconds(budget)
     job = _Job(chosen, given, lut, budget_ns, inputs, output)

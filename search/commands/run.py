@@ -11,11 +11,10 @@ import click
 
 from binas.core import cli
 from binas.core.errors import UsageError
-from binas.search.commands import shared
+from binas.search.commands import prices, shared
 
 if TYPE_CHECKING:
     from binas.search.cost import Lut
-    from binas.search.genotype import AnySpace
     from binas.search.strategy.cell_prices import CellLut
     from binas.search.strategy.task import Timer
 
@@ -135,7 +134,7 @@ def run(
         shared.show(settings, origins, as_json=as_json)
         return
     chosen, images = genotype.load_space(space_name), data.load(data_name)
-    lut = None if table is None else lut_of(chosen, table, device)
+    lut = None if table is None else prices.lut_of(chosen, table, device)
     budget_ns = _budget_ns(budget, budget_ratio, baseline, lut)
     must_be_possible(chosen, images, lut, budget_ns)
     inputs = {"space": record.digest(chosen)}
@@ -200,41 +199,6 @@ def _timer(device: str | None, folder: Path) -> Iterator[Timer | None]:
         DeviceQueue(found, [DeviceBoard(link, NET_PLAN)], folder, NET_PLAN) as queue,
     ):
         yield queue
-
-
-def lut_of(space: AnySpace, table: Path, device: str | None) -> Lut | CellLut:
-    """A table's prices for a space; a table of other kernels or another device is refused."""
-    from binas.compile.build import kernel_version  # noqa: PLC0415 (onnx)
-    from binas.core import record  # noqa: PLC0415
-    from binas.devices import registry  # noqa: PLC0415
-    from binas.runtime.table import LatencyTable  # noqa: PLC0415
-    from binas.search.cost import Lut  # noqa: PLC0415
-    from binas.search.space import Space  # noqa: PLC0415
-    from binas.search.strategy.cell_prices import CellLut  # noqa: PLC0415
-    from binas.search.survey import menu_of  # noqa: PLC0415
-
-    prices = record.load(LatencyTable, table)
-    if device is not None:
-        asked = registry.find(device)
-        if (prices.device, prices.arch, prices.cpu) != (asked.name, asked.arch, asked.cpu):
-            raise UsageError(
-                f"{table} was measured on {prices.device} ({prices.arch}, {prices.cpu}), "
-                f"expected {asked.name} ({asked.arch}, {asked.cpu})",
-                hint=f"build one there: binas-table build --device {asked.name}",
-            )
-    for what, found, ours in (
-        ("kernel version", prices.kernel_version, kernel_version()),
-        ("threads", prices.threads, 1),
-    ):
-        if found != ours:
-            raise UsageError(
-                f"{table} was measured with {what} {found}, networks are compiled for {ours}",
-                hint="build it again: binas-table build",
-            )
-    if not isinstance(space, Space):
-        return CellLut.of(space, prices)
-    kept = table.with_suffix(".build")  # where `binas-table build` left the menu
-    return Lut.of(menu_of(space, kept if kept.is_dir() else None), prices)
 
 
 def _budget_ns(

@@ -101,10 +101,17 @@ class Ground(ABC, Generic[SpaceT, GenotypeT]):
         """Check, before anything is trained, that a search can end with a network.
 
         Raises:
-            UsageError: The images do not fit the space, or there is a budget without prices.
+            UsageError: The images do not fit the space or are too few, or there is a budget without
+                prices.
             SearchError: The budget is below the fastest network of the space.
         """
         must_fit(self.space, data)
+        if len(data.x_train) < 2:
+            raise UsageError(
+                f"{data.name} has 1 training image, a search needs 2: "
+                "one half trains weights, the other judges architectures",
+                hint="give another --data",
+            )
         if budget_ns is None:
             return
         fastest = self.fastest_ns()

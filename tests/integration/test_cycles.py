@@ -93,9 +93,26 @@ def test_the_command_prices_a_model_in_cycles_and_says_what_they_are(
     shown = CliRunner().invoke(main, asked).stdout
     assert f"{found['total']:,.0f} cycles" in shown
     assert "never a latency" in shown
-    refused = CliRunner().invoke(main, [*asked[:-1], "cortex-a999"])
+
+
+@needs_mca
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--device", "rpi4", "--pipeline", "cortex-a999"], "knows no pipeline: 'cortex-a999'"),
+        (["--device", "rpi4-32"], "there is no estimate for armv7"),
+        (["--device", "x86-64-v4"], "no emulator executes the AVX-512 code"),
+    ],
+)
+def test_what_cannot_be_estimated_is_refused_before_anything_is_compiled(
+    model: BinaryModel, tmp_path: Path, asked: list[str], said: str
+) -> None:
+    path = tmp_path / "small.onnx"
+    path.write_bytes(model.proto.SerializeToString())
+    refused = CliRunner().invoke(main, [str(path), "--estimate", *asked])
     assert refused.exit_code == 2
-    assert "knows no pipeline: 'cortex-a999'" in refused.stderr
+    assert said in refused.stderr
+    assert [found.name for found in tmp_path.iterdir()] == ["small.onnx"]
 
 
 def test_what_no_emulator_executes_is_not_estimated(model: BinaryModel, tmp_path: Path) -> None:

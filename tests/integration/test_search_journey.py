@@ -242,6 +242,7 @@ def test_wrong_input_is_refused_before_anything_is_written(home: Path, tmp_path:
         "foreign": replace(table, entries=table.entries[1:]),
         "kernels": replace(table, kernel_version="0" * 12),
         "threads": replace(table, threads=4),
+        "elsewhere": replace(table, facts={**table.facts, "model": "a machine of 1999"}),
     }.items():
         paths[name] = tmp_path / f"{name}.json"
         record.save(changed, paths[name])
@@ -257,6 +258,10 @@ def test_wrong_input_is_refused_before_anything_is_written(home: Path, tmp_path:
         ([*search, "--table", paths["kernels"]], 2, "kernel version", "binas-table build"),
         ([*search, "--table", paths["threads"]], 2, "threads", "binas-table build"),
         ([*priced, "--device", "rpi4"], 2, "expected rpi4", "binas-table build --device rpi4"),
+        (
+            [*search, "--table", paths["elsewhere"], "--device", "host"],
+            *(2, "on another machine, a machine of 1999", "binas-table build --device host"),
+        ),
         ([*search, "--table", corrupt], 2, "is not JSON", ""),
         ([*search, "--table", home / "tiny.toml"], 2, "is not JSON", ""),
         ([*search, "--budget", "60us"], 2, "a budget needs a latency table", "--table"),
@@ -283,6 +288,38 @@ def test_wrong_input_is_refused_before_anything_is_written(home: Path, tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["t.build", "genotype.json", *(path.name for path in paths.values())]
     )
+
+
+def test_a_table_of_the_host_that_another_machine_was_is_doubted(
+    home: Path, tmp_path: Path
+) -> None:
+    table: LatencyTable = record.load(LatencyTable, home / "table.json")
+    shutil.copytree(home / "table.build", tmp_path / "elsewhere.build")
+    elsewhere = tmp_path / "elsewhere.json"
+    record.save(replace(table, facts={"model": "a machine of 1999"}), elsewhere)
+    search = ["run", *asked(home), *SHORT, "--json"]
+    done = call(search_command, *search, "--table", elsewhere, "-o", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["predicted_ns"] > 0
+    (doubt,) = (line for line in done.stderr.splitlines() if line.startswith("Doubt: "))
+    assert f"{elsewhere} was measured on another machine, a machine of 1999" in doubt
+    done = call(search_command, *search, "--table", home / "table.json", "-o", tmp_path / "own")
+    assert "Doubt: " not in done.stderr
+
+
+def test_a_table_made_with_another_tuning_database_is_doubted(home: Path, tmp_path: Path) -> None:
+    table: LatencyTable = record.load(LatencyTable, home / "table.json")
+    assert any(entry.tile for entry in table.entries)
+    shutil.copytree(home / "table.build", tmp_path / "tuned.build")
+    place = next(i for i, entry in enumerate(table.entries) if entry.tile)
+    entries = list(table.entries)
+    entries[place] = replace(entries[place], tile="9x9 u9")
+    record.save(replace(table, entries=tuple(entries)), tmp_path / "tuned.json")
+    search = ["run", *asked(home), *SHORT, "--table", tmp_path / "tuned.json"]
+    done = call(search_command, *search, "-o", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    assert f"Doubt: 1 of {len(entries)} layers of {tmp_path / 'tuned.json'} " in done.stderr
+    assert "another tuning database" in done.stderr
 
 
 def test_a_genotype_alone_is_enough_to_train(home: Path, tmp_path: Path) -> None:

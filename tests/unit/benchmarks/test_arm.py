@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import arm
-from benchmarks.arm import LOWS, Row, Stretch
+from benchmarks import arm, arm_stretches
+from benchmarks.arm import LOWS, Row
+from benchmarks.arm_stretches import Stretch
 from binas.compile import cycles
 
 A, B, C, D = ((at, 4) for at in range(4))
@@ -30,13 +31,13 @@ def row(model: str, build: str, inner: float) -> Row:
 
 
 def test_the_loop_is_the_most_frequent_way_from_a_block_to_itself() -> None:
-    assert arm._loop(B, [A, B, C, B, C, B, D, A, B, C, B]) == (B, C)
-    assert arm._loop(A, [A, B, C]) == ()
+    assert arm_stretches._loop(B, [A, B, C, B, C, B, D, A, B, C, B]) == (B, C)
+    assert arm_stretches._loop(A, [A, B, C]) == ()
 
 
 def test_a_stretch_counts_128_macs_per_sixteen_bytes_and_none_elsewhere() -> None:
     texts = {A: ["cnt\tv0.16b, v1.16b", "cnt\tv0.8b, v1.8b"], B: ["add\tx0, x0, #1"]}
-    assert arm._stretch([A, B, A], texts).macs == 256
+    assert arm_stretches._stretch([A, B, A], texts).macs == 256
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from binas.compile import isa as isas
+from binas.compile.build import tiles
 from binas.compile.kernels import family, version
 from binas.compile.tile import Tile
 from binas.compile.tuning import (
@@ -93,6 +94,16 @@ def test_an_entry_that_does_not_apply_is_passed_over(change: dict[str, object]) 
 def test_a_layer_without_a_choice_has_no_tile() -> None:
     assert family.tiles(POOL, ISA) == []
     assert Tuning({}).tile(POOL, ISA) == (None, "rule")
+
+
+def test_another_database_gives_a_layer_another_tile_and_leaves_the_others_theirs() -> None:
+    plain, tuned = (
+        tiles([LAYER, POOL], ISA.cpu, ISA.arch, Tuning({"user": database(*entries)}))
+        for entries in ((), (entry(3),))
+    )
+    assert plain == (str(family.default_tile(LAYER, ISA)), "")
+    assert tuned == (str(entry(3).tile), "")
+    assert plain != tuned
 
 
 def test_a_new_entry_takes_the_place_of_one_of_other_code() -> None:

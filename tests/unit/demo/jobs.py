@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from pathlib import Path
 
+from binas.core import record
 from binas.core.errors import CompileError, UsageError
 from examples.demo.cache import Tick
 
@@ -37,6 +40,13 @@ def refuse(folder: Path, tick: Tick) -> str:
     """Leave a file behind and refuse it, as a run does with a checkpoint."""
     (folder / "checkpoint").write_text("damaged")
     raise UsageError("the checkpoint is damaged", hint="give --force to start over")
+
+
+def fill(folder: Path, tick: Tick) -> str:
+    """Run into a full disk, as a run does with its next checkpoint."""
+    (folder / "checkpoint").write_text("good")
+    with record.replacing(folder / "checkpoint"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def stumble(folder: Path, tick: Tick) -> str:

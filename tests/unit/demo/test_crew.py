@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from binas.core.errors import CompileError, DamagedError, UsageError
+from binas.core.errors import CompileError, DamagedError, UnwritableError, UsageError
 from examples.demo import cache
 from examples.demo.crew import Crew, Job
 from tests.unit.demo import jobs
@@ -101,6 +101,17 @@ def test_a_stage_that_cannot_go_on_with_what_it_finds_says_what_to_delete(tmp_pa
         with pytest.raises(DamagedError, match="interrupted, and the checkpoint") as caught:
             crew.alone(refused)
     assert caught.value.hint.startswith(f"rm -r {refused.stage.folder}, then")
+
+
+def test_a_full_disk_is_no_fault_of_what_an_interrupted_stage_left(tmp_path: Path) -> None:
+    with Crew() as crew:
+        filling = job(tmp_path, "fill", jobs.fill)
+        for again in (crew.alone, crew.alone, lambda late: crew.together([late])):
+            with pytest.raises(UnwritableError, match="No space left on device") as caught:
+                again(filling)
+            assert "of no use" not in str(caught.value)
+            assert caught.value.hint == "free space or give another -o"
+    assert (filling.stage.folder / "checkpoint").read_text() == "good"
 
 
 def test_chains_run_at_the_same_time(tmp_path: Path) -> None:

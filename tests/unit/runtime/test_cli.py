@@ -82,6 +82,7 @@ def no_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
         ([], 2, "nothing to do"),
         (["--input", "no.npy"], 2, "no such file: no.npy"),
         (["--input", "z=no.npy"], 2, "the model has no input 'z'"),
+        (["--verify", "-o", "y.npy"], 2, "-o y.npy without --input: --verify writes no output"),
     ],
 )
 def test_run_refuses_in_one_sentence_with_a_way_out(
@@ -152,6 +153,14 @@ def test_emulation_gives_counts_and_no_latency(arm_net: Artifact) -> None:
     done = call(bench, arm_net.path, "--device", "rpi4", "--emulate")
     assert done.exit_code == 6 and done.stdout == ""
     assert "emulation gives no latency; instruction counts: " in done.stderr
+
+
+def test_more_threads_than_the_harness_has_are_refused_before_a_board_is_reached(
+    arm_net: Artifact,
+) -> None:
+    done = call(bench, arm_net.path, "--device", "rpi4", "--threads", "33")
+    assert done.exit_code == 2
+    assert "'--threads': 33 is not in the range 1<=x<=32." in done.stderr.splitlines()[-1]
 
 
 def test_times_take_units_and_nothing_else(net: Artifact) -> None:

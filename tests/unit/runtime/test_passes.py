@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 
 from binas.runtime.measure import Facts, Failure, Measurement, Plan, measured
-from binas.runtime.passes import agreement, is_suspicious, joined, outcome
+from binas.runtime.passes import agreement, is_suspicious, joined, outcome, settled
 
 PLAN = Plan(repeats=6, min_batch_ns=1000)
 FAILED = Failure(kind="run", message="it died")
@@ -70,3 +73,69 @@ def test_a_table_knows_how_far_its_passes_agree_and_drift() -> None:
     assert found.median_abs_difference == pytest.approx(0.05)
     assert found.drift == pytest.approx(0.2)
     assert agreement([[one(5)]], 0) is None
+
+
+A, B = Path("a.binas"), Path("b.binas")
+
+
+class Machine:
+    """Measures artifacts beside the yardsticks of a script: one per pass, the last one for ever."""
+
+    def __init__(self, **scripts: Sequence[float]) -> None:
+        self.scripts = {name: list(script) for name, script in scripts.items()}
+        self.order: list[str] = []
+
+    def time(self, path: Path, plan: Plan) -> Measurement:
+        script = self.scripts[path.stem]
+        self.order.append(path.stem)
+        return one(10 * script[0], yardstick=script.pop(0) if len(script) > 1 else script[0])
+
+
+def test_networks_are_measured_in_turns_and_no_further_where_the_machine_was_calm() -> None:
+    machine, told, said = Machine(a=[100], b=[100]), list[tuple[int, int]](), list[str]()
+    found = settled(
+        machine.time,
+        [A, B],
+        PLAN,
+        passes=3,
+        waits=9,
+        turned=lambda done, total: told.append((done, total)),
+        say=said.append,
+    )
+    assert "".join(machine.order) == "ababab"
+    assert {path: len(one.samples_ns) for path, one in found.items()} == {A: 18, B: 18}
+    assert told[:3] == [(1, 3), (2, 3), (3, 3)]
+    assert said == []
+
+
+def test_a_network_that_was_never_measured_in_peace_is_measured_again_until_it_is() -> None:
+    machine, said = Machine(a=[100], b=[140, 140, 140, 140, 100]), list[str]()
+    found = settled(machine.time, [A, B], PLAN, passes=2, waits=9, quiet_ns=100.0, say=said.append)
+    assert "".join(machine.order) == "abab" + "bbb"
+    assert found[B].median_ns == 1000
+    assert said == [
+        "Waits for a quiet machine: something else had the core in every pass over 1 of 2 "
+        "networks; at most 9 further passes"
+    ]
+
+
+def test_waiting_ends_where_a_machine_is_never_left_alone() -> None:
+    machine, said = Machine(a=[140], b=[150]), list[str]()
+    found = settled(machine.time, [A, B], PLAN, passes=2, waits=3, quiet_ns=100.0, say=said.append)
+    assert "".join(machine.order) == "ab" * (2 + 3)
+    assert len(said) == 1 and "over 2 of 2 networks" in said[0]
+    assert set(found) == {A, B}
+
+
+def test_a_core_that_one_network_found_tells_of_the_core_that_another_was_left_on() -> None:
+    # Nobody was told what quiet is: each start of the harness learns it on the cores it looks at.
+    machine = Machine(a=[140, 100], b=[140, 140, 140, 100])
+    found = settled(machine.time, [A, B], PLAN, passes=2, waits=9)
+    assert "".join(machine.order) == "abab" + "bb"
+    assert found[A].median_ns == found[B].median_ns == 1000
+
+
+def test_a_slow_machine_that_is_slow_for_all_is_not_waited_for() -> None:
+    machine = Machine(a=[140], b=[141])
+    settled(machine.time, [A, B], PLAN, passes=2, waits=9)
+    assert "".join(machine.order) == "abab"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +68,23 @@ def test_a_measurement_has_every_sample_and_the_facts(net: Artifact, link: HostL
 def test_threads_reach_the_harness(net: Artifact, link: HostLink) -> None:
     with Session(net, link, threads=2) as session:
         assert session.time(PLAN).facts.threads == 2
-    with pytest.raises(UsageError, match="threads is 0"):
-        Session(net, link, threads=0)
+
+
+def test_threads_that_the_harness_has_no_seat_for_are_refused_before_anything_is_copied(
+    net: Artifact, link: HostLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(*_: object, **__: object) -> None:
+        raise AssertionError("copied")
+
+    monkeypatch.setattr(HostLink, "put", put)
+    for threads in (0, harness.MAX_THREADS + 1):
+        with pytest.raises(UsageError, match=f"threads is {threads}, expected 1 to 32"):
+            Session(net, link, threads=threads)
+
+
+def test_the_harness_has_as_many_seats_as_we_know_of() -> None:
+    header = resources.files("binas.runtime") / "native" / "threads.h"
+    assert f"#define BINAS_MAX_THREADS {harness.MAX_THREADS}\n" in header.read_text()
 
 
 def test_a_pinned_device_pins_one_thread_and_leaves_several_free(net: Artifact) -> None:

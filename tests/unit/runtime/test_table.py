@@ -84,6 +84,17 @@ def test_the_hosts_of_two_machines_do_not_mix() -> None:
         merge(table((1, took(5))), other)
 
 
+def test_layers_of_other_tiles_do_not_mix_and_are_compared() -> None:
+    first, second = table((1, took(5)), (2, took(5))), table((2, took(4)), (3, took(9)))
+    tuned = replace(second, entries=tuple(replace(e, tile="2x32 u2") for e in second.entries))
+    merge(first, tuned)  # of what the first was made with, nothing is known
+    first = replace(first, entries=tuple(replace(e, tile="4x16 u1") for e in first.entries))
+    with pytest.raises(UsageError, match=f"1 layer .* {layer(2)} .*'4x16 u1' and '2x32 u2'"):
+        merge(first, tuned)
+    assert merge(first, replace(tuned, entries=tuned.entries[1:])).lookup(layer(3)) == took(9)
+    assert compare(first, tuned)[1].ratio == 0.8
+
+
 def test_merging_prefers_measurements_and_then_fewer_doubts() -> None:
     first = table((1, BROKEN), (2, took(20)), (3, took(30, "a", "b")), (4, took(40)))
     second = table((1, took(11)), (2, BROKEN), (3, took(33, "a")), (5, took(50)))

@@ -90,6 +90,7 @@ class Scripted:
     broken: frozenset[Layer] = frozenset()  # cannot be compiled, nor can what shares its artifact
     dying: frozenset[Layer] = frozenset()  # kills the program that measures it
     unstable: frozenset[Layer] = frozenset()  # fails alone
+    tuned: dict[Layer, str] = field(default_factory=dict)  # its tile, where it is no common one
     at: dict[Path, tuple[Layer, ...]] = field(default_factory=dict)
     networks: dict[Path, Genotype | CellGenotype] = field(default_factory=dict)
     boards: list[ScriptedBoard] = field(default_factory=list)
@@ -101,6 +102,10 @@ class Scripted:
     def kernel_version(self) -> str:
         """As told."""
         return self.version
+
+    def tiles(self, layers: Sequence[Layer]) -> tuple[str, ...]:
+        """As told."""
+        return tuple(self.tuned.get(layer, "4x16 u1") for layer in layers)
 
     @contextmanager
     def compiler(self) -> Iterator[ScriptedCompiler]:

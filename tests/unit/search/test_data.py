@@ -18,6 +18,7 @@ from binas.search.retrain import must_fit
 from binas.search.sources.arrays import checked
 from binas.search.sources.digits import twice_as_large
 from binas.search.space import Space
+from binas.search.strategy.task import must_be_possible
 
 Arrays = dict[str, Any]
 
@@ -178,3 +179,10 @@ def test_a_space_for_other_images_is_refused(images: Dataset, tiny: Space) -> No
     must_fit(tiny, images)
     with pytest.raises(UsageError, match=r"4 classes of \[1, 8, 8\] images, bars has 3"):
         must_fit(replace(tiny, classes=4), images)
+
+
+def test_one_image_cannot_be_searched_on_and_two_can(images: Dataset, tiny: Space) -> None:
+    must_be_possible(tiny, images.first(2), None, None)
+    with pytest.raises(UsageError, match="bars has 1 training image, a search needs 2") as caught:
+        must_be_possible(tiny, images.first(1), None, None)
+    assert caught.value.hint

@@ -127,6 +127,22 @@ def test_numbers_of_another_kernel_or_plan_or_cpu_or_board_are_not_reused(
         assert workshop.measured == set(layers)
 
 
+def test_layers_that_another_tuning_gives_other_tiles_are_measured_again_with_their_chunk(
+    tiny: Space, device: Device, layers: tuple[Layer, ...], tmp_path: Path
+) -> None:
+    first = build_table(tiny, device, tmp_path, workshop=Scripted(), fit_nets=0).table
+    assert {entry.tile for entry in first.entries} == {"4x16 u1"}
+    tuned = layers[SIZE + 3]
+    again = Scripted(tuned={tuned: "2x32 u2"})
+    built = build_table(tiny, device, tmp_path, workshop=again, fit_nets=0)
+    assert again.measured == set(layers[SIZE : 2 * SIZE])
+    assert {e.layer: e.tile for e in built.table.entries if e.tile != "4x16 u1"} == {
+        tuned: "2x32 u2"
+    }
+    before = build_table(tiny, device, tmp_path, workshop=Scripted(), fit_nets=0)
+    assert before.reused == len(layers), "what was measured with the tiles of before is still there"
+
+
 @pytest.mark.parametrize(
     ("how", "kind", "says"),
     [("broken", "compile", "no such kernel"), ("dying", "run", "it died")],
@@ -179,6 +195,21 @@ def test_a_fit_over_one_network_is_refused(tiny: Space, device: Device, tmp_path
     with pytest.raises(UsageError, match="a fit over one network says nothing"):
         build_table(tiny, device, tmp_path, workshop=Scripted(), fit_nets=1)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_space_of_one_network_is_refused_a_fit_at_once_and_has_a_table_without(
+    tiny: Space, device: Device, tmp_path: Path
+) -> None:
+    single = replace(
+        tiny, min_cells=1, max_cells=1, widths=(1.0,), normal_ops=("b3",), reduction_ops=("b3",)
+    )
+    shop = Scripted()
+    with pytest.raises(UsageError, match="the 3 networks drawn are one and the same") as caught:
+        build_table(single, device, tmp_path, workshop=shop, fit_nets=3)
+    assert "--fit-nets 0" in caught.value.hint
+    assert not shop.measured and not list(tmp_path.iterdir())
+    table = build_table(single, device, tmp_path, workshop=shop, fit_nets=0).table
+    assert table.entries and table.fit is None
 
 
 def test_a_board_that_dies_leaves_its_layers_to_the_others(
