@@ -96,11 +96,18 @@ class Layer:
             raise _fault("pad_value", self.pad_value, "-1, 0 or 1")
         if self.in_bits not in (1, 32) or self.weight_bits not in (0, 1, 32):
             raise _fault("bits", (self.in_bits, self.weight_bits), "1 or 32")
+        self._check_moves()
+
+    def _check_moves(self) -> None:
+        """What moves channels has as many as it is given; of bits it writes nothing but bits."""
+        C, K = self.in_shape[3], self.out_channels
+        if (self.op in MOVES_BITS or self.op == "shuffle") and C != K:
+            raise _fault("channels", (C, K), "equally many in and out")
         more = self.stages or self.float_out or self.bits_affine or not self.bits_out
         if self.op in MOVES_BITS and more:
             raise _fault("outputs", str(self), "bits alone and no stages")
-        if self.op == "concat_bits" and sum(self.parts) != self.out_channels:
-            raise _fault("parts", self.parts, f"{self.out_channels} channels in all")
+        if self.op == "concat_bits" and sum(self.parts) != K:
+            raise _fault("parts", self.parts, f"{K} channels in all")
 
     @property
     def out_shape(self) -> tuple[int, int, int, int]:

@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 
+from binas.core.errors import UsageError
 from binas.core.layer import Layer
 
 
@@ -61,3 +62,21 @@ def test_layers_are_keys() -> None:
 def test_a_layer_reads_as_one_line() -> None:
     layer = conv(kernel=(3, 3), padding=(1, 1, 1, 1), stages=("affine", "add"), bits_out=True)
     assert str(layer) == "binary_conv 3x3/1 9x10x33→9x10x7 affine add → f32+bits"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"op": "pool_bits"},  # 7 channels of 33
+        {"op": "shuffle", "groups": 1},
+        {"op": "pool_bits", "out_channels": 33, "float_out": True},
+        {"op": "pool_bits", "out_channels": 33, "stages": ("relu",)},
+        {"op": "concat_bits", "out_channels": 33, "parts": (16, 16)},
+    ],
+)
+def test_what_moves_channels_gives_as_many_as_it_gets_and_of_bits_nothing_but_bits(
+    facts: dict[str, object],
+) -> None:
+    bits_alone = {"weight_bits": 0, "float_out": False, "bits_out": True}
+    with pytest.raises(UsageError, match="expected"):
+        conv(**{**bits_alone, **facts})
