@@ -2,21 +2,31 @@
 
 Every process draws the same batches and takes its share of each; gradients are averaged and batch
 norm sees all shares, so N processes do what one does with the joint batch (up to rounding).
+
+Retraining runs inside torch's DistributedDataParallel (`parallel`). Searches average what they get
+(`averaged`): an architecture step has no gradients of weights and a sampled network leaves most
+weights without one, and either is what DistributedDataParallel waits for.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from binas.core.errors import UsageError
+from binas.search.networks.cell_recipe import Norm
+
+# Statistics, shares of decisions and whole searches live on the CPU, whatever trains.
+BACKENDS = "cpu:gloo,cuda:nccl"
+HALVES = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +49,27 @@ class Processes:
     @staticmethod
     def joined() -> Processes:
         """As torchrun started us, or alone: nccl between GPUs, gloo between CPUs."""
-        count = int(os.environ.get("WORLD_SIZE", "1"))
+        count = _started()
         if count == 1:
             return Processes()
         if not distributed.is_initialized():
             if torch.cuda.is_available():
                 torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            distributed.init_process_group(BACKENDS if torch.cuda.is_available() else "gloo")
         return Processes(rank=distributed.get_rank(), count=distributed.get_world_size())
+
+    @staticmethod
+    def must_be_alone(what: str) -> None:
+        """Refuse what several processes would do several times.
+
+        Raises:
+            UsageError: torchrun started more than one.
+        """
+        if _started() > 1:
+            raise UsageError(
+                f"{what} runs in one process, and torchrun started {_started()}",
+                hint="start it without torchrun",
+            )
 
     @property
     def writes(self) -> bool:
@@ -63,7 +86,7 @@ class Processes:
         return batch
 
     def share(self, batch: Tensor) -> Tensor:
-        """This process's part of a batch."""
+        """This process's part of a batch that `whole` has let through."""
         size = len(batch) // self.count
         return batch[self.rank * size : (self.rank + 1) * size]
 
@@ -71,9 +94,31 @@ class Processes:
         """The network with batch norm over all processes; the same object when alone."""
         if self.count > 1:
             for module in net.modules():
-                if type(module) is nn.BatchNorm2d:
+                if isinstance(module, nn.BatchNorm2d):
                     module.__class__ = GatheredBatchNorm2d
         return net
+
+    @contextmanager
+    def apart(self, *nets: nn.Module) -> Iterator[None]:
+        """Inside, batch norms see the images of this process alone: all do the same whole work."""
+        modules = [module for net in nets for module in net.modules()]
+        norms = [module for module in modules if isinstance(module, GatheredBatchNorm2d)]
+        for norm in norms:
+            norm.gathers = False
+        try:
+            yield
+        finally:
+            for norm in norms:
+                norm.gathers = True
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Inside, the process that writes comes first, and the others find what it has written."""
+        if self.count > 1 and not self.writes:
+            distributed.barrier()
+        yield
+        if self.count > 1 and self.writes:
+            distributed.barrier()
 
     def parallel(self, net: nn.Module) -> nn.Module:
         """The network to call: its backward pass averages gradients over all processes."""
@@ -89,34 +134,49 @@ class Processes:
         """Average the gradients of what does not run inside `parallel`."""
         if self.count == 1:
             return
-        for parameter in parameters:
-            if parameter.grad is not None:
-                distributed.all_reduce(parameter.grad)
-                parameter.grad /= self.count
+        moved = [parameter for parameter in parameters if parameter.grad is not None]
+        found = self.averaged([cast(Tensor, parameter.grad) for parameter in moved])
+        for parameter, gradient in zip(moved, found, strict=True):
+            parameter.grad = gradient
+
+    def averaged(self, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The mean of each over all processes, in one message; all must come in the same order."""
+        if self.count == 1 or not gradients:
+            return tuple(gradients)
+        sent = torch.cat([gradient.detach().flatten() for gradient in gradients])
+        distributed.all_reduce(sent)
+        parts = (sent / self.count).split([gradient.numel() for gradient in gradients])
+        return tuple(p.view_as(g).to(g.dtype) for p, g in zip(parts, gradients, strict=True))
 
     def summed(self, *values: float) -> tuple[float, ...]:
         """Each number summed over all processes."""
         if self.count == 1:
             return values
         total = torch.tensor(values, dtype=torch.float64)
-        if torch.cuda.is_available():
-            total = total.cuda()
         distributed.all_reduce(total)
         return tuple(total.tolist())
 
 
-class GatheredBatchNorm2d(nn.BatchNorm2d):
+class GatheredBatchNorm2d(Norm):
     """Batch norm over the images of all processes; `SyncBatchNorm` refuses CPU tensors.
 
     mean = Σ x / n and variance = Σ (x - mean)² / n, both sums over all processes and
-    differentiable; shares are of equal size.
+    differentiable, twice; shares are of equal size.
+
+    Attributes:
+        gathers: False: as any batch norm, over the images of this process; see `Processes.apart`.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise [N, C, H, W]; in evaluation as batch norm does."""
-        if not self.training:
-            normed: Tensor = super().forward(x)
-            return normed
+    gathers = True
+
+    def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
+        """Normalise [N, C, H, W], times the gain; in evaluation as batch norm does."""
+        if not (self.training and self.gathers):
+            return super().forward(x, gain)
+        y = self._normed(x.float() if x.dtype in HALVES else x).to(x.dtype)
+        return y if gain is None else y * gain.to(x.dtype)
+
+    def _normed(self, x: Tensor) -> Tensor:
         n = x.numel() // x.shape[1] * distributed.get_world_size()
         mean = _summed(x.sum(dim=(0, 2, 3))) / n
         centred = x - mean[:, None, None]
@@ -141,7 +201,11 @@ class GatheredBatchNorm2d(nn.BatchNorm2d):
 
 
 class _Summed(torch.autograd.Function):
-    """A sum over all processes; so is its gradient, for every process's loss depends on it."""
+    """A sum over all processes; so is its gradient, for every process's loss depends on it.
+
+    What every process gets back is the gradient of the sum of all losses; averaged, that of their
+    mean. The gradient is differentiable in turn.
+    """
 
     @staticmethod
     def forward(_context: object, x: Tensor) -> Tensor:
@@ -151,9 +215,14 @@ class _Summed(torch.autograd.Function):
 
     @staticmethod
     def backward(_context: object, *gradients: Tensor) -> Tensor:
-        return _Summed.forward(_context, gradients[0])
+        return _summed(gradients[0])
 
 
 def _summed(x: Tensor) -> Tensor:
     total: Tensor = _Summed.apply(x)  # type: ignore[no-untyped-call]
     return total
+
+
+def _started() -> int:
+    """Processes that torchrun started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))

@@ -176,14 +176,19 @@ def calibrate(
     net.eval()
 
 
-def accuracy(forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, size: int = 250) -> float:
+def accuracy(forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> float:
     """Share of images whose largest logit is their class."""
+    return correct(forward, x, y) / len(x)
+
+
+def correct(forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, size: int = 250) -> int:
+    """How many images have their largest logit at their class."""
     right = 0
     with torch.no_grad():
         for first in range(0, len(x), size):
             found = forward(x[first : first + size]).argmax(dim=1)
             right += int((found == y[first : first + size]).sum())
-    return right / len(x)
+    return right
 
 
 def cross_entropy(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:

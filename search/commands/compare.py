@@ -81,9 +81,11 @@ def compare(
     from binas.search import compare_page, data, genotype, recipe  # noqa: PLC0415
     from binas.search.compare import Comparison  # noqa: PLC0415
     from binas.search.config import nanoseconds  # noqa: PLC0415
+    from binas.search.processes import Processes  # noqa: PLC0415
     from binas.search.run import versions  # noqa: PLC0415
     from binas.search.strategy import catalogue  # noqa: PLC0415
 
+    Processes.must_be_alone("a comparison")
     shared.set_threads(threads)
     training, origins = shared.merged(recipe.RetrainSettings, config, sets, {"epochs": epochs})
     if show_config:

@@ -11,6 +11,7 @@ from binas.search.commands import shared
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace, Buildable
+from binas.search.processes import Processes
 from binas.search.recipe import RetrainSettings
 from binas.search.retrain import Trained, retrain, save_network
 from binas.search.run import RunFolder
@@ -31,6 +32,7 @@ def searched(
     lut: Lut | CellPrices | None = None,
     budget_ns: float | None = None,
     timer: Timer | None = None,
+    processes: Processes | None = None,
 ) -> Found:
     """Search, and write result.json and genotype.json."""
     output = folder.path
@@ -48,7 +50,10 @@ def searched(
             folder=folder,
             progress=progress,
             timer=timer,
+            processes=processes,
         )
+    if not folder.writes:
+        return found
     record.save(found.genotype, output / "genotype.json")
     record.save(found, output / "result.json")
     return found

@@ -121,7 +121,8 @@ def retrain(
         origins=origins,
         arguments=shared.arguments(context),
     )
-    folder = RunFolder(output, asked, force=force, writes=processes.writes, events=tensorboard)
+    with processes.in_turn():
+        folder = RunFolder(output, asked, force=force, writes=processes.writes, events=tensorboard)
     trained = jobs.retrained(
         chosen,
         images,

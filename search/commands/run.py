@@ -112,6 +112,7 @@ def run(
       binas-search run --table table.json --device host --budget 6us -o runs/fast
       binas-search run --strategy bars --set entropy=0.05 -o runs/sharp
       binas-search run --strategy darts --preset published --show-config
+      torchrun --no-python --nproc-per-node 2 binas-search run -o runs/plain
 
     Writes result.json, genotype.json, log.jsonl (one line per epoch) and steps.jsonl to the folder.
     """
@@ -120,6 +121,7 @@ def run(
     from binas.core import record  # noqa: PLC0415
     from binas.search import data, genotype  # noqa: PLC0415
     from binas.search.commands import jobs  # noqa: PLC0415
+    from binas.search.processes import Processes  # noqa: PLC0415
     from binas.search.run import Config, RunFolder, versions  # noqa: PLC0415
     from binas.search.strategy import catalogue  # noqa: PLC0415
     from binas.search.strategy.task import must_be_possible  # noqa: PLC0415
@@ -133,6 +135,9 @@ def run(
     if show_config:
         shared.show(settings, origins, as_json=as_json)
         return
+    if measure:
+        Processes.must_be_alone("--measure")
+    processes = Processes.joined()
     chosen, images = genotype.load_space(space_name), data.load(data_name)
     lut = None if table is None else prices.lut_of(chosen, table, device)
     budget_ns = _budget_ns(budget, budget_ratio, baseline, lut)
@@ -151,13 +156,16 @@ def run(
             "budget_ns": budget_ns,
             "threads": threads,
             "measure": measure,
+            # Several add up in another order. Folders of one, older ones too, do not name it.
+            **({"processes": processes.count} if processes.count > 1 else {}),
         },
         inputs=inputs,
         versions=versions(),
         origins=origins,
         arguments=shared.arguments(context),
     )
-    folder = RunFolder(output, asked, force=force, events=tensorboard)
+    with processes.in_turn():
+        folder = RunFolder(output, asked, force=force, writes=processes.writes, events=tensorboard)
     with _timer(device if measure else None, output) as timer:
         found = jobs.searched(
             strategy,
@@ -169,7 +177,10 @@ def run(
             lut=lut,
             budget_ns=budget_ns,
             timer=timer,
+            processes=processes,
         )
+    if not processes.writes:
+        return
     if as_json:
         cli.emit(record.to_dict(found))
         return

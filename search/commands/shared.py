@@ -190,7 +190,10 @@ def set_threads(threads: int) -> None:
 
 @contextmanager
 def epochs(title: str, folder: RunFolder) -> Iterator[Epochs]:
-    """A bar of epochs on stderr; says where a run goes on."""
+    """A bar of epochs on stderr; says where a run goes on. Of several processes one does."""
+    if not folder.writes:
+        yield lambda _done, _in_all, _entry: None
+        return
     kept = folder.resume()
     if kept is not None:
         cli.say(f"{folder.path}: goes on after epoch {len(kept[1]) - 1}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +26,12 @@ from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
 from binas.search.hardware import CPU
 from binas.search.networks.bars_supernet import Choice, sample
-from binas.search.run import RunFolder
+from binas.search.strategy.around import Around, run
 from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.gradient import GradientSearch
 from binas.search.strategy.ground import entropy
 from binas.search.strategy.layout_ground import LayoutGround, whole
 from binas.search.strategy.settings import SEE_HELP, Found, GradientSettings
-from binas.search.strategy.task import Timer, run
-from binas.search.train import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +75,9 @@ class Search(GradientSearch[LayoutGround, BarsSettings]):
         """With new weights, in the order that a CPU computes small images fastest in."""
         return CPU.place(super().supernet())
 
-    def epoch(self, number: int) -> dict[str, Any]:
+    def train(self, number: int) -> dict[str, Any]:
         """As every differentiable search; also temperature and complexity in the log."""
-        entry = super().epoch(number)
+        entry = super().train(number)
         with torch.no_grad():
             p = self.ground.choice(self.probabilities())
             biops = float(expected_biops(self.ground.space, p))
@@ -123,9 +121,7 @@ def search(
     seed: int = 0,
     lut: Lut | CellPrices | None = None,
     budget_ns: float | None = None,
-    folder: RunFolder | None = None,
-    progress: Progress | None = None,
-    timer: Timer | None = None,
+    **around: Unpack[Around],
 ) -> Found:
     """Search a space.
 
@@ -136,9 +132,7 @@ def search(
         seed: Of everything that is drawn.
         lut: Prices; without a budget they only describe the search.
         budget_ns: The latency to meet; None searches for accuracy alone.
-        folder: Where log and checkpoints go, and where an interrupted run goes on.
-        progress: Told after each epoch.
-        timer: Measures the sampled networks on a device while they are evaluated.
+        around: Folder, progress, timer and processes; see `Around`.
 
     Raises:
         UsageError: The space is one of cells.
@@ -151,4 +145,4 @@ def search(
             hint="give a BARS space, such as --space digits, or another --strategy",
         )
     task = Search(ground, data, settings or BarsSettings(), seed, budget_ns)
-    return run(task, folder, progress, timer)
+    return run(task, **around)

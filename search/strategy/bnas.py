@@ -11,7 +11,7 @@ place; edges are kept by the likelihood of their last operation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
@@ -21,14 +21,13 @@ from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
 from binas.search.networks.supernet import Mixture
-from binas.search.run import RunFolder
 from binas.search.strategy import bandit, likelihood
+from binas.search.strategy.around import Around, run
 from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.elimination import observed, sweep
 from binas.search.strategy.sampled import SampledSearch
 from binas.search.strategy.settings import SEE_HELP, Found, SearchSettings
-from binas.search.strategy.task import Timer, run
-from binas.search.train import Progress, cross_entropy
+from binas.search.train import cross_entropy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +145,7 @@ class Search(SampledSearch[BnasSettings]):
             "bandit_draws": torch.zeros(rows, most, dtype=torch.float64),
         }
 
-    def epoch(self, number: int) -> dict[str, Any]:
+    def train(self, number: int) -> dict[str, Any]:
         """The next step of the schedule."""
         step = self.schedule[number]
         rate_at = (number, self.epochs)
@@ -189,10 +188,11 @@ class Search(SampledSearch[BnasSettings]):
             found = torch.autograd.grad(
                 cross_entropy(out, y), self.logits, allow_unused=True, materialize_grads=True
             )
-            for alpha, gradient in zip(self.logits, found, strict=True):
+            moves = zip(self.logits, self.processes.averaged(found), strict=True)
+            for alpha, gradient in moves:
                 alpha.grad = gradient
             self.architecture.step()
-            validation += int((out.argmax(dim=1) == y).sum())
+            validation += self.right(out, y)
         seen = self.steps * self.size
         return loss_sum / self.steps, right / seen, validation / seen
 
@@ -265,11 +265,9 @@ def search(
     seed: int = 0,
     lut: Lut | CellPrices | None = None,
     budget_ns: float | None = None,
-    folder: RunFolder | None = None,
-    progress: Progress | None = None,
-    timer: Timer | None = None,
+    **around: Unpack[Around],
 ) -> Found:
     """Search a space of cells; arguments and errors as of `bars.search`."""
     ground = CellGround(space, lut, budget_ns)
     task = Search(ground, data, settings or BnasSettings(), seed, budget_ns)
-    return run(task, folder, progress, timer)
+    return run(task, **around)

@@ -9,17 +9,15 @@ code's (BNASv2CLR/architect_confidence.py), which could be read; the paper's cou
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Unpack
 
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
-from binas.search.run import RunFolder
+from binas.search.strategy.around import Around, run
 from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.pc_darts import PartialSearch, PcDartsSettings
 from binas.search.strategy.settings import Found
-from binas.search.strategy.task import Timer, run
-from binas.search.train import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +83,9 @@ def search(
     seed: int = 0,
     lut: Lut | CellPrices | None = None,
     budget_ns: float | None = None,
-    folder: RunFolder | None = None,
-    progress: Progress | None = None,
-    timer: Timer | None = None,
+    **around: Unpack[Around],
 ) -> Found:
     """Search a space of cells; arguments and errors as of `bars.search`."""
     ground = CellGround(space, lut, budget_ns)
     task = Search(ground, data, settings or BnasV2Settings(), seed, budget_ns)
-    return run(task, folder, progress, timer)
+    return run(task, **around)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 from binas.core.errors import UsageError, unknown_name
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
-from binas.search.run import RunFolder
 from binas.search.strategy import (
     bars,
     bnas,
@@ -21,10 +20,9 @@ from binas.search.strategy import (
     pc_darts,
     uniform,
 )
+from binas.search.strategy.around import Around
 from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.settings import Found, SearchSettings
-from binas.search.strategy.task import Timer
-from binas.search.train import Progress
 
 
 class Search(Protocol):
@@ -39,9 +37,7 @@ class Search(Protocol):
         seed: int = 0,
         lut: Lut | CellPrices | None = None,
         budget_ns: float | None = None,
-        folder: RunFolder | None = None,
-        progress: Progress | None = None,
-        timer: Timer | None = None,
+        **around: Unpack[Around],
     ) -> Found:
         """Search a space; see `strategy/bars.py`."""
         ...

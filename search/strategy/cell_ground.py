@@ -120,7 +120,7 @@ class CellGround(Ground[AnySpace, AnyGenotype]):
     def weight_free(self, p: Tables) -> float:
         """Over all groups but reductions and enhancements."""
         shares = [
-            (v @ torch.tensor([float(op in WEIGHT_FREE) for op in group.ops])).mean()
+            (v @ torch.tensor([op in WEIGHT_FREE for op in group.ops], dtype=v.dtype)).mean()
             for group, v in zip(self.groups, p, strict=True)
             if not group.name.startswith(("reduction", "enhancement"))
         ]

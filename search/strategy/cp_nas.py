@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
@@ -20,14 +20,12 @@ from binas.core.errors import UsageError
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
-from binas.search.run import RunFolder
+from binas.search.strategy.around import Around, run
 from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.child_parent import evaluation, indicator
 from binas.search.strategy.elimination import sweep
 from binas.search.strategy.sampled import SampledSearch
 from binas.search.strategy.settings import SEE_HELP, Found, SearchSettings
-from binas.search.strategy.task import Timer, run
-from binas.search.train import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +87,7 @@ class Search(SampledSearch[CpNasSettings]):
         rows, most = self.alive.shape
         self.tables["paths"] = torch.zeros(most, rows, dtype=torch.int64)
 
-    def epoch(self, number: int) -> dict[str, Any]:
+    def train(self, number: int) -> dict[str, Any]:
         """One sampled architecture: train Child and Parent for an epoch, test both."""
         left, place = self.schedule[number]
         paths = self.tables["paths"]
@@ -125,11 +123,9 @@ def search(
     seed: int = 0,
     lut: Lut | CellPrices | None = None,
     budget_ns: float | None = None,
-    folder: RunFolder | None = None,
-    progress: Progress | None = None,
-    timer: Timer | None = None,
+    **around: Unpack[Around],
 ) -> Found:
     """Search a space of cells; arguments and errors as of `bars.search`."""
     ground = CellGround(space, lut, budget_ns)
     task = Search(ground, data, settings or CpNasSettings(), seed, budget_ns)
-    return run(task, folder, progress, timer)
+    return run(task, **around)

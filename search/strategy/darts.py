@@ -6,7 +6,7 @@ Source: Liu et al., 2019, arXiv:1806.09055; quark0/darts, cnn/train_search.py an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
@@ -14,12 +14,12 @@ from torch import Tensor
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
-from binas.search.run import RunFolder
+from binas.search.strategy.around import Around, run
 from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.gradient import GradientSearch
 from binas.search.strategy.settings import Found, GradientSettings
-from binas.search.strategy.task import MOMENTUM, Batch, Timer, run
-from binas.search.train import Progress, cross_entropy
+from binas.search.strategy.task import MOMENTUM, Batch
+from binas.search.train import cross_entropy
 
 Gradients = tuple[Tensor, ...]
 
@@ -93,7 +93,7 @@ class Search(GradientSearch[CellGround, DartsSettings]):
         found = torch.autograd.grad(
             loss, [*alpha, *weights], allow_unused=True, materialize_grads=True
         )
-        return int((out.argmax(dim=1) == y).sum()), found
+        return self.right(out, y), self.processes.averaged(found)
 
     def _momentum(self, w: Tensor) -> Tensor:
         """What SGD would add of its earlier steps; Adam's step is taken as plain descent."""
@@ -109,14 +109,12 @@ def search(
     seed: int = 0,
     lut: Lut | CellPrices | None = None,
     budget_ns: float | None = None,
-    folder: RunFolder | None = None,
-    progress: Progress | None = None,
-    timer: Timer | None = None,
+    **around: Unpack[Around],
 ) -> Found:
     """Search a space of cells; arguments and errors as of `bars.search`."""
     ground = CellGround(space, lut, budget_ns)
     task = Search(ground, data, settings or DartsSettings(), seed, budget_ns)
-    return run(task, folder, progress, timer)
+    return run(task, **around)
 
 
 def _set(weights: list[Tensor], values: list[Tensor]) -> None:

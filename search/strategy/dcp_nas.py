@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -25,16 +25,16 @@ from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
 from binas.search.networks.supernet import Mixture, Supernet
 from binas.search.ops import BinaryConv
-from binas.search.run import RunFolder
 from binas.search.strategy import gauss_newton
+from binas.search.strategy.around import Around, run
 from binas.search.strategy.batch_statistics import fixed_statistics, taking_statistics
 from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.coupling import Coupling
 from binas.search.strategy.gradient import GradientSearch
 from binas.search.strategy.ground import softmax
 from binas.search.strategy.settings import SEE_HELP, Found, GradientSettings
-from binas.search.strategy.task import Batch, Timer, run
-from binas.search.train import Progress, cross_entropy, set_rate
+from binas.search.strategy.task import Batch
+from binas.search.train import cross_entropy, set_rate
 
 POOL_SIDE = 3  # pools count as weights of 1/(K·K), identities as 1 (the book, p. 112)
 WEIGHTLESS = {"none": 0.0, "skip": 1.0, "pool": 1 / POOL_SIDE**2, "max": 1 / POOL_SIDE**2}
@@ -118,10 +118,10 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         for name, coupling in self.couplings.items():
             self.tables |= {f"{name}.{key}": table for key, table in coupling.tables()}
 
-    def epoch(self, number: int) -> dict[str, Any]:
+    def train(self, number: int) -> dict[str, Any]:
         """Lines 3-6 of algorithm 10: a Parent phase, α̂ ← α, a Child phase, α ← α̂."""
         parent = self._parent_phase(number)
-        entry = super().epoch(number)
+        entry = super().train(number)
         seen, warm = self.steps * self.size, self.progress < 0
         return {**entry, "parent_loss": parent, "images": seen * (2 if warm else 5)}
 
@@ -157,10 +157,8 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         x, y = batch
         out = net(x, selection)
         loss = cross_entropy(out, y)
-        optimiser.zero_grad()
-        (loss + self.settings.reconstruction * reconstruction_error(net)).backward()
-        self.descend(net, optimiser)
-        return loss.item(), int((out.argmax(dim=1) == y).sum())
+        extra = self.settings.reconstruction * reconstruction_error(net)
+        return self.descend(net, optimiser, loss, extra), self.right(out, y)
 
     def architecture_step(self, theirs: Batch, mine: Batch) -> int:
         """A step of α̂ along the gradient of L = -G + λ ‖t(α) - ∂G/∂α̂‖² + latency.
@@ -171,7 +169,8 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         del mine
         x, y = theirs
         parent_out = self.parent(x, self.mixture())
-        t = gauss_newton.flat(torch.autograd.grad(-cross_entropy(parent_out, y), self.logits))
+        tangent = torch.autograd.grad(-cross_entropy(parent_out, y), self.logits)
+        t = gauss_newton.flat(self.processes.averaged(tangent))
         target = parent_out.detach().softmax(-1)
         with taking_statistics(self.child):
             out = self.child(x, self.mixture())
@@ -179,13 +178,13 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         minus_g = torch.autograd.grad(divergence, self.logits, retain_graph=True)
         gradients = self._with_latency(divergence, minus_g)
         if self.settings.tangent:
-            apart = -gauss_newton.flat(minus_g) - t
+            apart = -gauss_newton.flat(self.processes.averaged(minus_g)) - t
             bent = self._curved(x, y, target, apart)
             bent = 2 * self.settings.tangent * bent
             parts = bent.split([alpha.numel() for alpha in self.logits])
             gradients = tuple(g + part.view_as(g) for g, part in zip(gradients, parts, strict=True))
         self._move("child", self.architecture, gradients)
-        return int((out.argmax(dim=1) == y).sum())
+        return self.right(out, y)
 
     def _with_latency(self, loss: Tensor, plain: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The gradients of the loss with its latency term; the plain ones where it has none."""
@@ -208,6 +207,7 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         self, name: str, optimiser: torch.optim.Optimizer, gradients: tuple[Tensor, ...]
     ) -> None:
         """A plain step of α, then the decoupled correction (eqs. 4.50-4.52)."""
+        gradients = self.processes.averaged(gradients)
         coupling = self.couplings[name]
         coupling.learn(gradients)
         before = [alpha.detach().clone() for alpha in self.logits]
@@ -275,11 +275,9 @@ def search(
     seed: int = 0,
     lut: Lut | CellPrices | None = None,
     budget_ns: float | None = None,
-    folder: RunFolder | None = None,
-    progress: Progress | None = None,
-    timer: Timer | None = None,
+    **around: Unpack[Around],
 ) -> Found:
     """Search a space of cells; arguments and errors as of `bars.search`."""
     ground = CellGround(space, lut, budget_ns)
     task = Search(ground, data, settings or DcpNasSettings(), seed, budget_ns)
-    return run(task, folder, progress, timer)
+    return run(task, **around)

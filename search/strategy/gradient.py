@@ -61,7 +61,7 @@ class GradientSearch(SearchTask[GroundT, GradientT]):
         """What the architecture step moves."""
         return self.logits
 
-    def epoch(self, number: int) -> dict[str, Any]:
+    def train(self, number: int) -> dict[str, Any]:
         """One pass: a weight step and, after the warm-up, an architecture step per batch."""
         settings = self.settings
         after = max(1, settings.epochs - 1 - settings.warmup_epochs)
@@ -117,7 +117,7 @@ class GradientSearch(SearchTask[GroundT, GradientT]):
         loss = self.architecture_loss(cross_entropy(out, y))
         grads = torch.autograd.grad(loss, parameters, materialize_grads=True, allow_unused=True)
         self.move_architecture(grads)
-        return int((out.argmax(dim=1) == y).sum())
+        return self.right(out, y)
 
     def architecture_loss(self, loss: Tensor) -> Tensor:
         """CE with the latency term, λ(t) · max(0, E[T]/T* - 1) in its default form."""
@@ -128,7 +128,8 @@ class GradientSearch(SearchTask[GroundT, GradientT]):
         return loss
 
     def move_architecture(self, gradients: tuple[Tensor, ...]) -> None:
-        """A step of the architecture's optimiser."""
+        """A step of the architecture's optimiser, along the gradients of all processes."""
+        gradients = self.processes.averaged(gradients)
         for tensor, grad in zip(self.architecture_parameters(), gradients, strict=True):
             tensor.grad = grad
         self.architecture.step()

@@ -6,7 +6,7 @@ Source: Xu et al., 2020, arXiv:1907.05737; yuhuixu1993/PC-DARTS, model_search.py
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 import torch
 from torch import Tensor
@@ -15,13 +15,11 @@ from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
 from binas.search.networks.supernet import Mixture, Supernet
-from binas.search.run import RunFolder
+from binas.search.strategy.around import Around, run
 from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.gradient import GradientSearch
 from binas.search.strategy.ground import softmax
 from binas.search.strategy.settings import Found, GradientSettings
-from binas.search.strategy.task import Timer, run
-from binas.search.train import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +98,7 @@ def search(
     seed: int = 0,
     lut: Lut | CellPrices | None = None,
     budget_ns: float | None = None,
-    folder: RunFolder | None = None,
-    progress: Progress | None = None,
-    timer: Timer | None = None,
+    **around: Unpack[Around],
 ) -> Found:
     """Search a space of cells; arguments and errors as of `bars.search`."""
     task: PartialSearch[PcDartsSettings] = PartialSearch(
@@ -112,4 +108,4 @@ def search(
         seed,
         budget_ns,
     )
-    return run(task, folder, progress, timer)
+    return run(task, **around)

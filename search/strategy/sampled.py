@@ -176,5 +176,5 @@ class SampledSearch(SearchTask[CellGround, SampledT]):
         return found
 
     @abstractmethod
-    def epoch(self, number: int) -> dict[str, Any]:
+    def train(self, number: int) -> dict[str, Any]:
         """One sampled network, or one epoch of the supernet."""

@@ -16,20 +16,18 @@ from binas.runtime.measure import Measurement, Result
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnyGenotype, AnySpace
-from binas.search.run import RunFolder
+from binas.search.processes import Processes
 from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.ground import Ground, Tables, entropy
 from binas.search.strategy.layout_ground import whole
-from binas.search.strategy.settings import Candidate, Found, SearchSettings
+from binas.search.strategy.settings import Candidate, SearchSettings
 from binas.search.train import (
     CALIBRATION_BATCH,
-    Progress,
-    accuracy,
     batches,
     calibrate,
+    correct,
     cosine_rate,
     cross_entropy,
-    fit,
     optimiser_tensors,
     restore_optimiser,
     set_rate,
@@ -64,10 +62,12 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         architecture_half: Those that judge architectures.
         nets: Name → network; "child" is the one that candidates are evaluated with.
         timer: Measures candidates while they are evaluated; None: they are not measured.
+        processes: Who else searches with other shares of each batch; see `join`.
     """
 
     epochs: int
     timer: Timer | None = None
+    processes = Processes.alone()
 
     def __init__(
         self,
@@ -91,9 +91,28 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         self.nets: dict[str, nn.Module] = {}
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.tables: dict[str, Tensor] = {}
+        self._taken: list[dict[str, Any]] = []  # weight steps of this epoch
+
+    def join(self, processes: Processes) -> None:
+        """Search together with others: batches are shared, batch norms and gradients joint.
+
+        Raises:
+            UsageError: A batch cannot be shared alike.
+        """
+        processes.whole(self.size)
+        self.processes = processes
+        for net in self.nets.values():
+            processes.gathered(net)
+
+    def epoch(self, number: int) -> dict[str, Any]:
+        """Train one epoch; what to log of it, and of each of its weight steps (`train.Task`)."""
+        self._taken = []
+        entry = self.train(number)
+        steps = [{"epoch": number, "step": i, **step} for i, step in enumerate(self._taken)]
+        return {**entry, "steps": steps}
 
     @abstractmethod
-    def epoch(self, number: int) -> dict[str, Any]:
+    def train(self, number: int) -> dict[str, Any]:
         """Train one epoch and return what to log; `loss` must be among it."""
 
     @abstractmethod
@@ -108,7 +127,9 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         """A network whose initial weights come from the seed alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return build()
+            net = build()
+        self.processes.gathered(net)
+        return net
 
     def weight_optimiser(self, net: nn.Module) -> torch.optim.Optimizer:
         """Of a network's weights, as the settings say."""
@@ -127,9 +148,10 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         )
 
     def batches_of(self, half: Batch) -> Iterator[Batch]:
-        """One epoch's batches: `share` of the half, in an order drawn anew."""
+        """One epoch's batches: `share` of the half, in an order drawn anew; of each our part."""
         x, y = half
-        for picked in islice(batches(len(x), self.size, self.generator), self.steps):
+        for drawn in islice(batches(len(x), self.size, self.generator), self.steps):
+            picked = self.processes.share(drawn)
             yield x[picked], y[picked]
 
     def weight_step(
@@ -139,16 +161,32 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         x, y = batch
         out = net(x, selection)
         loss = cross_entropy(out, y)
-        optimiser.zero_grad()
-        loss.backward()
-        self.descend(net, optimiser)
-        return loss.item(), int((out.argmax(dim=1) == y).sum())
+        return self.descend(net, optimiser, loss), self.right(out, y)
 
-    def descend(self, net: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        """A step along the gradients that are there, clipped as the settings say."""
+    def descend(
+        self,
+        net: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        loss: Tensor,
+        extra: Tensor | float = 0.0,
+    ) -> float:
+        """A weight step down loss + extra, clipped as the settings say; the loss.
+
+        Gradients and loss are those of all processes.
+        """
+        optimiser.zero_grad()
+        (loss + extra).backward()
+        self.processes.average(net.parameters())
         if self.settings.clip:
             nn.utils.clip_grad_norm_(net.parameters(), self.settings.clip)
         optimiser.step()
+        mean = self.processes.summed(loss.item())[0] / self.processes.count
+        self._taken.append({"loss": mean, "rate": optimiser.param_groups[0]["lr"]})
+        return mean
+
+    def right(self, out: Tensor, y: Tensor) -> int:
+        """How many images of a batch were right, over all processes."""
+        return int(self.processes.summed(int((out.argmax(dim=1) == y).sum()))[0])
 
     def set_weight_rate(self, optimiser: torch.optim.Optimizer, done: int, steps: int) -> None:
         """The cosine of the settings after `done` of `steps` weight steps."""
@@ -165,9 +203,21 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
             y: Tensor = self.nets[name](x, selection)
             return y
 
-        x, y = self.architecture_half
-        calibrate(self.nets[name], forward, self.weight_half[0][:images], CALIBRATION_BATCH)
-        return accuracy(forward, x[:images], y[:images])
+        return self.tested(self.nets[name], forward, images)
+
+    def tested(
+        self, net: nn.Module, forward: Callable[[Tensor], Tensor], images: int | None = None
+    ) -> float:
+        """Accuracy on the first images of the architecture half, batch norm recalibrated.
+
+        Processes share the images, so that all hold the same number and decide alike.
+        """
+        with self.processes.apart(net):
+            calibrate(net, forward, self.weight_half[0][:images], CALIBRATION_BATCH)
+        x, y = self.architecture_half[0][:images], self.architecture_half[1][:images]
+        mine = slice(self.processes.rank, None, self.processes.count)
+        (right,) = self.processes.summed(correct(forward, x[mine], y[mine]))
+        return right / len(x)
 
     def latency_ratio(self, p: Tables) -> Tensor | None:
         """E[T]/T*; None without a budget."""
@@ -229,41 +279,6 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
             for name, table in self.tables.items():
                 table.copy_(kept[name])
         self.generator.set_state(tensors["generator"])
-
-
-def run(
-    task: SearchTask[Any, Any],
-    folder: RunFolder | None = None,
-    progress: Progress | None = None,
-    timer: Timer | None = None,
-) -> Found:
-    """Search to the end and choose among what was found.
-
-    Args:
-        task: At its start; where the folder holds a checkpoint it goes on there.
-        folder: Where log and checkpoints go, and where an interrupted run goes on.
-        progress: Told after each epoch.
-        timer: Measures the candidates on a device while they are evaluated.
-
-    Raises:
-        SearchError: No derived network is within the budget, the training diverged, or the
-            architecture collapsed; the folder keeps the last good epoch.
-    """
-    task.timer = timer
-    log = fit(task, folder, progress)
-    with torch.no_grad():
-        found = task.candidates()
-        expected = task.ground.expected_ns(task.probabilities())
-    found.sort(key=lambda candidate: (-candidate.accuracy, candidate.predicted_ns or 0.0))
-    return Found(
-        genotype=found[0].genotype,
-        seed=task.seed,
-        budget_ns=task.budget_ns,
-        predicted_ns=found[0].predicted_ns,
-        expected_ns=None if expected is None else float(expected),
-        candidates=tuple(found),
-        seconds=sum(float(entry["seconds"]) for entry in log),
-    )
 
 
 def within(found: list[Candidate], budget_ns: float | None) -> list[Candidate]:

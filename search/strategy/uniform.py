@@ -7,7 +7,7 @@ arXiv:1902.07638). With one network it is a random network.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -17,12 +17,12 @@ from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
 from binas.search.networks.family import build
-from binas.search.run import RunFolder
+from binas.search.strategy.around import Around, run
 from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.layout_ground import AnyGround, whole
 from binas.search.strategy.settings import SEE_HELP, Candidate, Found, SearchSettings
-from binas.search.strategy.task import SearchTask, Timer, run
-from binas.search.train import CALIBRATION_BATCH, Progress, accuracy, calibrate, cross_entropy
+from binas.search.strategy.task import SearchTask
+from binas.search.train import cross_entropy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class Search(SearchTask[AnyGround, UniformSettings]):
             pool[self.ground.draw(flat, self.generator)] = None
         return tuple(pool)
 
-    def epoch(self, number: int) -> dict[str, Any]:
+    def train(self, number: int) -> dict[str, Any]:
         """Train one network on the weight half and test it on the other."""
         settings = self.settings
         net = self.make(lambda: build(self.drawn[number]))
@@ -92,12 +92,9 @@ class Search(SearchTask[AnyGround, UniformSettings]):
                 self.set_weight_rate(optimiser, done, settings.epochs * self.steps)
                 out = net(x)
                 loss = cross_entropy(out, y)
-                optimiser.zero_grad()
-                loss.backward()
-                self.descend(net, optimiser)
-                loss_sum, right = loss_sum + loss.item(), right + int((out.argmax(1) == y).sum())
-        calibrate(net, net, self.weight_half[0], CALIBRATION_BATCH)
-        marks = accuracy(net, *self.architecture_half)
+                loss_sum += self.descend(net, optimiser, loss)
+                right += self.right(out, y)
+        marks = self.tested(net, net)
         self.tables["accuracy"][number] = marks
         steps = settings.epochs * self.steps
         return {
@@ -125,11 +122,9 @@ def search(
     seed: int = 0,
     lut: Lut | CellPrices | None = None,
     budget_ns: float | None = None,
-    folder: RunFolder | None = None,
-    progress: Progress | None = None,
-    timer: Timer | None = None,
+    **around: Unpack[Around],
 ) -> Found:
     """Search a space of any kind, a BARS space with its depths and widths; as `bars.search`."""
     ground = whole(space, lut, budget_ns)
     task = Search(ground, data, settings or UniformSettings(), seed, budget_ns)
-    return run(task, folder, progress, timer)
+    return run(task, **around)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +14,12 @@ from binas.core import record
 from binas.core.errors import UsageError
 from binas.search.data import Dataset
 from binas.search.genotype import Genotype
+from binas.search.networks.cell_recipe import Norm
 from binas.search.processes import GatheredBatchNorm2d, Processes
 from binas.search.recipe import RetrainSettings
 from binas.search.retrain import untrained
 from binas.search.training import Training
+from tests.unit.search import gathered
 
 # The gradients after one batch, the weights and statistics after an epoch.
 CHILD = """
@@ -53,19 +51,6 @@ save_file({**grads, **state, **numbers}, folder / f"{processes.count}-{processes
 """
 
 
-def start(folder: Path, rank: int, count: int, port: int) -> subprocess.Popen[bytes]:
-    environment = {
-        **os.environ,
-        "RANK": str(rank),
-        "WORLD_SIZE": str(count),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-W", "error::FutureWarning", "-c", CHILD, str(folder)]
-    return subprocess.Popen(command, env=environment)
-
-
 def test_two_processes_give_the_gradients_of_one_with_the_joint_batch(
     genotype: Genotype, images: Dataset, tmp_path: Path
 ) -> None:
@@ -77,12 +62,8 @@ def test_two_processes_give_the_gradients_of_one_with_the_joint_batch(
         y_test=images.y_test,
     )
     record.save(genotype, tmp_path / "g.json")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    for child in [start(tmp_path, 0, 2, port), start(tmp_path, 1, 2, port)]:
-        assert child.wait(timeout=200) == 0
-    assert start(tmp_path, 0, 1, port).wait(timeout=200) == 0
+    gathered.run(CHILD, tmp_path, count=2)
+    gathered.run(CHILD, tmp_path, count=1)
     one = load_file(tmp_path / "1-0.safetensors")
     for rank in (0, 1):
         two = load_file(tmp_path / f"2-{rank}.safetensors")
@@ -92,11 +73,15 @@ def test_two_processes_give_the_gradients_of_one_with_the_joint_batch(
     assert sum(name.startswith("grad.") for name in one) > 20
 
 
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("binas.search.processes._summed", lambda x: x)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 1)
+
+
 def test_gathered_batch_norm_is_batch_norm_where_one_process_gathers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("binas.search.processes._summed", lambda x: x)
-    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 1)
+    alone(monkeypatch)
     x = torch.randn(5, 3, 4, 2, dtype=torch.double, requires_grad=True)
     for momentum in (0.1, None):
         plain = nn.BatchNorm2d(3, momentum=momentum).double()
@@ -111,6 +96,24 @@ def test_gathered_batch_norm_is_batch_norm_where_one_process_gathers(
         for name, value in plain.state_dict().items():
             assert torch.allclose(ours.state_dict()[name], value), name
         assert torch.allclose(plain.eval()(x), ours.eval()(x))
+
+
+def test_the_norms_of_cells_are_gathered_with_their_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone(monkeypatch)
+    plain, net = Norm(3, affine=False), nn.Sequential(Norm(3, affine=False))
+    two, x = Processes(rank=0, count=2), torch.randn(4, 3, 5, 5)
+    (ours,) = two.gathered(net)
+    assert type(ours) is GatheredBatchNorm2d
+    for gain in (torch.tensor(0.3), torch.rand(4, 1, 1, 1), None):
+        assert torch.allclose(ours(x, gain), plain(x, gain), atol=1e-6)
+    half = ours(x.bfloat16())
+    assert half.dtype == torch.bfloat16
+    assert torch.allclose(half.float(), plain(x), atol=0.05)
+    monkeypatch.setattr("binas.search.processes._summed", None)
+    with two.apart(net):
+        assert torch.allclose(ours(x), plain(x), atol=1e-6)
+    with pytest.raises(TypeError):
+        ours(x)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_with_one_that_can(
