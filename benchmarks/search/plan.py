@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from binas.core.layer import Layer
-from binas.search.genotype import CellOps, Genotype
+from binas.search.cells import CellGenotype, CellSpace
+from binas.search.genotype import AnyGenotype, AnySpace, CellOps, Genotype
 from binas.search.recipe import RetrainSettings
 from binas.search.space import Space
 from binas.search.strategy.catalogue import Strategy
@@ -51,6 +52,62 @@ RANKING_IMAGES = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Long:
+    """How large the searches of full spaces are (`--long`).
+
+    Attributes:
+        images: Of the training images: searched and trained on.
+        budget_images: Through forward and backward passes, per search.
+        channels: Of the first cells in a search; BARS' stages have twice as many at full width.
+        cells: In a search.
+        nodes: Of a cell; BARS' have one fewer, since a `Space` prices whole cells.
+        evaluated_channels: Of the network of cells that is trained.
+        evaluated_cells: Of that network.
+        seeds: Of searches.
+        training: Of every network.
+        training_seeds: Of its trainings.
+    """
+
+    images: int
+    budget_images: int
+    channels: int
+    cells: int
+    nodes: int
+    evaluated_channels: int
+    evaluated_cells: int
+    seeds: tuple[int, ...]
+    training: RetrainSettings
+    training_seeds: tuple[int, ...]
+
+
+LONG = Long(
+    images=IMAGES,
+    budget_images=40_000,
+    channels=8,
+    cells=5,
+    nodes=4,
+    evaluated_channels=16,
+    evaluated_cells=8,
+    seeds=(0, 1, 2),
+    training=replace(TRAINING, epochs=6),
+    training_seeds=(0,),
+)
+# To see that everything works; the numbers say nothing.
+SMOKE = Long(
+    images=64,
+    budget_images=320,
+    channels=4,
+    cells=3,
+    nodes=2,
+    evaluated_channels=4,
+    evaluated_cells=4,
+    seeds=(0, 1),
+    training=replace(TRAINING, epochs=1, batch=32),
+    training_seeds=(0,),
+)
+
+
 def settings(strategy: Strategy) -> SearchSettings:
     """A strategy's published schedule at the budget; rates and batch are alike for all of them."""
     alike = replace(
@@ -58,6 +115,56 @@ def settings(strategy: Strategy) -> SearchSettings:
     )
     operations = max(len(SPACE.normal_ops), len(SPACE.reduction_ops))
     return scaled(alike, BUDGET_IMAGES, IMAGES // 2, operations)
+
+
+def long_space(strategy: str, sizes: Long) -> AnySpace:
+    """The space that a strategy was made for, 1-bit in all three kinds."""
+    if strategy == "bars":
+        return Space(
+            input_shape=SPACE.input_shape,
+            classes=SPACE.classes,
+            channels=2 * sizes.channels,
+            nodes=sizes.nodes - 1,
+            stages=3,
+            min_cells=0,
+            max_cells=3,
+            normal_ops=("none", "skip", "b3"),
+            reduction_ops=("skip", "b3", "pool"),
+        )
+    cells = CellSpace(
+        input_shape=SPACE.input_shape,
+        classes=SPACE.classes,
+        channels=sizes.channels,
+        cells=sizes.cells,
+        nodes=sizes.nodes,
+        form="child",
+    )
+    return replace(cells, layout="broad", cells=cells.blocks) if strategy == "bnas-v2" else cells
+
+
+def long_settings(strategy: Strategy, sizes: Long) -> SearchSettings:
+    """The published schedule at the budget of full spaces; rates and batch as on the small one."""
+    space = long_space(strategy.name, sizes)
+    operations = max(len(space.normal_ops), len(space.reduction_ops))
+    alike = replace(
+        strategy.settings(),
+        batch=64,
+        optimiser="adam",
+        weight_rate=1e-2,
+        architecture_rate=3e-2,
+        validation_images=min(500, sizes.images // 2),
+    )
+    return scaled(alike, sizes.budget_images, sizes.images // 2, operations)
+
+
+def evaluated(genotype: AnyGenotype, sizes: Long) -> AnyGenotype:
+    """The network that is trained: wider and deeper where it consists of repeated cells."""
+    if not isinstance(genotype, CellGenotype):
+        return genotype
+    cells = (
+        sizes.evaluated_cells // 2 if genotype.space.layout == "broad" else sizes.evaluated_cells
+    )
+    return genotype.at(replace(genotype.space, channels=sizes.evaluated_channels, cells=cells))
 
 
 def by_hand() -> Genotype:

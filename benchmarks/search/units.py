@@ -1,20 +1,26 @@
-"""The units of work of the benchmark: a search, a training, a measurement; each kept once done.
-
-A unit's file is named by the digest of everything that decides its result but the sources: those
-change with every commit, so a result keeps the commit that it was made with.
-"""
+"""The units of work of the benchmark: a search, a training, a measurement; each kept once done."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from benchmarks.search import plan
+from benchmarks.search.records import (
+    FullSearchUnit,
+    Result,
+    Searched,
+    SearchUnit,
+    Timed,
+    TimeUnit,
+    Trained,
+    TrainUnit,
+    Unit,
+)
 from benchmarks.search.resnet import resnet
 from binas.core import record
 from binas.core.errors import SearchError
@@ -23,9 +29,10 @@ from binas.runtime.measure import Plan
 from binas.search import data
 from binas.search.cost import Lut, layers_of
 from binas.search.data import Dataset
-from binas.search.genotype import Genotype
+from binas.search.genotype import AnyGenotype
 from binas.search.menu import Menu
 from binas.search.networks.family import AnyNetwork
+from binas.search.recipe import RetrainSettings
 from binas.search.retrain import untrained
 from binas.search.strategy import catalogue
 from binas.search.strategy.settings import Found
@@ -36,103 +43,7 @@ from binas.search.training import Training
 TIMING = Plan(repeats=15, warmup=2, min_batch_ns=5_000_000, max_ns=2_000_000_000)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchUnit:
-    """One search."""
-
-    SCHEMA: ClassVar[str] = "binas.benchmark-search-unit/1"
-
-    strategy: str
-    settings: dict[str, Any]
-    data: str
-    budget_macs: float
-    seed: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Searched:
-    """What came of it.
-
-    Attributes:
-        genotype: The network found; None where the search failed.
-        failure: Why; empty otherwise.
-        cpu_s: Processor time, one thread.
-        commit: Of the sources.
-    """
-
-    SCHEMA: ClassVar[str] = "binas.benchmark-searched/1"
-
-    genotype: Genotype | None
-    failure: str
-    cpu_s: float
-    commit: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainUnit:
-    """One training.
-
-    Attributes:
-        genotype: Of the space; None: the ResNet of `channels`.
-        channels: Of the ResNet's first stage; 0 otherwise.
-        images: The first of the training images.
-        seed: Of weights and order.
-        settings: Of the training.
-        data: The data set.
-    """
-
-    SCHEMA: ClassVar[str] = "binas.benchmark-train-unit/1"
-
-    genotype: Genotype | None
-    channels: int
-    images: int
-    seed: int
-    settings: dict[str, Any]
-    data: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """What came of it.
-
-    Attributes:
-        validation: Accuracy on the validation split.
-        accuracy: On the held-out images.
-        cpu_s: Processor time, one thread.
-        commit: Of the sources.
-    """
-
-    SCHEMA: ClassVar[str] = "binas.benchmark-trained/1"
-
-    validation: float
-    accuracy: float
-    cpu_s: float
-    commit: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeUnit:
-    """One network measured on this machine."""
-
-    SCHEMA: ClassVar[str] = "binas.benchmark-time-unit/1"
-
-    genotype: Genotype | None
-    channels: int
-    device: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timed:
-    """Median time of an inference."""
-
-    SCHEMA: ClassVar[str] = "binas.benchmark-timed/1"
-
-    latency_us: float
-
-
 R = TypeVar("R", bound=record.Record)
-Unit = SearchUnit | TrainUnit
-Result = Searched | Trained
 
 
 def do(unit: Unit, folder: Path, commit: str) -> Result:
@@ -140,6 +51,8 @@ def do(unit: Unit, folder: Path, commit: str) -> Result:
     path = folder / f"{record.digest(unit)}.json"
     if isinstance(unit, SearchUnit):
         return _kept(Searched, path, lambda: _search(unit, folder, commit))
+    if isinstance(unit, FullSearchUnit):
+        return _kept(Searched, path, lambda: _search_all(unit, commit))
     return _kept(Trained, path, lambda: _train(unit, commit))
 
 
@@ -163,31 +76,53 @@ def resnet_macs(channels: int) -> float:
     return float(sum(layer.macs for _, layer in layers))
 
 
-def macs(genotype: Genotype) -> float:
-    """Multiply-accumulates of a network of the space."""
+def macs(genotype: AnyGenotype) -> float:
+    """Multiply-accumulates of a network of any space."""
     return float(sum(layer.macs for layer in layers_of(genotype)))
 
 
 def _search(unit: SearchUnit, folder: Path, commit: str) -> Searched:
-    torch.set_num_threads(1)
     strategy = catalogue.find(unit.strategy)
-    images, lut = _data(unit.data).first(plan.IMAGES), lut_of(folder)
-    start, failure = time.process_time(), ""
-    found: Found | None
-    try:
-        found = strategy.search(
+    return _searched(
+        commit,
+        lambda images, lut: strategy.search(
             plan.SPACE,
             images,
-            plan.settings(strategy),
+            strategy.settings(**unit.settings),
             seed=unit.seed,
             lut=lut,
             budget_ns=unit.budget_macs,
-        )
-    except SearchError as error:  # a collapse is a result, too
+        ),
+        _data(unit.data).first(plan.IMAGES),
+        lut_of(folder),
+    )
+
+
+def _search_all(unit: FullSearchUnit, commit: str) -> Searched:
+    strategy = catalogue.find(unit.strategy)
+    return _searched(
+        commit,
+        lambda images, _: strategy.search(
+            unit.space, images, strategy.settings(**unit.settings), seed=unit.seed
+        ),
+        _data(unit.data).first(unit.images),
+        None,
+    )
+
+
+def _searched(
+    commit: str, search: Callable[[Dataset, Lut | None], Found], images: Dataset, lut: Lut | None
+) -> Searched:
+    """A search's result and its processor time; a collapse is a result, too."""
+    torch.set_num_threads(1)
+    start, failure = time.process_time(), ""
+    found: Found | None
+    try:
+        found = search(images, lut)
+    except SearchError as error:
         found, failure = None, str(error)
-    genotype = None if found is None else found.genotype
     return Searched(
-        genotype=genotype if isinstance(genotype, Genotype) else None,
+        genotype=None if found is None else found.genotype,
         failure=failure,
         cpu_s=time.process_time() - start,
         commit=commit,
@@ -201,7 +136,7 @@ def _train(unit: TrainUnit, commit: str) -> Trained:
     training = Training(
         _net(unit.genotype, unit.channels, unit.seed),
         images.first(unit.images),
-        plan.TRAINING,
+        RetrainSettings(**unit.settings),
         unit.seed,
     )
     fit(training)
@@ -237,7 +172,7 @@ def _time(unit: TimeUnit, folder: Path) -> Timed:
     return Timed(latency_us=measured.median_ns / 1000)
 
 
-def _net(genotype: Genotype | None, channels: int, seed: int) -> AnyNetwork:
+def _net(genotype: AnyGenotype | None, channels: int, seed: int) -> AnyNetwork:
     if genotype is not None:
         return untrained(genotype, seed)
     with torch.random.fork_rng(devices=[]):
@@ -245,7 +180,7 @@ def _net(genotype: Genotype | None, channels: int, seed: int) -> AnyNetwork:
         return resnet(plan.SPACE.input_shape[0], plan.SPACE.classes, channels=channels)
 
 
-def _proto(net: AnyNetwork, genotype: Genotype | None) -> Any:
+def _proto(net: AnyNetwork, genotype: AnyGenotype | None) -> Any:
     from binas.compile.model import ModelWriter  # noqa: PLC0415 (onnx)
     from binas.search.export import export  # noqa: PLC0415 (onnx)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -10,12 +12,17 @@ import torch
 
 from benchmarks.search import band, plan
 from benchmarks.search.__main__ import _line
+from benchmarks.search.long import compared, long_rows, row_name
 from benchmarks.search.report import Row, difference, interval, with_differences
 from benchmarks.search.resnet import resnet
+from benchmarks.search.rows import Entry, rows_of, without_networks
+from benchmarks.search.work import Work
+from binas.core import cli
+from binas.search.cells import DARTS_OPS, CellSpace
 from binas.search.compare import weight_free
 from binas.search.genotype import Genotype
 from binas.search.strategy import catalogue
-from binas.search.survey import random_genotypes
+from binas.search.survey import random_genotypes, random_networks
 
 
 def row(strategy: str, *accuracies: float) -> Row:
@@ -123,3 +130,65 @@ def test_the_resnet_has_a_shortcut_per_convolution_and_halves_between_stages() -
     assert net(torch.zeros(2, 3, 16, 16)).shape == (2, 5)
     convs = [name for name, _ in net.named_parameters() if name.endswith("unit.conv.weight")]
     assert len(convs) == 3
+
+
+@pytest.mark.parametrize("sizes", [plan.LONG, plan.SMOKE], ids=["long", "smoke"])
+def test_full_spaces_get_one_budget_too_and_are_those_the_strategies_were_made_for(
+    sizes: plan.Long,
+) -> None:
+    for strategy in catalogue.STRATEGIES:
+        space = plan.long_space(strategy.name, sizes)
+        settings = plan.long_settings(strategy, sizes)
+        operations = max(len(space.normal_ops), len(space.reduction_ops))
+        seen = settings.passes(operations) * settings.share * sizes.images / 2
+        assert seen == pytest.approx(sizes.budget_images), strategy.name
+        if strategy.name == "bars":
+            assert not isinstance(space, CellSpace)
+            assert space.min_cells == 0
+            continue
+        assert isinstance(space, CellSpace)
+        assert space.normal_ops == space.reduction_ops == DARTS_OPS
+        assert space.layout == ("broad" if strategy.name == "bnas-v2" else "darts")
+        found = random_networks(space, 1, 0)[0]
+        trained = plan.evaluated(found, sizes).space
+        assert isinstance(trained, CellSpace)
+        assert trained.channels == sizes.evaluated_channels
+    assert len(plan.long_space("darts", plan.LONG).edges) == 14
+
+
+def test_on_full_spaces_only_rows_of_one_space_are_compared() -> None:
+    names = ["bars", "darts", "uniform"]
+    rows = [row(row_name(name), 0.1 * place, 0.5) for place, name in enumerate(names)]
+    by_name = {r.strategy: r for r in compared(rows, names, plan.SMOKE)}
+    assert by_name["bars, full space"].differences == ()
+    assert by_name["uniform, full space"].differences == ()
+    (found,) = by_name["darts, full space"].differences
+    assert found.than == "uniform, full space"
+    assert found.mean == pytest.approx(-0.05)
+    assert not compared(rows[:2], names[:2], plan.SMOKE)[1].differences  # no random search
+
+
+def test_an_entry_without_a_network_is_said_and_no_row() -> None:
+    failed = Entry("darts, full space", search_s=[1.0], failures=["seed 0: it collapsed"])
+    assert rows_of([failed], {}, lambda _: 0.0, Path(), 1) == []
+    assert without_networks([failed, Entry("by hand", [None])]) == [
+        "no network from darts, full space: seed 0: it collapsed"
+    ]
+
+
+def test_full_spaces_are_searched_trained_and_kept_on_next_to_nothing(tmp_path: Path) -> None:
+    sizes, names = replace(plan.SMOKE, seeds=(0,)), ["bars", "uniform"]
+
+    def rows(commit: str) -> tuple[list[Row], set[str]]:
+        with cli.progress() as bars:
+            work = Work(tmp_path, 1, bars, commit)
+            found, lacking = long_rows(work, sizes, names, 0)
+        assert lacking == []
+        return found, work.commits
+
+    first, commits = rows("before")
+    assert [r.strategy for r in first] == [row_name(name) for name in names]
+    assert all(r.macs > 0 and r.search_s > 0 and r.seeds == (0,) for r in first)
+    assert commits == {"before"}
+    assert len(list(tmp_path.glob("*.json"))) == 4
+    assert rows("after") == (first, {"before"})  # nothing was done again

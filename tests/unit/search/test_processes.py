@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ CHILD = """
 import sys, torch
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 from safetensors.torch import save_file
 from binas.core import record
 from binas.search import data
@@ -102,7 +104,7 @@ def test_the_norms_of_cells_are_gathered_with_their_gain(monkeypatch: pytest.Mon
     alone(monkeypatch)
     plain, net = Norm(3, affine=False), nn.Sequential(Norm(3, affine=False))
     two, x = Processes(rank=0, count=2), torch.randn(4, 3, 5, 5)
-    (ours,) = two.gathered(net)
+    ours = cast(nn.Sequential, two.gathered(net))[0]
     assert type(ours) is GatheredBatchNorm2d
     for gain in (torch.tensor(0.3), torch.rand(4, 1, 1, 1), None):
         assert torch.allclose(ours(x, gain), plain(x, gain), atol=1e-6)
