@@ -20,9 +20,6 @@ from binas.search.run import RunFolder
 
 Progress = Callable[[int, int, dict[str, Any]], None]  # epochs done, in all, the last one's log
 
-# A rate this high diverges now and then; the hint says what to do, the checkpoint is still good.
-_HINT = "lower the learning rate, or start from another --seed; the last good epoch is kept"
-
 
 CALIBRATION_BATCH = 128
 EMA_STEP = 0.1  # torch's own for statistics that are gathered while training
@@ -71,13 +68,15 @@ def fit(
         entry = task.epoch(number)
         steps, collapsed = entry.pop("steps", []), entry.pop("collapsed", "")
         if not math.isfinite(entry["loss"]):
-            raise SearchError(f"the loss is {entry['loss']} in epoch {number}", hint=_HINT)
+            raise SearchError(f"the loss is {entry['loss']} in epoch {number}", hint=_hint(number))
         tensors = task.tensors()
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise SearchError(f"{name} is not finite in epoch {number}", hint=_HINT)
+                raise SearchError(f"{name} is not finite in epoch {number}", hint=_hint(number))
         if collapsed:
-            raise SearchError(f"training collapsed in epoch {number}: {collapsed}", hint=_HINT)
+            raise SearchError(
+                f"training collapsed in epoch {number}: {collapsed}", hint=_hint(number)
+            )
         entry = {"epoch": number, "seconds": time.perf_counter() - start, **entry}
         entries.append(entry)
         if folder is not None:
@@ -85,6 +84,12 @@ def fit(
         if progress is not None:
             progress(len(entries), task.epochs, entry)
     return entries
+
+
+def _hint(done: int) -> str:
+    """What to do where training diverged; a rate this high does now and then."""
+    kept = "; the last good epoch is kept" if done else ""
+    return f"lower the learning rate, or start from another --seed{kept}"
 
 
 def batches(

@@ -72,7 +72,7 @@ def compare(
 
     \b
     Example:
-      binas-search compare --strategy bars --strategy random --device host -o runs/compare
+      binas-search compare --strategy bars --strategy uniform --device host -o runs/compare
 
     Writes compare.json and compare.html; every search and training is a run in the folder.
     """

@@ -68,6 +68,21 @@ class BarsSettings(GradientSettings):
             )
 
 
+# walkerning/aw_nas, BARS' search.yaml and the defaults of its code, on CIFAR-10; there the cosine
+# ends at 1e-4, here at 0. Its warm-up and temperatures could not be read and are ours.
+PUBLISHED = BarsSettings(
+    epochs=50,
+    batch=256,
+    optimiser="sgd",
+    weight_rate=0.01,
+    weight_decay=3e-4,
+    clip=5.0,
+    architecture_rate=3e-4,
+    architecture_decay=1e-3,
+    entropy=0.01,
+)
+
+
 class Search(GradientSearch[LayoutGround, BarsSettings]):
     """A supernet and an architecture of depths, widths and cells under training."""
 

@@ -82,6 +82,7 @@ STRATEGIES = (
         summary="BARS: depth, width and cells at once, by gradient",
         search=bars.search,
         settings=bars.BarsSettings,
+        presets={PUBLISHED: bars.PUBLISHED},
     ),
     Strategy(
         name="bnas",

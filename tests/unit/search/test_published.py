@@ -157,6 +157,19 @@ def test_a_published_genotype_is_parsed_to_what_was_written_and_counts_the_same(
     assert record.digest(again) == known.digest
 
 
+def test_the_page_of_claims_says_how_much_smaller_the_published_networks_are() -> None:
+    def ratio(name: str) -> float:
+        counts = genotypes.load(name).counts
+        real = counts.params - counts.binary_weights
+        return 4 * counts.params / (counts.binary_weights / 8 + 4 * real)
+
+    found = [ratio(name) for name in genotypes.names() if name.startswith("BNAS_")]
+    assert len(found) == 5
+    page = (Path(__file__).resolve().parents[3] / "docs" / "fidelity.md").read_text()
+    assert f"take {min(found):.1f} to {max(found):.1f} times fewer bytes" in page
+    assert f"all binary, {ratio('EBNAS'):.1f} times" in page
+
+
 def test_a_genotype_reads_as_its_papers_table_prints_it() -> None:
     cells = genotypes.load("PC_DARTS_image").genotype
     assert (
