@@ -61,7 +61,7 @@ class Long:
         budget_images: Through forward and backward passes, per search.
         channels: Of the first cells in a search; BARS' stages have twice as many at full width.
         cells: In a search.
-        nodes: Of a cell; BARS' have one fewer, since a `Space` prices whole cells.
+        nodes: Of a cell; BARS' have one fewer, since a `Space` bounds the number of whole cells.
         evaluated_channels: Of the network of cells that is trained.
         evaluated_cells: Of that network.
         seeds: Of searches.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from binas.core.errors import UsageError
 from binas.search.cli import main
 from binas.search.config import assignments, merged, nanoseconds, settings
+from binas.search.genotype import load_space
 from binas.search.recipe import RetrainSettings
 from binas.search.strategy import catalogue
 from binas.search.strategy.bars import BarsSettings
@@ -141,3 +143,12 @@ def test_a_preset_that_a_strategy_lacks_is_refused_with_those_it_has() -> None:
         assert done.exit_code == 2
         assert f"unknown preset 'publisht' of {strategy}" in done.output
         assert known in done.output
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_the_strategies_and_spaces_of_a_commands_examples_exist(name: str) -> None:
+    text = CliRunner().invoke(main, [name, "--help"]).output
+    for strategy in re.findall(r"binas-search .*?--strategy (\S+)", text):
+        assert catalogue.find(strategy)
+    for space in re.findall(r"binas-search .*?--space (\S+)", text):
+        assert load_space(space)
