@@ -1,0 +1,145 @@
+"""`python -m benchmarks.search_passes --json FILE`: what a strategy's step costs beyond its passes.
+
+A step of a differentiable search consists of forward and backward passes, to weights or to the
+architecture: two in DARTS and BARS, six in DCP-NAS (Parent: weights, architecture, tangent; Child:
+weights, divergence, curvature). Steps and just these passes are timed in turns; the ratio is what
+everything else costs: sampling, optimisers, terms of the loss, decoupling, the log.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from binas.core import record
+from binas.search.cells import CellSpace
+from binas.search.data import Dataset
+from binas.search.space import Space
+from binas.search.strategy import bars, darts, dcp_nas
+from binas.search.strategy.cell_ground import CellGround
+from binas.search.strategy.gradient import GradientSearch
+from binas.search.strategy.layout_ground import LayoutGround
+from binas.search.train import cross_entropy
+
+# Passes of a step: network, and whether they end at weights or at the architecture.
+PASSES = {
+    "darts": (("child", "weights"), ("child", "architecture")),
+    "bars": (("child", "weights"), ("child", "architecture")),
+    "dcp-nas": (
+        *(("parent", end) for end in ("weights", "architecture", "architecture")),
+        *(("child", end) for end in ("weights", "architecture", "architecture")),
+    ),
+}
+LAST = 1  # an epoch after the warm-up
+Search = GradientSearch[Any, Any]
+
+
+def task_of(name: str, side: int, channels: int, cells: int, batch: int) -> Search:
+    """A search whose epoch is one step.
+
+    Args:
+        name: "darts", "bars" or "dcp-nas".
+        side: Of square colour images.
+        channels: Of the first cells.
+        cells: Of DARTS networks; BARS has three stages of two.
+        batch: Images.
+    """
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(2 * batch, 3, side, side)).astype(np.float32)
+    y = generator.integers(10, size=2 * batch)
+    labels = tuple("0123456789")
+    data = Dataset(
+        name="noise", x_train=x, y_train=y, x_test=x, y_test=y, labels=labels, normalisation="none"
+    )
+    shape: tuple[int, int, int] = (3, side, side)
+    schedule: dict[str, Any] = {"epochs": 3, "warmup_epochs": 0, "batch": batch}
+    if name == "bars":
+        space = Space(input_shape=shape, classes=10, channels=channels, stages=3)
+        return bars.Search(LayoutGround(space, None), data, bars.BarsSettings(**schedule), 0)
+    ground = CellGround(
+        CellSpace(input_shape=shape, channels=channels, cells=cells, form="child"), None
+    )
+    if name == "darts":
+        return darts.Search(ground, data, darts.DartsSettings(**schedule), 0)
+    return dcp_nas.Search(ground, data, dcp_nas.DcpNasSettings(**schedule), 0)
+
+
+def passes_of(name: str, task: Search) -> Callable[[], None]:
+    """Just the passes of a step."""
+    x, y = (tensor[: task.size] for tensor in task.weight_half)
+
+    def run() -> None:
+        for net, end in PASSES[name]:
+            take = _to_weights if end == "weights" else _to_architecture
+            take(task, task.nets[net], x, y)
+
+    return run
+
+
+def _to_weights(task: Search, net: nn.Module, x: Tensor, y: Tensor) -> None:
+    net.zero_grad()
+    cross_entropy(net(x, task.weight_mixture()), y).backward()
+
+
+def _to_architecture(task: Search, net: nn.Module, x: Tensor, y: Tensor) -> None:
+    loss = cross_entropy(net(x, task.mixture()), y)
+    torch.autograd.grad(loss, task.logits, allow_unused=True, materialize_grads=True)
+
+
+def measured(name: str, task: Search, rounds: int) -> dict[str, Any]:
+    """Seconds of a step and of its passes, taken in turns, and the ratio."""
+    passes, pairs = passes_of(name, task), []
+    for round_ in range(rounds + 1):
+        start = time.perf_counter()
+        task.train(LAST)
+        middle = time.perf_counter()
+        passes()
+        if round_:  # the first one warms up
+            pairs.append((middle - start, time.perf_counter() - middle))
+    return {
+        "strategy": name,
+        "passes": len(PASSES[name]),
+        "step_s": median(step for step, _ in pairs),
+        "passes_s": median(alone for _, alone in pairs),
+        "ratio": median(step / alone for step, alone in pairs),
+    }
+
+
+@click.command()
+@click.option("--json", "path", type=click.Path(path_type=Path, dir_okay=False), help="Report.")
+@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True)
+@click.option("--side", type=click.IntRange(8), default=32, show_default=True)
+@click.option("--channels", type=click.IntRange(4), default=16, show_default=True)
+@click.option("--cells", type=click.IntRange(3), default=8, show_default=True)
+@click.option("--batch", type=click.IntRange(2), default=64, show_default=True)
+def main(path: Path | None, rounds: int, side: int, channels: int, cells: int, batch: int) -> None:
+    """Time a step of DARTS, BARS and DCP-NAS beside the passes that it consists of."""
+    torch.set_num_threads(1)
+    rows = [measured(n, task_of(n, side, channels, cells, batch), rounds) for n in PASSES]
+    report = {
+        "schema": "binas.search-passes/1",
+        "machine": platform.processor() or platform.machine(),
+        "sizes": {"side": side, "channels": channels, "cells": cells, "batch": batch},
+        "rows": rows,
+    }
+    if path is not None:
+        record.write_atomic(path, (json.dumps(report, indent=1) + "\n").encode())
+    for row in rows:
+        print(
+            f"{row['strategy']:>8}  {row['step_s']:.3f} s a step, its {row['passes']} passes alone "
+            f"{row['passes_s']:.3f} s: {row['ratio']:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
