@@ -118,7 +118,7 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
         >>> print(error, "|", error.hint)
         unknown device 'rip4' | did you mean rpi4? Known: host, rpi4, rpi5
     """
-    names = sorted(known)
+    names = sorted(set(known))
     near = get_close_matches(name, names, n=1)
     lead = f"did you mean {near[0]}? " if near else ""
     return UsageError(f"unknown {what} {name!r}", hint=f"{lead}Known: {', '.join(names)}")

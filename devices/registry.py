@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from binas.core.errors import DeviceError, UsageError
+from binas.core.errors import BusyError, DeviceError, TransportError, UsageError
 from binas.devices import described
 from binas.devices.described import user_file
 from binas.devices.device import Device
@@ -88,6 +90,33 @@ def connect(device: Device, *, emulate: bool = False, exclusive: bool = True) ->
         link.close()
         raise
     return link
+
+
+@contextmanager
+def connect_fleet(devices: Sequence[Device], *, say: Callable[[str], None]) -> Iterator[list[Link]]:
+    """Open the routes to several boards that share work; one that is absent or in use is left out.
+
+    Args:
+        devices: At least one.
+        say: Told which is left out and why, for people.
+
+    Raises:
+        DeviceError: None is left, or one is not what it is described as: that is to be mended.
+    """
+    with ExitStack() as stack:
+        links: list[Link] = []
+        absent: list[BusyError | TransportError] = []
+        for device in devices:
+            try:
+                links.append(stack.enter_context(connect(device)))
+            except (BusyError, TransportError) as error:
+                if len(devices) == 1:
+                    raise
+                absent.append(error)
+                say(f"{device.name} is left out: {error}")
+        if not links:
+            raise absent[-1]
+        yield links
 
 
 def reach(device: Device, *, exclusive: bool) -> Link:

@@ -90,6 +90,18 @@ class LatencyTable(_Indexed):
     fit: Fit | None = None
     agreement: Agreement | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a table that says two things of one layer, or is of no threads.
+
+        Raises:
+            UsageError: That.
+        """
+        twice = len(self.entries) - len({entry.layer for entry in self.entries})
+        if twice:
+            raise UsageError(f"the table of {self.device} holds {twice} layers more than once")
+        if self.threads < 1:
+            raise UsageError(f"the table of {self.device} is of {self.threads} threads")
+
     def lookup(self, layer: Layer) -> Result:
         """What came of measuring a layer.
 

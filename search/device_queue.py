@@ -7,7 +7,7 @@ needs them, so it waits neither for the compiler nor for one slow board.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from queue import SimpleQueue
@@ -64,8 +64,12 @@ class DeviceQueue:
             result: Future[Result] = Future()
             self._known[genotype] = result
             path = self._folder / f"candidate-{record.digest(genotype)}.binas"
-            made = self._pool.submit(compile_one, genotype, self._device, path)
-            made.add_done_callback(lambda done: self._made(done, _Candidate(path, result)))
+            try:
+                made = self._pool.submit(compile_one, genotype, self._device, path)
+            except BrokenExecutor as error:  # its process was killed, for memory as a rule
+                result.set_result(_uncompiled(error))
+            else:
+                made.add_done_callback(lambda done: self._made(done, _Candidate(path, result)))
         return self._known[genotype]
 
     def close(self) -> None:
@@ -96,7 +100,7 @@ class DeviceQueue:
             return
         error = done.exception() or done.result()
         if error is not None:
-            candidate.result.set_result(Failure(kind="compile", message=str(error)))
+            candidate.result.set_result(_uncompiled(error))
         else:
             self._hand_on(candidate)
 
@@ -125,6 +129,9 @@ class DeviceQueue:
                 return
             except BinasError as error:
                 result = Failure(kind="run", message=str(error))
+            except Exception as error:  # a fault of ours must not leave the search waiting
+                self._lost(candidate, f"{type(error).__name__}: {error}")
+                return
             candidate.path.unlink(missing_ok=True)
             candidate.result.set_result(result)
 
@@ -139,3 +146,7 @@ class DeviceQueue:
             waiting = self._ready.get()
             if waiting is not None:
                 self._give_up(waiting)
+
+
+def _uncompiled(error: BaseException) -> Failure:
+    return Failure(kind="compile", message=str(error) or type(error).__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +65,7 @@ def table_build(
       binas-table show table.json
       binas-table build --space digits --device rpi4-a --device rpi4-b -o rpi4.json
 
-    A board that dies, hangs or computes wrongly is set aside, and the others go on.
+    A board that is absent, dies, hangs or computes wrongly is set aside, and the others go on.
     Interrupted, the same command goes on; a second one measures only what failed.
     """
     from binas.core import record  # noqa: PLC0415
@@ -77,8 +76,7 @@ def table_build(
     shared.set_threads(1)
     chosen = genotype.load_space(space_name)
     devices = survey.of_one_kind([registry.find(name) for name in device_names])
-    with ExitStack() as stack, cli.progress() as bars:
-        links = [stack.enter_context(registry.connect(device)) for device in devices]
+    with registry.connect_fleet(devices, say=cli.say) as links, cli.progress() as bars:
         tasks: dict[str, Any] = {}
 
         def progress(stage: str, done: int, total: int) -> None:

@@ -48,3 +48,8 @@ def test_an_unknown_name_comes_with_the_nearest_known_one(
     assert error.hint.endswith("Known: host, null, rpi4")
     if suggestion:
         assert f"did you mean {suggestion}?" in error.hint
+
+
+def test_a_name_that_two_lists_have_is_said_once() -> None:
+    error = errors.unknown_name("device", "x", ["rpi4", "host", "rpi4"])
+    assert error.hint == "Known: host, rpi4"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from binas.core.errors import DeviceError, UsageError
+from binas.core.errors import DeviceError, TransportError, UsageError
 from binas.devices.described import user_file
 from binas.devices.emulator import QemuLink, has_qemu
 from binas.devices.host import HostLink
 from binas.devices.null import NullLink
 from binas.devices.probe import this_machine
-from binas.devices.registry import all_devices, connect, find, names
+from binas.devices.registry import all_devices, connect, connect_fleet, find, names
 
 PIS = ("rpi3", "rpi3plus", "rpi4", "rpi5", "rpizero2w")
 
@@ -164,6 +164,39 @@ def test_routes_open_by_kind() -> None:
     with connect(find("host")) as host, connect(find("null")) as null:
         assert isinstance(host, HostLink) and host.trust == "real"
         assert isinstance(null, NullLink) and null.trust == "invented"
+
+
+ABSENT = '[{}]\nboard = "host"\nlink = "ssh"\nhost = "127.0.0.1"\nport = 1\n'
+
+
+def test_a_board_of_a_fleet_that_is_absent_is_left_out_and_the_others_are_used(
+    devices_toml: Path,
+) -> None:
+    devices_toml.write_text(ABSENT.format("gone") + '[here]\nboard = "host"\n')
+    said: list[str] = []
+    with connect_fleet([find("gone"), find("here")], say=said.append) as links:
+        assert [link.device.name for link in links] == ["here"]
+    assert len(said) == 1 and said[0].startswith("gone is left out: ")
+
+
+def test_where_no_board_of_a_fleet_is_there_the_error_is_that_of_a_board(
+    devices_toml: Path,
+) -> None:
+    devices_toml.write_text(ABSENT.format("gone") + ABSENT.format("lost"))
+    for names_of in (["gone"], ["gone", "lost"]):
+        with (
+            pytest.raises(TransportError, match="ssh to"),
+            connect_fleet([find(name) for name in names_of], say=lambda _: None),
+        ):
+            pass
+
+
+def test_a_board_of_a_fleet_that_is_of_another_kind_is_an_error_and_not_left_out() -> None:
+    with (
+        pytest.raises(DeviceError, match="knows no way to such a board"),
+        connect_fleet([find("null"), find("rpi4")], say=lambda _: None),
+    ):
+        pass
 
 
 def test_an_emulated_board_is_never_taken_for_a_real_one() -> None:

@@ -161,6 +161,16 @@ def test_a_table_with_a_fault_is_refused(old: str, new: str) -> None:
         record.loads(LatencyTable, text.replace(old, new), where="t.json")
 
 
+def test_a_table_that_says_two_things_of_one_layer_is_refused() -> None:
+    with pytest.raises(UsageError, match="the table of rpi4 holds 1 layers more than once"):
+        table((1, took(5)), (2, took(6)), (1, took(7)))
+
+
+def test_a_table_of_no_threads_is_refused() -> None:
+    with pytest.raises(UsageError, match="the table of rpi4 is of 0 threads"):
+        table((1, took(5)), threads=0)
+
+
 def test_a_table_cut_in_the_middle_is_refused() -> None:
     text = record.dumps(table((1, took(5))))
     with pytest.raises(UsageError, match="is not JSON"):

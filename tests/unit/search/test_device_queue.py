@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -102,6 +103,34 @@ def test_where_no_board_is_left_every_network_is_a_failure(
         "no board is left to measure it; the last said: lost broke"
     }
     assert len(results) == 4
+
+
+def test_a_fault_of_ours_in_a_boards_thread_leaves_its_network_to_another(
+    nets: tuple[Genotype, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty, good = board("faulty"), board("good")
+
+    def fails(_path: Path, _plan: Plan) -> Measurement:
+        good.may.set()  # not before: the faulty one is to have a network
+        raise OSError("no space left on this machine")
+
+    monkeypatch.setattr(faulty, "time", fails)
+    with DeviceQueue(registry.find("null"), [faulty, good], tmp_path, NET_PLAN) as queue:
+        waiting = [queue.submit(net) for net in nets]
+        assert all(isinstance(future.result(10), Measurement) for future in waiting)
+
+
+def test_where_the_compilers_process_is_gone_networks_are_failures(
+    nets: tuple[Genotype, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(AtOnce):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            raise BrokenProcessPool("it was killed")
+
+    monkeypatch.setattr(device_queue, "ProcessPoolExecutor", lambda *_a, **_k: Killed())
+    with DeviceQueue(registry.find("null"), [board("a")], tmp_path, NET_PLAN) as queue:
+        found = queue.submit(nets[0]).result(10)
+    assert found == Failure(kind="compile", message="it was killed")
 
 
 def test_candidates_measured_above_the_budget_are_left_out_unless_all_are(
