@@ -181,16 +181,18 @@ def read_bytes(path: Path, limit_bytes: int = MAX_BYTES) -> bytes:
     try:
         if path.is_char_device() or path.is_block_device():  # some of them never end
             raise UsageError(f"{path} is a device, expected a file", hint="check the path")
-        with path.open("rb") as file:  # a pipe does not say how long it is
-            size = os.fstat(file.fileno()).st_size
-            data = file.read(limit_bytes + 1) if size <= limit_bytes else None
+        with path.open("rb") as file:
+            size, parts = os.fstat(file.fileno()).st_size, list[bytes]()
+            while size <= limit_bytes and (part := file.read(max(size, 1 << 16))):
+                parts.append(part)
+                size = max(size, sum(map(len, parts)))  # a pipe does not say how long it is
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}", hint="check the path") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint="check the path") from None
-    if data is None or len(data) > limit_bytes:
+    if size > limit_bytes:
         raise UsageError(f"{path} is larger than {limit_bytes >> 20} MiB", hint="wrong file?")
-    return data
+    return b"".join(parts)
 
 
 def keep(output: Path, files: Iterable[Path]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -255,3 +257,22 @@ def test_what_a_link_points_to_is_replaced_and_not_the_link(tmp_path: Path) -> N
     for data in (b"first", b"second"):
         record.write_atomic(link, data)
         assert link.is_symlink() and (tmp_path / "target").read_bytes() == data
+
+
+def test_a_pipe_is_read_to_its_end_and_no_further_than_the_limit(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for limit_bytes, fits in ((200_000, True), (199_999, False)):
+        writer = threading.Thread(target=_write_all, args=(pipe, bytes(200_000)))
+        writer.start()
+        if fits:
+            assert record.read_bytes(pipe, limit_bytes) == bytes(200_000)
+        else:
+            with pytest.raises(UsageError, match="larger than"):
+                record.read_bytes(pipe, limit_bytes)
+        writer.join(timeout=10)
+
+
+def _write_all(pipe: Path, data: bytes) -> None:
+    with suppress(BrokenPipeError):
+        pipe.write_bytes(data)
