@@ -292,6 +292,24 @@ def test_an_interrupted_build_goes_on(
     assert not built.table.failures and not list(tmp_path.glob("*.binas"))
 
 
+def test_two_builds_in_one_folder_do_not_disturb_each_other(
+    tiny: Space, device: Device, layers: tuple[Layer, ...], tmp_path: Path
+) -> None:
+    refused: list[str] = []
+
+    def build_beside(stage: str, _done: int, _total: int) -> None:
+        if stage == "measure" and not refused:
+            with pytest.raises(UsageError, match="another command is building a table") as caught:
+                build_table(tiny, device, tmp_path, workshop=Scripted(), fit_nets=0)
+            refused.append(caught.value.hint)
+
+    shop = Scripted()
+    build_table(tiny, device, tmp_path, workshop=shop, fit_nets=0, progress=build_beside)
+    assert refused and "-o FILE" in refused[0]
+    assert len(shop.boards[0].measured) == PASSES * len(layers)
+    assert build_table(tiny, device, tmp_path, workshop=Scripted(), fit_nets=0).reused
+
+
 def test_boards_of_two_kinds_share_no_table() -> None:
     pi4, pi5 = registry.find("rpi4"), registry.find("rpi5")
     with pytest.raises(UsageError, match="rpi4 and rpi5 are no boards of one kind: cpu is"):
