@@ -164,13 +164,13 @@ def build_table(
         fixed=times[nothing],
         agreement=agreement([store.results(layer) for layer in layers], len(campaign.repeated)),
     )
-    if fit_nets and not table.failures:
-        networks = [
-            Network(name=str(net), layers=steps(net), measured_ns=times[path].median_ns)
-            for path, net in whole.items()
-        ]
-        table = fitted(table, networks)
-    return Built(table, reused)
+    failed = {entry.layer for entry in table.failures}
+    networks = [
+        Network(name=str(net), layers=steps(net), measured_ns=times[path].median_ns)
+        for path, net in (whole.items() if fit_nets else ())
+        if failed.isdisjoint(steps(net))
+    ]
+    return Built(fitted(table, networks) if len(networks) > 1 else table, reused)
 
 
 def of_one_kind(devices: Sequence[Device]) -> Sequence[Device]:
