@@ -18,6 +18,7 @@ from binas.devices.device import Device
 from binas.devices.keeper import Holder
 from binas.devices.link import Finished, Trust, checked_argv, checked_name
 from binas.devices.probe import Machine
+from binas.devices.scratch import Scratch
 
 NOT_STARTED = 126  # as a shell reports a file that it cannot execute
 
@@ -40,7 +41,8 @@ class HostLink:
         self._device, self._wrapper = device, list(wrapper)
         self._machine: Machine | None = None
         try:
-            self._directory = Path(tempfile.mkdtemp(prefix="binas.", dir=directory or None))
+            self._scratch = Scratch(Path(directory or tempfile.gettempdir()))
+            self._directory = self._scratch.path
         except OSError as error:
             raise DeviceError(
                 f"cannot make a directory under {directory or tempfile.gettempdir()}: "
@@ -135,7 +137,7 @@ class HostLink:
 
     def close(self) -> None:
         """Remove the directory."""
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._scratch.close()
 
     def __enter__(self) -> Self:
         """Nothing to do: the directory is there."""

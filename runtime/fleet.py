@@ -5,7 +5,7 @@ a time. A board that fails, hangs or lies is set aside and what it had open, or 
 it could not be trusted, goes to the others. Nothing here knows of search spaces or of files: an
 answer is handed to the caller the moment it is there.
 
-Beyond a few hundred boards at one machine, TVM's RPC tracker is the engine: each machine runs a
+Beyond about a thousand boards at one machine, TVM's RPC tracker is the engine: each machine runs a
 fleet over the boards that it requests from the tracker, and the tables are merged.
 """
 

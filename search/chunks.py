@@ -6,7 +6,10 @@ never finds them. Files are written whole after every answer; a damaged one is m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -58,6 +61,32 @@ class Key:
     plan: Plan
     layers: tuple[Layer, ...] = ()
     tiles: tuple[str, ...] = ()
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Have a folder of chunks to ourselves: two builds in one would remove each other's artifacts.
+
+    Raises:
+        UsageError: Another process has it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # whoever writes there first says it better
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another command is building a table in {folder}",
+                hint="wait for it, or write another table: -o FILE",
+            ) from None
+        yield
+    finally:
+        os.close(lock)
 
 
 class Store:

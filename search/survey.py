@@ -25,7 +25,7 @@ from binas.runtime.passes import agreement, outcome
 from binas.runtime.table import Entry, LatencyTable, Network, fitted
 from binas.search.campaign import Campaign, Progress, Say
 from binas.search.cells import CellGenotype
-from binas.search.chunks import Key, Store
+from binas.search.chunks import Key, Store, alone_in
 from binas.search.genotype import AnyGenotype, AnySpace, Genotype
 from binas.search.menu import Menu
 from binas.search.menu import menu as plan_menu
@@ -110,7 +110,7 @@ def build_table(
         say: Told what went wrong on the way, for people.
 
     Raises:
-        UsageError: A fit is wanted over a single network.
+        UsageError: A fit is wanted over a single network, or another process builds in the folder.
         MeasureError: The fixed cost of a run could not be measured, or a board computes wrongly.
         DeviceError: No device is left within reach.
     """
@@ -135,6 +135,7 @@ def build_table(
         plan=plan,
     )
     with ExitStack() as leaving:
+        leaving.enter_context(alone_in(folder))
         leaving.callback(_remove, others)
         with workshop.compiler() as compiler:
             compiler.order(others)  # meanwhile we plan: what the layers are takes seconds
@@ -163,13 +164,13 @@ def build_table(
         fixed=times[nothing],
         agreement=agreement([store.results(layer) for layer in layers], len(campaign.repeated)),
     )
-    if fit_nets and not table.failures:
-        networks = [
-            Network(name=str(net), layers=steps(net), measured_ns=times[path].median_ns)
-            for path, net in whole.items()
-        ]
-        table = fitted(table, networks)
-    return Built(table, reused)
+    failed = {entry.layer for entry in table.failures}
+    networks = [
+        Network(name=str(net), layers=steps(net), measured_ns=times[path].median_ns)
+        for path, net in (whole.items() if fit_nets else ())
+        if failed.isdisjoint(steps(net))
+    ]
+    return Built(fitted(table, networks) if len(networks) > 1 else table, reused)
 
 
 def of_one_kind(devices: Sequence[Device]) -> Sequence[Device]:

@@ -21,7 +21,7 @@ from binas.devices import tracker
 from binas.devices.check import check
 from binas.devices.device import LinkSettings
 from binas.devices.probe import this_machine
-from binas.devices.registry import connect, find
+from binas.devices.registry import connect, connect_fleet, find
 from binas.devices.rpc import RpcLink
 from binas.devices.ssh import SshLink
 
@@ -161,6 +161,28 @@ def test_a_tracker_gives_each_board_to_one(lab: Lab, monkeypatch: pytest.MonkeyP
         steps = {step.name: step for step in check("lab")}
     assert "0 of 2 boards of key loop free" in steps["route"].found
     assert not steps["login"].ok
+
+
+def test_names_that_share_a_key_are_a_fleet_each_with_a_board_of_its_own(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "devices.toml").write_text(
+        "".join(
+            f'[{name}]\nboard = "host"\nlink = "rpc"\nkey = "loop"\ntracker = {lab.port}\n'
+            for name in ("a", "b", "c")
+        )
+    )
+    monkeypatch.setattr(tracker, "WAIT_S", 1.0)
+    said: list[str] = []
+    with connect_fleet([find(name) for name in "abc"], say=said.append) as links:
+        assert [link.device.name for link in links] == ["a", "b"]
+        folders = set()
+        for link in links:
+            assert isinstance(link, RpcLink)
+            put(link, tmp_path, "where", "#!/bin/sh\npwd\n")
+            folders.add(link.run(["where"], 20).stdout)
+    assert len(folders) == 2
+    assert len(said) == 1 and said[0].startswith("c is left out: all boards of key loop are in use")
 
 
 def test_check_walks_the_whole_way(lab: Lab) -> None:

@@ -109,3 +109,23 @@ def test_an_argument_with_a_nul_is_refused() -> None:
 def test_the_last_complaint_explains_an_end() -> None:
     assert Finished(returncode=3, stdout="", stderr="a\nb\n").how == "exit status 3: b"
     assert Finished(returncode=137, stdout="", stderr="").how == "killed"
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_and_what_is_in_use_stays(
+    tmp_path: Path,
+) -> None:
+    left, young = tmp_path / "binas-host.left", tmp_path / "binas-host.young"
+    for folder in (left, young):
+        folder.mkdir()
+        (folder / "bench").write_text("")
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (tmp_path / "binas-host.link").symlink_to(precious)
+    with HostLink(host_device(), directory=str(tmp_path)) as working:
+        (used,) = set(tmp_path.iterdir()) - {left, young, precious, tmp_path / "binas-host.link"}
+        for folder in (left, used, precious):
+            os.utime(folder, (0, 0))
+        with HostLink(host_device(), directory=str(tmp_path)):
+            assert not left.exists()
+            assert young.exists() and used.exists() and precious.exists()
+        assert working.run(["absent"], 1).returncode == NOT_STARTED

@@ -162,7 +162,6 @@ def test_a_chunk_that_fails_is_taken_apart_so_that_one_layer_fails_alone(
     built = build_table(tiny, device, tmp_path, workshop=workshop, fit_nets=2)
     assert [entry.layer for entry in built.table.failures] == [bad]
     assert built.table.lookup(bad) == Failure(kind=kind, message=says)  # type: ignore[arg-type]
-    assert built.table.fit is None
     again = Scripted()
     second = build_table(tiny, device, tmp_path, workshop=again, fit_nets=0)
     assert again.measured == {bad}
@@ -177,6 +176,23 @@ def test_a_layer_that_fails_alone_leaves_its_chunk_measured(
     built = build_table(tiny, device, tmp_path, workshop=workshop, fit_nets=0)
     assert [entry.layer for entry in built.table.failures] == [layers[5]]
     assert workshop.measured == set(layers)
+
+
+def test_networks_without_the_layer_that_failed_are_fitted(
+    tiny: Space,
+    device: Device,
+    layers: tuple[Layer, ...],
+    menu_of_space: Callable[[Space], Menu],
+    tmp_path: Path,
+) -> None:
+    steps = [set(menu_of_space(tiny).steps(net)) for net in random_genotypes(tiny, 6, 0)]
+    has = {layer: sum(layer in net for net in steps) for layer in layers}
+    bad = next(layer for layer in layers if 0 < has[layer] < 5)
+    workshop = Scripted(unstable=frozenset({bad}))
+    table = build_table(tiny, device, tmp_path, workshop=workshop, fit_nets=6).table
+    assert [entry.layer for entry in table.failures] == [bad]
+    assert table.fit is not None
+    assert table.fit.nets == 6 - has[bad]
 
 
 def test_a_damaged_chunk_is_measured_again(
@@ -290,6 +306,24 @@ def test_an_interrupted_build_goes_on(
     assert sum(done) == PASSES * len(layers)  # nothing is lost, and nothing is asked for twice
     assert (done[0] > 0) == (stage in ("measure", "fit"))
     assert not built.table.failures and not list(tmp_path.glob("*.binas"))
+
+
+def test_two_builds_in_one_folder_do_not_disturb_each_other(
+    tiny: Space, device: Device, layers: tuple[Layer, ...], tmp_path: Path
+) -> None:
+    refused: list[str] = []
+
+    def build_beside(stage: str, _done: int, _total: int) -> None:
+        if stage == "measure" and not refused:
+            with pytest.raises(UsageError, match="another command is building a table") as caught:
+                build_table(tiny, device, tmp_path, workshop=Scripted(), fit_nets=0)
+            refused.append(caught.value.hint)
+
+    shop = Scripted()
+    build_table(tiny, device, tmp_path, workshop=shop, fit_nets=0, progress=build_beside)
+    assert refused and "-o FILE" in refused[0]
+    assert len(shop.boards[0].measured) == PASSES * len(layers)
+    assert build_table(tiny, device, tmp_path, workshop=Scripted(), fit_nets=0).reused
 
 
 def test_boards_of_two_kinds_share_no_table() -> None:
