@@ -10,7 +10,7 @@ Source: BARS, 2020, arXiv:2011.10804; what differs is said in `networks/bars.py`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args
@@ -25,6 +25,11 @@ OpName = Literal[
     "skip",  # the value itself; at stride 2 its 2x2 mean, twice
     "b3",  # binary 3x3 convolution with its shortcut
     "pool",  # 3x3 mean and a batch norm without parameters
+]
+
+Process = Literal[
+    "binary",  # batch norm, sign, binary 1x1, ReLU
+    "real",  # ReLU, real 1x1, batch norm: `nor_conv_1x1`
 ]
 
 BUILT_IN = ("digits", "cifar10")  # the spaces shipped beside this file, spaces/NAME.toml
@@ -51,6 +56,8 @@ class Space:
         stem_stride: Stride of the first convolution.
         normal_ops: Operations of an edge in a normal cell.
         reduction_ops: Operations of an edge in a reduction cell.
+        process: The 1x1 convolution through which a cell reads the cell before it. Files from
+            before it was a choice hold none and mean "binary".
     """
 
     SCHEMA: ClassVar[str] = "binas.space/1"
@@ -66,6 +73,7 @@ class Space:
     stem_stride: int = 2
     normal_ops: tuple[OpName, ...] = ("none", "skip", "b3")
     reduction_ops: tuple[OpName, ...] = ("none", "skip", "b3", "pool")
+    process: Process = field(default="binary", metadata={record.UNSAID: True})
 
     def __post_init__(self) -> None:
         """Refuse a space that holds no network, naming the field."""

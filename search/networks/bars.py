@@ -2,7 +2,8 @@
 
 A cell has one input node and `nodes` computing nodes, dense; its output is their concatenation plus
 a cell shortcut: identity in a normal cell, a binary 3x3 of stride 2 in a reduction, so that no real
-layer stands between stem and classifier. The process op is a binary 1x1.
+layer stands between stem and classifier. The process op is a binary 1x1, or a real one where the
+space says so.
 Source: BARS, 2020, arXiv:2011.10804; walkerning/aw_nas, aw_nas/btcs/layer2.
 
 What differs: the reduction's process op and shortcut change the stage width. In BARS the last kept

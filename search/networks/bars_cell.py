@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from binas.search.binarize import Binarizer
 from binas.search.networks.supernet import ALL, CellMixture, shuffle
-from binas.search.ops import BatchSign, BinaryConv, Halve, Pool, Unit
+from binas.search.ops import BatchSign, BinaryConv, Halve, NormConv, Pool, Unit
 from binas.search.space import OpName, Space
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Cell(nn.Module):
     """A normal cell (stride 1) or a reduction cell (stride 2).
 
     Args:
-        space: For its nodes.
+        space: For its nodes and its process convolution.
         sizes: Channels of the cell's input, of its processed input, of one of its nodes.
         ops: Per edge, the operations present; exactly one in a derived network.
         stride: 1 or 2.
@@ -79,8 +79,14 @@ class Cell(nn.Module):
             raise ValueError(f"{processed} channels in {partial} parts")
         self.edges, self.nodes, self.ops, self.stride = space.edges, space.nodes, ops, stride
         self.partial = partial
-        self.sign = BatchSign(channels, binarizer, real=real)
-        self.process = BinaryConv(channels, processed, 1, binarizer, real=real)
+        # Behind a real process convolution a normal cell does not read the sign of its input.
+        read = space.process == "binary" or stride == 2
+        self.sign = BatchSign(channels, binarizer, real=real) if read else None
+        self.process = (
+            NormConv(channels, processed, 1)
+            if space.process == "real"
+            else BinaryConv(channels, processed, 1, binarizer, real=real)
+        )
         self.halve = Halve()
         if stride == 2:
             self.shortcut = BinaryConv(
@@ -112,12 +118,12 @@ class Cell(nn.Module):
             masks: Live channels; None: all.
             mixture: What runs; all by default.
         """
-        bits = self.sign(x)
-        bits = bits if masks is None else bits * masks.cell_in
+        live = None if masks is None else masks.cell_in
+        bits = x if self.sign is None else _masked(self.sign(x), live)
         gates = mixture.weights(max(map(len, self.ops))) if gates is None else gates
         nodes: list[_Node] = []
         mask = None if masks is None else masks.processed
-        self._append(nodes, functional.relu(self.process(bits)), mask)
+        self._append(nodes, self._processed(x, bits, live), mask)
         for target in range(1, self.nodes + 1):
             total, rest = self._sums(target, nodes, gates, mixture)
             if total is None and gates is None and mixture.live is None:
@@ -130,6 +136,13 @@ class Cell(nn.Module):
             self._append(nodes, total, None if masks is None else masks.node)
         out = torch.cat([node.whole for node in nodes[1:]], dim=1)
         return out + (self.shortcut(bits) if self.stride == 2 else x)
+
+    def _processed(self, x: Tensor, bits: Tensor, live: Tensor | None) -> Tensor:
+        """ReLU(binary 1x1(bits)), or norm(real 1x1(ReLU(x)))."""
+        if isinstance(self.process, BinaryConv):
+            return functional.relu(self.process(bits))
+        processed: Tensor = self.process(_masked(functional.relu(x), live))
+        return processed
 
     def _append(self, nodes: list[_Node], x: Tensor, mask: Tensor | None) -> None:
         """A node, and what its readers need of it."""
@@ -175,9 +188,8 @@ class Cell(nn.Module):
 
     def write(self, writer: ModelWriter, x: str, name: str) -> str:
         """The nodes of a derived cell; names start with `name/`."""
-        bits = self.sign.write(writer, x, f"{name}/in")
-        process = self.process.write(writer, bits, f"{name}/process")
-        values = [writer.node("Relu", [process], name=f"{name}/process.relu")]
+        bits = x if self.sign is None else self.sign.write(writer, x, f"{name}/in")
+        values = [self._write_process(writer, x, bits, name)]
         live = [(source, self.ops[edge][0]) for edge, (source, _) in enumerate(self.edges)]
         halved = self.stride == 2 and ((0, "skip") in live or (0, "b3") in live)
         raw = [self.halve.write(writer, values[0], f"{name}/halve") if halved else values[0]]
@@ -212,6 +224,18 @@ class Cell(nn.Module):
         if self.stride == 2:
             shortcut = self.shortcut.write(writer, bits, f"{name}/shortcut")
         return writer.node("Add", [out, shortcut], name=f"{name}/out")
+
+    def _write_process(self, writer: ModelWriter, x: str, bits: str, name: str) -> str:
+        """Node 0; like the sign, the ReLU of the input is a step of the piece that made it."""
+        if isinstance(self.process, BinaryConv):
+            process = self.process.write(writer, bits, f"{name}/process")
+            return writer.node("Relu", [process], name=f"{name}/process.relu")
+        rectified = writer.node("Relu", [x], name=f"{name}/in.relu")
+        return self.process.write(writer, rectified, f"{name}/process")
+
+
+def _masked(x: Tensor, live: Tensor | None) -> Tensor:
+    return x if live is None else x * live
 
 
 def _is_off(gate: Tensor) -> bool:
