@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 import onnx
@@ -22,7 +22,7 @@ from binas.search.genotype import CellOps, Genotype
 from binas.search.networks.bars import Network, build
 from binas.search.networks.bars_supernet import Choice, Supernet, logits, one_hot, sample
 from binas.search.ops import BinaryConv
-from binas.search.space import OpName, Space
+from binas.search.space import OpName, Process, Space
 from binas.search.survey import random_genotypes
 
 
@@ -110,7 +110,11 @@ def as_doubles(choice: Choice) -> Choice:
     return choice.with_tensors([tensor.double() for tensor in choice.tensors()])
 
 
-def test_the_supernet_at_one_hot_weights_is_the_derived_network(space: Space) -> None:
+@pytest.mark.parametrize("process", get_args(Process))
+def test_the_supernet_at_one_hot_weights_is_the_derived_network(
+    space: Space, process: Process
+) -> None:
+    space = replace(space, process=process)
     net, x = settled(space), images(space)
     found = random_genotypes(space, 25, seed=4)
     assert len({g.widths for g in found}) > 3

@@ -37,7 +37,7 @@ def convolutions_only(channels: int, process: Process) -> Genotype:
         reduction_ops=("skip", "b3"),
         process=process,
     )
-    cell: CellOps = ("b3",) * len(space.edges)
+    cell: CellOps = tuple("b3" for _ in space.edges)
     return Genotype(
         space=space, widths=(0, 0, 0), normal=((cell, cell),) * 3, reduction=(cell, cell)
     )
