@@ -192,9 +192,9 @@ def real_activations() -> tuple[Corner, list[str]]:
 def degenerate_graphs() -> tuple[Corner, list[str]]:
     """Signs of signs, signs as outputs, an unused input, values that nobody reads."""
     w = Corner("degenerate")
-    x, _ = w.input('a "name"\n??/ %s ü', (1, 33, 3, 3)), w.input("unused", (1, 2))
+    x, _ = w.input('a "name" ??/ %s ü', (1, 33, 3, 3)), w.input("unused", (1, 2))
     w.conv(x, 33, 4)
-    q = w.binary_quantize(w.binary_quantize(x), name="c\x01\U0001f600*/")
+    q = w.binary_quantize(w.binary_quantize(x), name="c\U0001f600*/ #")
     y = w.conv(q, 33, 33, as_is=(q,))
     joined = w.node("Concat", [x, x], axis=1)
     return w, [w.binary_quantize(y), y, joined, w.node("Identity", [y])]
