@@ -112,11 +112,13 @@ class Norm(nn.BatchNorm2d):
         momentum = self.momentum
         if momentum is None:
             momentum = 1 / float(cast(Tensor, self.num_batches_tracked))
+        # Under autocast x is in bfloat16; statistics are not, and a gain must be as they are.
+        kind = x.dtype if self.running_mean is None else self.running_mean.dtype
         return functional.batch_norm(
             x,
             self.running_mean,
             self.running_var,
-            gain.to(x.dtype).expand(self.num_features),
+            gain.to(kind).expand(self.num_features),
             None,
             training=batch,
             momentum=momentum,
