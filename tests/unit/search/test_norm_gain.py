@@ -1,0 +1,17 @@
+"""The batch norm that a supernet scales by the weight of an operation."""
+
+from __future__ import annotations
+
+import torch
+
+from binas.search.networks.cell_recipe import Norm
+
+
+def test_a_gain_scales_a_norm_of_bfloat16_activations_as_it_does_one_of_float32() -> None:
+    x = torch.randn(8, 5, 6, 6, generator=torch.Generator().manual_seed(0)).bfloat16()
+    gain = torch.tensor(0.3, requires_grad=True)
+    found = Norm(5, affine=False)(x, gain)
+    wanted = Norm(5, affine=False)(x.float(), gain)
+    torch.testing.assert_close(found.float(), wanted, rtol=1e-2, atol=1e-2)
+    found.float().square().sum().backward()
+    assert gain.grad is not None and gain.grad.dtype == torch.float32
