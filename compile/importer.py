@@ -93,17 +93,10 @@ class Build:
         self.node(node, "elementwise", (x,), self.shape(x)[3], stages=stages)
 
     def node(
-        self,
-        node: onnx.NodeProto,
-        op: Any,
-        inputs: tuple[str, ...],
-        out_channels: int,
-        *,
-        in_channels: int | None = None,
-        **fields: Any,
+        self, node: onnx.NodeProto, op: Any, inputs: tuple[str, ...], channels: int, **fields: Any
     ) -> None:
-        """Add a step for an ONNX node; its value has the name of the node's output."""
-        self.add(self.made(node, op, inputs, out_channels, in_channels=in_channels, **fields))
+        """Add what `made` makes for an ONNX node; its value has the name of the node's output."""
+        self.add(self.made(node, op, inputs, channels, **fields))
 
     def add(self, made: Node) -> None:
         """Add a step that writes floats, and declare them."""

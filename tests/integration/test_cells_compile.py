@@ -12,11 +12,18 @@ from binas.compile.model import BinaryModel
 from binas.devices import registry
 from binas.search.cells import BinarizerName, CellEdges, CellGenotype, CellSpace, Form, Inputs
 from binas.search.export import export
-from binas.search.genotype import Genotype
+from binas.search.genotype import AnyGenotype, Genotype
 from binas.search.networks.family import build
 from binas.search.space import Space
 
 CELL: CellEdges = ((("skip", 0), ("dil5", 1)),)
+
+
+def verified(genotype: AnyGenotype, folder: Path) -> BinaryModel:
+    """The model of an untrained network; refused where a step of its artifact is not exact."""
+    model = BinaryModel.of(export(build(genotype).eval(), genotype), "net")
+    compile_model(model, registry.find("host"), folder / "net.binas", verify=True)
+    return model
 
 
 @pytest.mark.parametrize(
@@ -41,9 +48,7 @@ def test_every_step_of_a_reduction_cell_is_exact_on_the_host(
         inputs=inputs,
     )
     genotype = CellGenotype(space=space, normal=CELL, reduction=CELL)
-    model = BinaryModel.of(export(build(genotype).eval(), genotype), "cell")
-    # Refuses where a step of the artifact differs from its reference.
-    compile_model(model, registry.find("host"), tmp_path / "cell.binas", verify=True)
+    model = verified(genotype, tmp_path)
     assert [node.name for node in model.proto.graph.node if node.name.endswith(".odd")]
 
 
@@ -62,6 +67,4 @@ def test_every_step_of_a_bars_network_with_real_process_convolutions_is_exact_on
         process="real",
     )
     genotype = Genotype(space=space, widths=(0, 0), normal=((("b3",),),) * 2, reduction=(("b3",),))
-    model = BinaryModel.of(export(build(genotype).eval(), genotype), "bars")
-    # Refuses where a step of the artifact differs from its reference.
-    compile_model(model, registry.find("host"), tmp_path / "bars.binas", verify=True)
+    verified(genotype, tmp_path)
