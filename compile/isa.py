@@ -60,6 +60,11 @@ class Isa:
         """Whether one instruction computes any function of three bits (vpternlogd)."""
         return self.arch == "x86_64" and self.vector_bits == 512
 
+    @property
+    def looks_up(self) -> int:
+        """Floats among which one instruction looks up those that a vector names (vpermps); or 0."""
+        return self.lanes if self.arch == "x86_64" and self.vector_bits == 512 else 0
+
 
 def _x86(cpu: str, width: int, registers: int, *, counting: Counting, fused: bool = True) -> Isa:
     return Isa(

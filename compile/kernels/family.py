@@ -60,10 +60,12 @@ def modules(layer: Layer, isa: Isa) -> tuple[str, ...]:
     the way that this layer goes.
     """
     module = of(layer)
-    own: list[Any] = [module, module]
+    chosen = module
     if module is binary_conv:
-        own = [module, sys.modules[binary_conv.way(layer, isa).__module__]]
-    return tuple(one.__name__.rpartition(".")[2] for one in own)
+        chosen = sys.modules[binary_conv.way(layer, isa).__module__]
+    elif module is float_conv:
+        chosen = float_conv.way(layer, isa)
+    return tuple(one.__name__.rpartition(".")[2] for one in (module, chosen))
 
 
 def default_tile(layer: Layer, isa: Isa) -> Tile | None:

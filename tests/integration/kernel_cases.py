@@ -80,6 +80,19 @@ def _cases() -> Iterator[tuple[str, Node]]:
     yield "float depthwise 5x5, dilated", conv(40, 40, binary=False, kernel=(5, 5), **fields)
     fields = {"groups": 48, "padding": (3, 0, 1, 4), "stride": (1, 3)}
     yield "float depthwise, uneven padding", conv(48, 48, binary=False, image=(2, 9), **fields)
+    one: dict[str, Any] = {"binary": False, "signs": True, "kernel": (1, 1)}
+    for C in (*STRADDLING, 3, 4, 290):
+        yield f"float 1x1 with weights of one bit, {C} to 65", conv(C, 65, **one)
+    for K in (1, 47, 48, 129):
+        yield f"float 1x1 with weights of one bit, 66 to {K}", conv(66, K, packed=True, **one)
+    stages = (affine(97), prelu(97), Add("r"))
+    fields = {"image": (5, 7), "batch": 2, "stride": (2, 2), "padding": (0,) * 4, "packed": True}
+    yield (
+        "float 1x1 with weights of one bit at stride 2",
+        conv(132, 97, stages=stages, **one, **fields),
+    )
+    yield "dense with weights of one bit", conv(260, 1000, image=(1, 1), **one)
+    yield "float 3x3 with weights of one bit", conv(5, 65, binary=False, signs=True)
     yield "float dilated in groups", conv(12, 24, binary=False, groups=3, dilation=(2, 2))
     yield "float padded beyond the image", conv(3, 5, binary=False, padding=(4, 4, 4, 4))
     yield (

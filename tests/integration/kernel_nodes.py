@@ -31,6 +31,7 @@ def conv(
     K: int,
     *,
     binary: bool = True,
+    signs: bool = False,
     image: tuple[int, int] = (5, 5),
     kernel: tuple[int, int] = (3, 3),
     batch: int = 1,
@@ -39,10 +40,13 @@ def conv(
     packed: bool = False,
     **fields: Any,
 ) -> Node:
-    """A convolution with random weights; padded to the same size unless told otherwise."""
+    """A convolution with random weights; padded to the same size unless told otherwise.
+
+    `signs`: of one bit, though the activations are real.
+    """
     groups = fields.get("groups", 1)
     w = np.random.default_rng([C, K, *kernel]).standard_normal((K, *kernel, C // groups))
-    w = np.where(w >= 0, 1.0, -1.0) if binary else w
+    w = np.where(w >= 0, 1.0, -1.0) if binary or signs else w
     fields.setdefault("padding", (kernel[0] // 2, kernel[1] // 2) * 2)
     return Node(
         name="conv",
@@ -53,7 +57,7 @@ def conv(
         out_channels=K,
         kernel=kernel,
         weights=w.astype(np.float32),
-        weight_bits=1 if binary else 32,
+        weight_bits=1 if binary or signs else 32,
         stages=(affine(K),) if stages is None else stages,
         float_out="y" if floats else None,
         bits_out="b" if packed else None,

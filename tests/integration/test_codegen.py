@@ -22,6 +22,7 @@ from binas.compile import codegen
 from binas.compile import isa as isas
 from binas.compile.graph import Affine, Node
 from binas.compile.kernels import family
+from binas.compile.kernels import vector as v
 from binas.core.errors import CompileError, UsageError
 from binas.devices import zig
 
@@ -87,6 +88,22 @@ def test_an_object_needs_nothing_of_tvm(cpu: str, arch: str, tmp_path: Path) -> 
     assert data[:4] == b"\x7fELF"
     assert b"binas_kernel_0" in data
     assert not re.search(rb"TVM(Backend|FFI)", data)
+
+
+@pytest.mark.parametrize(("cpu", "arch"), ARCHS)
+def test_a_large_array_lies_on_the_stack(cpu: str, arch: str, tmp_path: Path) -> None:
+    with IRBuilder() as ir, builder.prim_func(s_tir=True):
+        builder.func_name("reversed")
+        x, y = (builder.arg(name, builder.buffer((9000,), "float32")) for name in "xy")
+        builder.func_attr({"tirx.noalias": True, "global_symbol": "reversed"})
+        kept = v.array("float32", 9000)
+        with v.loop(0, 9000) as i:
+            v.store(kept, i, v.load(x, i) * v.load(x, i))
+        with v.loop(0, 9000) as i:
+            v.store(y, i, v.load(kept, v.const(8999) - i))
+    module = codegen.build({"reversed": ir.get()}, isas.find(cpu, arch))
+    codegen.write_object(module, tmp_path / "kernel.o")
+    assert undefined_symbols((tmp_path / "kernel.o").read_bytes()) <= {"memcpy", "memset"}
 
 
 def test_the_reader_of_symbols_sees_an_undefined_one(tmp_path: Path) -> None:
@@ -181,6 +198,7 @@ import resource, signal, sys
 from pathlib import Path
 from binas.compile import codegen, isa
 from binas.compile.kernels import family
+from binas.compile.kernels import vector as v
 from binas.core.layer import Layer
 layer = Layer(op="elementwise", in_shape=(1, 2, 2, 8), out_channels=8, stages=("relu",))
 target = isa.find("x86-64-v2", "x86_64")
