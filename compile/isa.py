@@ -61,6 +61,11 @@ class Isa:
         return self.arch == "x86_64" and self.vector_bits == 512
 
     @property
+    def masked(self) -> bool:
+        """Whether the bits of a register say which lanes, bytes too, take part (AVX-512BW)."""
+        return self.arch == "x86_64" and self.vector_bits == 512
+
+    @property
     def looks_up(self) -> int:
         """Floats among which one instruction looks up those that a vector names (vpermps); or 0."""
         return self.lanes if self.arch == "x86_64" and self.vector_bits == 512 else 0

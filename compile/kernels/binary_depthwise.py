@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import tvm
 from numpy.typing import NDArray
 from tvm import tirx
 
@@ -36,6 +37,7 @@ from binas.core.layer import Layer
 
 _BIT_OF_BYTE = 0x8040201008040201 - (1 << 64)  # bit i in byte i, as int64
 SCRATCH_WORDS = 255  # of a plane on the stack
+_TOGETHER = 2  # words whose bytes fill a vector of 512 bits
 
 
 def meaning(node: Node, x: NDArray[np.uint32]) -> NDArray[np.int32]:
@@ -217,10 +219,13 @@ class _Floats(_Slices):
             with v.loop(0, len(columns)) as q:
                 pixel = ((image * P + p) * Q + first) + q
                 kind = v.load(self.frame.parameters["column_class"], q + first)
-                emit = partial(self._word, rows, pixel, kind, q * self.words)
-                if whole:
-                    with v.loop(0, whole) as word:
-                        emit(word, bits.WORD_BITS)
+                emit = partial(self._words, rows, pixel, kind, q * self.words)
+                together = _TOGETHER if self.isa.masked else 1
+                if whole >= together:
+                    with v.loop(0, whole // together) as i:
+                        emit(i * together, together * bits.WORD_BITS)
+                if whole % together:
+                    emit(v.const(whole - whole % together), bits.WORD_BITS)
                 if rest:
                     emit(v.const(whole), rest)
 
@@ -228,20 +233,34 @@ class _Floats(_Slices):
         """The most planes that a vector of these rows has."""
         return (len(rows.inside) * self.layer.kernel[1]).bit_length()
 
-    def _word(
+    def _words(
         self, rows: Rows, pixel: Any, kind: Any, first: Any, word: Any, channels: int
     ) -> None:
-        """The epilogue of a word of channels."""
-        V = self.isa.lanes
-        planes = [v.load(self.scratch[i], first + word) for i in range(self._planes(rows))]
+        """The epilogue of the channels of a word, or of two."""
+        V, words = self.isa.lanes, -(-channels // bits.WORD_BITS)
+        planes = [v.load(self.scratch[i], first + word, words) for i in range(self._planes(rows))]
         columns = len(set(nest.classes(self.layer)[1]))
-        entry = (rows.kind * columns + kind) * self.words + word
-        size = min(4 * V, bits.WORD_BITS)  # bytes of a vector that are of one word
+        entry = ((rows.kind * columns + kind) * self.words + word) * bits.WORD_BITS
+        room = words * bits.WORD_BITS
+        size = min(4 * V, room)  # bytes of a vector
         floats: list[Any] = []
-        for part in range(0, bits.WORD_BITS, size):
-            sums = self._sums(planes, entry * bits.WORD_BITS + part, part, size)
+        for part in range(0, room, size):
+            if self.isa.masked:
+                sums = self._masked_sums(planes, entry, size)
+            else:
+                sums = self._sums(planes, entry + part, part, size)
             floats += _floats(sums, size, V)
         self.finish.emit(pixel, word * bits.WORD_BITS, floats[: -(-channels // V)], channels)
+
+    def _masked_sums(self, planes: list[Any], entry: Any, size: int) -> Any:
+        """Bytes of sums: the bits of a plane say which of them are less."""
+        total = v.Register("int8", size, v.load(self.frame.parameters["base"], entry, size))
+        for i, plane in enumerate(planes):
+            # `tirx.reinterpret` refuses booleans; the operation behind it is a plain LLVM bitcast.
+            mask = tirx.call_intrin(f"boolx{size}", tvm.ir.Op.get("tirx.reinterpret"), plane)
+            less = total.get() - _twice(i, size)
+            total.set(tirx.Select(mask, less, total.get()))
+        return total.get()
 
     def _sums(self, planes: list[Any], entry: Any, part: int, size: int) -> Any:
         """Bytes of sums: every byte looks at its own bit of each plane."""
@@ -253,10 +272,14 @@ class _Floats(_Slices):
             # The octets repeat every four, so each lane finds its own among its neighbours.
             spread = [16 * (lane // 16) + (part + lane) // 8 % 4 for lane in range(size)]
             one = tirx.Shuffle([octets], [v.const(at) for at in spread]) & own
-            twice = v.splat((2 << i) - (256 if i == 6 else 0), size, "int8")  # modulo 256
-            hit = tirx.Select(tirx.EQ(one, own), twice, v.splat(0, size, "int8"))
+            hit = tirx.Select(tirx.EQ(one, own), _twice(i, size), v.splat(0, size, "int8"))
             total.set(total.get() - hit)
         return total.get()
+
+
+def _twice(plane: int, size: int) -> Any:
+    """What a mismatch of a plane takes from a sum, in bytes: modulo 256."""
+    return v.splat((2 << plane) - (256 if plane == 6 else 0), size, "int8")
 
 
 def _floats(octets: Any, size: int, V: int) -> list[Any]:
