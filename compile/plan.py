@@ -13,6 +13,7 @@ from binas.compile.nodes import label
 from binas.compile.operators.table import OPERATORS
 from binas.compile.passes.concat_bits import concat_bits
 from binas.compile.passes.drop_unread import drop_unread
+from binas.compile.passes.finish_concat import finish_concat
 from binas.compile.passes.fold_affine import fold_affine
 from binas.compile.passes.fuse_epilogue import fuse_epilogue
 from binas.compile.passes.fuse_pack import fuse_pack
@@ -41,6 +42,7 @@ PASSES: tuple[Pass, ...] = (
     concat_bits,
     pool_bits,
     concat_bits,  # of what has become packed for a pool
+    finish_concat,
     fold_affine,
 )
 

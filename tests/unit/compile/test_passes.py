@@ -191,6 +191,24 @@ def test_zero_channels_behind_a_part_of_a_word_are_packed_with_it() -> None:
         assert graph.nodes[0].bits_out is not None
 
 
+def test_a_concat_that_two_norms_read_is_made_by_both() -> None:
+    n = Net()
+    z = n.input("z", (1, 24, 4, 4))
+    x = n.node("Concat", [z, n.x], axis=1)
+    graph = n.plan(n.norm(x, "a", C=56), n.norm(x, "b", C=56, seed=1))
+    assert told(graph) == ["concat affine → f32"] * 2
+    assert [node.name for node in graph.nodes] == ["a", "b"]
+
+
+def test_a_concat_that_somebody_reads_as_it_is_stays() -> None:
+    n = Net()
+    z = n.input("z", (1, 24, 4, 4))
+    x = n.node("Concat", [z, n.x], axis=1)
+    pooled = n.node("GlobalAveragePool", [x])
+    for outputs in ((n.norm(x, "a", C=56), pooled), (n.norm(x, "b", C=56), x)):
+        assert told(n.plan(*outputs))[0] == "concat → f32"
+
+
 def test_a_norm_never_crosses_a_pool_whose_floats_are_read() -> None:
     n = Net()
     p = n.node("MaxPool", [n.conv(n.x, "a")], kernel_shape=[2, 2], name="pool")
