@@ -46,3 +46,20 @@ class FloatSums:
             first = pixel * at.block.vectors
             sums = [total.get() for total in self.sums[first : first + at.block.vectors]]
             self.epilogue.emit(index, at.channel, sums, at.block.channels)
+
+
+def outer(
+    held: Sequence[Callable[[], Any]],
+    passing: Sequence[Callable[[], Any]],
+    sums: Sequence[Sequence[v.Register]],
+    isa: Isa,
+) -> None:
+    """Add the outer product of two vectors of vectors: sums[i][j] += passing[i] * held[j].
+
+    Each reads a vector at the place where it is called.
+    """
+    kept = [v.Register("float32", isa.lanes, load()) for load in held]
+    for load, row in zip(passing, sums, strict=True):
+        x = v.Register("float32", isa.lanes, load())
+        for y, total in zip(kept, row, strict=True):
+            total.set(v.fma(x.get(), y.get(), total.get(), isa.lanes, fused=isa.fused))

@@ -1,0 +1,224 @@
+"""Convolution and dense layers on real activations: a tile of fused multiply-adds in registers.
+
+    y[n, p, q, k] = Σ_rsc x[n, p * sh - top + r * dh, q * sw - left + s * dw, c] * w[k, r, s, c]
+
+A vector holds `lanes` output channels; the activation is broadcast. Dense layers are 1x1
+convolutions of one pixel. Weights of one bit are stored as floats: their activations are real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from binas.compile.graph import Node
+from binas.compile.isa import Isa
+from binas.compile.kernels import epilogue, nest
+from binas.compile.kernels import vector as v
+from binas.compile.kernels.candidates import enumerated
+from binas.compile.kernels.float_sums import FloatSums, room
+from binas.compile.kernels.frame import Frame, Kernel, Parameter, frame
+from binas.compile.kernels.nest import At, Phase
+from binas.compile.tile import Tile
+from binas.core import bits
+from binas.core.layer import Layer
+
+UNROLL = 4  # channels that need no loop
+LATENCY = 4  # cycles of a multiply-add
+LOAD, LOAD_IN_ORDER = 0.05, 0.5  # cycles of a load beside multiply-adds, which may hide it
+LOOP = 0.25  # cycles of a pass through the inner loop, hidden likewise
+
+Loads = Sequence[Callable[[], Any]]  # each reads a vector at the place where it is called
+
+
+def meaning(node: Node, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The sums [N, P, Q, K] in float64, one kernel tap at a time."""
+    assert node.weights is not None  # noqa: S101
+    layer, G = node.layer, node.groups
+    (N, P, Q, K), (top, left, bottom, right) = layer.out_shape, node.padding
+    image = np.pad(x.astype(np.float64), ((0, 0), (top, bottom), (left, right), (0, 0)))
+    per_in, per_out = node.in_shape[3] // G, K // G
+    y = np.zeros((N, P, Q, K))
+    for r in range(node.kernel[0]):
+        for s in range(node.kernel[1]):
+            row, column = r * node.dilation[0], s * node.dilation[1]
+            taps = image[:, row :: node.stride[0], column :: node.stride[1]][:, :P, :Q]
+            for g in range(G):
+                w = node.weights[g * per_out : (g + 1) * per_out, r, s].astype(np.float64)
+                part = taps[..., g * per_in : (g + 1) * per_in] @ w.T
+                y[..., g * per_out : (g + 1) * per_out] += part
+    return y
+
+
+def default_tile(layer: Layer, isa: Isa) -> Tile:
+    """The tile of the fewest cycles, as counted below; whole words where bits are written."""
+    row, limit = nest.as_row(layer), room(isa)
+    unroll = UNROLL if _run(layer, layer.kernel[1]) <= UNROLL else 1
+    needed = -(-(row.out_channels // row.groups) // isa.lanes)
+    step = min(needed, bits.WORD_BITS // isa.lanes) if row.bits_out else 1
+    return min(
+        (
+            Tile(pixels, vectors, isa.lanes, unroll)
+            for vectors in range(step, max(step, min(needed, limit)) + 1, step)
+            for pixels in range(1, min(row.out_shape[2], max(1, limit // vectors)) + 1)
+        ),
+        key=lambda tile: _cycles(row, tile, isa),
+    )
+
+
+def _cycles(row: Layer, tile: Tile, isa: Isa) -> float:
+    """Cycles of one input channel: a row of pixels, all output channels.
+
+    Two multiply-adds and two loads begin per cycle, and a sum takes part once per latency: fewer
+    sums than that hides leave cycles empty, which is what a narrow rest of the channels costs.
+    """
+    pixels, cycles = row.out_shape[2], 0.0
+    shorter, wider = divmod(pixels, pieces := -(-pixels // tile.pixels))
+    for block in nest.blocks(row, tile, 1):
+        for width, count in ((shorter, pieces - wider), (shorter + 1, wider)):
+            sums, loads = width * block.vectors, width + block.vectors
+            beside = loads * (LOAD_IN_ORDER if isa.in_order else LOAD)
+            cycles += count * block.count * (max(sums / 2, loads / 2, LATENCY) + beside + LOOP)
+    return cycles
+
+
+def tiles(layer: Layer, isa: Isa) -> list[Tile]:
+    """Those that a tuner tries, and no others are taken from anybody."""
+    return enumerated(
+        layer,
+        default_tile(layer, isa),
+        step=32 // isa.lanes if layer.bits_out else 1,
+        sums=range(4, isa.registers - 3),
+        unrolls=(1, 2, UNROLL),
+        run=_run(layer, layer.kernel[1]),
+    )
+
+
+def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> Kernel:
+    """The kernel of a layer."""
+    tile, row = tile or default_tile(layer, isa), nest.as_row(layer)
+    with frame(symbol, layer, parameters(layer, isa, tile)) as made:
+        nest.emit(made, row, tile, _weights_per_channel(layer), _Fma(made, row, tile, isa))
+    name = f"conv fma {isa.cpu} {tile}"
+    return Kernel(made.function, nest.units(row, tile), name)
+
+
+def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:
+    """Weights, then what the epilogue reads."""
+    size = nest.weight_size(nest.as_row(layer), tile, _weights_per_channel(layer))
+    return [Parameter("w", size, "float32"), *epilogue.parameters(layer, isa)]
+
+
+def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]:
+    """The values of `parameters`: weights as per block [R][S][C][lanes of the block]."""
+    assert node.weights is not None  # noqa: S101
+    layer = node.layer
+    tile, row = tile or default_tile(layer, isa), nest.as_row(layer)
+    per_group = layer.out_channels // layer.groups
+    parts = []
+    for block in nest.blocks(row, tile, _weights_per_channel(layer)):
+        for index in range(layer.groups * block.count):
+            group, number = divmod(index, block.count)
+            first = group * per_group + block.first + number * tile.channels
+            part = np.zeros((block.vectors * tile.lanes, *node.weights.shape[1:]), np.float32)
+            part[: block.channels] = node.weights[first : first + block.channels]
+            parts.append(part.transpose(1, 2, 3, 0).reshape(-1))
+    return [np.concatenate(parts), *epilogue.arrays(node, isa)]
+
+
+def _weights_per_channel(layer: Layer) -> int:
+    R, S = layer.kernel
+    return R * S * (layer.in_shape[3] // layer.groups)
+
+
+def _run(layer: Layer, columns: int) -> int:
+    """Channels that lie side by side: those of neighbouring columns unless dilated or grouped."""
+    return layer.in_shape[3] // layer.groups * (columns if _joined(layer) else 1)
+
+
+def _joined(layer: Layer) -> bool:
+    return layer.dilation[1] == 1 and layer.groups == 1
+
+
+class _Fma(FloatSums):
+    """Accumulators of one tile; satisfies `nest.Micro`."""
+
+    def __init__(self, made: Frame, layer: Layer, tile: Tile, isa: Isa) -> None:
+        super().__init__(made, layer, isa)
+        self.tile = tile
+
+    def contract(self, at: At, r: Any, in_row: Any, phase: Phase) -> None:
+        """Neighbouring kernel columns are neighbouring channels unless dilated or grouped."""
+        layer = self.layer
+        _, H, W, C = layer.in_shape
+        per_in, lanes = C // layer.groups, at.block.vectors * self.isa.lanes
+        joined = _joined(layer)
+        runs = (
+            [(phase.start, phase.count)]
+            if joined
+            else [(s, 1) for s in range(phase.start, phase.start + phase.count)]
+        )
+        for s, count in runs:
+            weight = at.weight + ((r * layer.kernel[1] + s) * per_in) * lanes
+            line = (at.image * H + in_row) * W + (s * layer.dilation[1] - layer.padding[1])
+            first = [
+                (line + (at.column + pixel) * layer.stride[1]) * C + at.group * per_in
+                for pixel in range(at.span.width)
+            ]
+            if joined:
+                first = [index + self._apart(pixel) for pixel, index in enumerate(first)]
+            n = count * per_in
+            done, unroll = 0, self.tile.unroll
+            if n > max(unroll, UNROLL):
+                done = n // unroll * unroll
+                with v.loop(0, done // unroll) as k:
+                    for part in range(unroll):
+                        self._step(at, weight, first, k * unroll + part, phase.pixels)
+            for k in range(done, n):
+                self._step(at, weight, first, k, phase.pixels)
+
+    def _apart(self, pixel: int) -> Any:
+        """`Frame.zero`, another one for each pixel.
+
+        A pixel's taps read what its neighbour's next taps read. LLVM would load that once and keep
+        it, in registers that the sums need, and so store and reload it on the stack. Where the
+        stack happens to lie like the data in the low 12 bits of addresses, loads wait for such
+        stores. Thirty-two registers hold it.
+        """
+        if self.isa.registers > 16:
+            return v.const(0)
+        return self.frame.zero * pixel
+
+    def _step(self, at: At, weight: Any, first: list[Any], k: Any, pixels: tuple[int, ...]) -> None:
+        """Add one channel of these pixels, times its weights, to the sums.
+
+        The shorter side of the tile is held while the longer one streams past: that and the sums
+        are what 16 registers hold.
+        """
+        V, Q = self.isa.lanes, at.block.vectors
+        weights = [
+            partial(v.load, self.frame.parameters["w"], weight + (k * Q + j) * V, V)
+            for j in range(Q)
+        ]
+        inputs = [partial(self._broadcast, first[pixel] + k) for pixel in pixels]
+        sums = [[self.sums[pixel * Q + j] for j in range(Q)] for pixel in pixels]
+        if len(pixels) < Q:
+            self._outer(inputs, weights, [list(column) for column in zip(*sums, strict=True)])
+        else:
+            self._outer(weights, inputs, sums)
+
+    def _outer(self, held: Loads, passing: Loads, sums: list[list[v.Register]]) -> None:
+        """Add the outer product of two vectors of vectors: sums[i][j] += passing[i] * held[j]."""
+        V = self.isa.lanes
+        kept = [v.Register("float32", V, load()) for load in held]
+        for load, row in zip(passing, sums, strict=True):
+            x = v.Register("float32", V, load())
+            for y, total in zip(kept, row, strict=True):
+                total.set(v.fma(x.get(), y.get(), total.get(), V, fused=self.isa.fused))
+
+    def _broadcast(self, index: Any) -> Any:
+        return v.splat(v.load(self.frame.operands[0], index), self.isa.lanes, "float32")
