@@ -166,7 +166,6 @@ def _pipeline() -> Any:
             common.CommonSubexprElim(),
             common.VerifyMemory(),
             tvm.transform.module_pass(_plain_functions, opt_level=0),
-            common.LowerTVMBuiltin(),
             common.LowerIntrin(),
         ]
     )

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+from tvm import tirx
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +34,6 @@ from binas.compile.kernels.frame import Frame, Kernel, Parameter, floordiv, floo
 from binas.compile.kernels.minimal_filtering import Filtering
 from binas.compile.tile import Tile
 from binas.core.layer import Layer
-
-_ARRAY = 255  # floats of an array on the stack, see `vector.array`
-
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -66,40 +66,21 @@ class Shape:
         return (*[self.run] * (self.filtering.products - 1), self.last)
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """`repeat` neighbouring groups of `tiles` tiles from output column `start` on.
-
-    Attributes:
-        inside: Nothing that they read is outside the image.
-    """
+class Group(NamedTuple):
+    """`repeat` neighbouring groups of `tiles` tiles, from output column `start` on."""
 
     start: int
     tiles: int
     repeat: int
-    inside: bool
 
 
-def groups(layer: Layer, shape: Shape, pixels: int, over: int) -> list[Group]:
-    """The groups of tiles of an output row; `over`: elements that are read behind a unit."""
-    m, (_, _, W, C) = shape.filtering.outputs, layer.in_shape
-    stride, left = layer.stride[1], layer.padding[1]
-    total = -(-layer.out_shape[2] // m)
-    pieces = -(-total * m // (pixels // m * m))
-    found: list[Group] = []
-    start = 0
-    for piece in range(pieces):
-        tiles = total // pieces + (piece < total % pieces)
-        first = start * stride - left
-        end = (first + (tiles * m + shape.filtering.taps - 1) * stride) * C + over
-        inside = first >= 0 and end <= W * C
-        last = found[-1] if found else None
-        if last is not None and inside and last.inside and last.tiles == tiles:
-            found[-1] = replace(last, repeat=last.repeat + 1)
-        else:
-            found.append(Group(start, tiles, 1, inside))
-        start += tiles * m
-    return found
+def groups(layer: Layer, shape: Shape, pixels: int) -> list[Group]:
+    """The groups of tiles of an output row, of about equal sizes."""
+    m = shape.filtering.outputs
+    tiles = -(-layer.out_shape[2] // m)
+    shorter, wider = divmod(tiles, pieces := -(-tiles // (pixels // m)))
+    found = [Group(0, shorter + 1, wider), Group(wider * (shorter + 1) * m, shorter, pieces - wider)]
+    return [group for group in found if group.repeat]
 
 
 def pieces(channels: int, lanes: int) -> list[tuple[int, int]]:
@@ -169,124 +150,137 @@ class _Nest:
         self.frame, self.layer, self.tile, self.isa, self.shape = made, layer, tile, isa, shape
         self.epilogue = epilogue.Epilogue(made, isa)
         self.pieces = pieces(shape.run, isa.lanes)
-        self.over = sum(width for _, width in self.pieces) - shape.run
+        self.over = sum(self.pieces[-1]) - shape.run
+        m, R = shape.filtering.outputs, layer.kernel[0]
+        self.groups = groups(layer, shape, tile.pixels)
+        tiles = max(group.tiles for group in self.groups)
+        self.window = shape.filtering.products * shape.run + self.over
+        # A vector of the last row may write behind its run.
+        starts = list(accumulate((R * run * tiles + isa.lanes for run in shape.runs), initial=0))
+        self.transformed = starts
+        self.inputs = v.array("float32", starts[-1] + isa.lanes)
+        self.edge = v.array("float32", self.window)
+        vectors = max(block.vectors for block in nest.blocks(layer, tile, 1))
+        self.products = v.array("float32", shape.filtering.products * tiles * vectors * isa.lanes)
 
     def emit(self) -> None:
         """All units: rows."""
-        layer, shape = self.layer, self.shape
+        layer, m = self.layer, self.shape.filtering.outputs
         N, P, _, _ = layer.out_shape
-        m = shape.filtering.outputs
         with self.frame.units(0, N * P) as row:
             image, p = floordiv(row, P), floormod(row, P)
             low, high = nest.row_bounds(layer, p)
-            for group in groups(layer, shape, self.tile.pixels, self.over):
-                loop = v.loop(0, group.repeat) if group.repeat > 1 else nullcontext(0)
-                with loop as index:
+            for group in self.groups:
+                with _repeat(group.repeat) as index:
                     column = group.start + index * (group.tiles * m)
-                    read = self.transform(group, image, p, column, low, high)
-                    self.blocks(group, read, row, column, low, high)
+                    with v.loop(0, group.tiles) as tile, v.loop(low, high) as r:
+                        in_row = p * layer.stride[0] - layer.padding[0] + r
+                        self.transform(group, image, in_row, column + tile * m, r, tile)
+                    self.blocks(group, row, column, low, high)
 
-    def transform(self, group: Group, image: Any, p: Any, column: Any, low: Any, high: Any) -> Any:
-        """V of a group: per tile and point an array [R][run of the point]."""
-        layer, shape = self.layer, self.shape
-        _, H, W, C = layer.in_shape
-        R, filtering = layer.kernel[0], shape.filtering
-        arrays = [
-            [v.array("float32", R * run + self._behind(run)) for run in shape.runs]
-            for _ in range(group.tiles)
-        ]
-        with v.loop(low, high) as r:
-            in_row = p * layer.stride[0] - layer.padding[0] + r
-            for first, width in self.pieces:
-                for tile, into in enumerate(arrays):
-                    at = column + tile * filtering.outputs
-                    line = (image * H + in_row) * W * C
-                    read = partial(self.read, group, line, at, first, width)
-                    madd = partial(self.madd, width)
-                    values = minimal_filtering.inputs(filtering, read, madd)
-                    for array, run, value in zip(into, shape.runs, values, strict=True):
-                        if first < run:
-                            v.store(array, r * run + first, value.get(), width)
-        return arrays
+    def transform(self, group: Group, image: Any, in_row: Any, column: Any, r: Any, tile: Any) -> Any:
+        """V of one tile and kernel row."""
+        _, H, W, C = self.layer.in_shape
+        start = (column * self.layer.stride[1] - self.layer.padding[1]) * C
+        line = (image * H + in_row) * (W * C)
+        x = self.frame.operands[0]
+        inside = tirx.And(start >= 0, start + self.window <= W * C)
+        with v.when(inside):
+            self.through(group, x, line + start, r, tile)
+        with v.when(tirx.Not(inside)):
+            first, stop = v.maximum(-start, 0), v.minimum(W * C - start, self.window)
+            with v.loop(0, self.window) as i:
+                v.store(self.edge, i, v.const(0.0, "float32"))
+            with v.loop(first, v.maximum(stop, first)) as i:
+                v.store(self.edge, i, v.load(x, line + start + i))
+            self.through(group, self.edge, 0, r, tile)
 
-    def _behind(self, run: int) -> int:
-        """Elements that the last row's vectors write behind a run."""
-        return max(first + width - run for first, width in self.pieces if first < run)
+    def through(self, group: Group, source: Any, start: Any, r: Any, tile: Any) -> None:
+        shape, R = self.shape, self.layer.kernel[0]
+        for first, width in self.pieces:
 
-    def read(self, group: Group, line: Any, column: Any, first: int, width: int, unit: int) -> Any:
-        """Elements of an input unit from one channel on, 0 where they are outside."""
-        _, _, W, C = self.layer.in_shape
-        stride, left = self.layer.stride[1], self.layer.padding[1]
-        start = ((column + unit) * stride - left) * C + first
-        source = self.frame.operands[0]
-        if group.inside:
-            return v.Register("float32", width, v.load(source, line + start, width))
-        real = min(width, (self.shape.run if unit < self.shape.filtering.products - 1 else self.shape.last) - first)
-        a, b = max(start, 0), min(start + real, W * C)
-        if start >= 0 and start + width <= W * C:
-            return v.Register("float32", width, v.load(source, line + start, width))
-        made = v.Register("float32", width, v.splat(0.0, width, "float32"))
-        while a < b:
-            n = 1 << ((b - a).bit_length() - 1)
-            v.store(made.buffer, a - start, v.load(source, line + a, n), n)
-            a += n
-        return made
+            def read(unit: int, first: int = first, width: int = width) -> Any:
+                at = start + (unit * shape.run + first)
+                return v.Register("float32", width, v.load(source, at, width))
+
+            values = minimal_filtering.inputs(shape.filtering, read, partial(self.madd, width))
+            for at, run, value in zip(self.transformed, shape.runs, values, strict=False):
+                if first < run:
+                    v.store(self.inputs, at + (tile * R + r) * run + first, value.get(), width)
 
     def madd(self, width: int, x: Any, c: Fraction, y: Any) -> Any:
         return v.Register("float32", width, multiply_add(x.get(), c, y.get(), width, self.isa))
 
-    def blocks(self, group: Group, read: Any, row: Any, column: Any, low: Any, high: Any) -> None:
+    def blocks(self, group: Group, row: Any, column: Any, low: Any, high: Any) -> None:
         layer, shape = self.layer, self.shape
         size = per_channel(layer, shape)
         for block in nest.blocks(layer, self.tile, size):
-            loop = v.loop(0, block.count) if block.count > 1 else nullcontext(0)
-            with loop as number:
+            with _repeat(block.count) as number:
                 channel = block.first + number * self.tile.channels
                 lanes = block.vectors * self.tile.lanes
                 weight = block.weight + number * (lanes * size)
-                products = []
                 for i, run in enumerate(shape.runs):
-                    products.append(self.point(block, [t[i] for t in read], weight, run, low, high))
+                    self.point(group, block, i, weight, low * run, high * run)
                     weight = weight + layer.kernel[0] * run * lanes
-                self.finish(group, block, products, row, column, channel)
+                with v.loop(0, group.tiles) as tile:
+                    self.finish(group, block, row, column, channel, tile)
 
-    def point(self, block: Any, read: Any, weight: Any, run: int, low: Any, high: Any) -> Any:
+    def point(self, group: Group, block: Any, i: int, weight: Any, low: Any, high: Any) -> None:
         """Sums over kernel rows and channels at one point, per tile and vector."""
-        V, Q = self.isa.lanes, block.vectors
+        V, Q, T = self.isa.lanes, block.vectors, group.tiles
+        run = self.shape.runs[i]
         zero = v.splat(0.0, V, "float32")
-        sums = [[v.Register("float32", V, zero) for _ in range(Q)] for _ in read]
+        sums = [[v.Register("float32", V, zero) for _ in range(Q)] for _ in range(T)]
         unroll = max(u for u in range(1, self.tile.unroll + 1) if run % u == 0)
         w = self.frame.parameters["w"]
-        with v.loop(low * (run // unroll), high * (run // unroll)) as step:
+        low, high = self.hidden(_over(low, unroll)), self.hidden(_over(high, unroll))
+        with v.loop(low, high) as step:
             for part in range(unroll):
                 k = step * unroll + part
                 ws = [partial(v.load, w, weight + (k * Q + j) * V, V) for j in range(Q)]
-                xs = [partial(self.splat, array, k) for array in read]
-                if len(read) < Q:
+                at = self.transformed[i] + k
+                step_ = self.layer.kernel[0] * run
+                xs = [partial(self.splat, at + tile * step_) for tile in range(T)]
+                if T < Q:
                     outer(xs, ws, [list(c) for c in zip(*sums, strict=True)], self.isa)
                 else:
                     outer(ws, xs, sums, self.isa)
-        return sums
+        for tile in range(T):
+            for j in range(Q):
+                v.store(self.products, ((i * T + tile) * Q + j) * V, sums[tile][j].get(), V)
 
-    def splat(self, array: Any, k: Any) -> Any:
-        return v.splat(v.load(array, k), self.isa.lanes, "float32")
+    def hidden(self, x: Any) -> Any:
+        return x + self.frame.zero
 
-    def finish(self, group: Group, block: Any, products: Any, row: Any, column: Any, channel: Any) -> None:
+    def splat(self, at: Any) -> Any:
+        return v.splat(v.load(self.inputs, at), self.isa.lanes, "float32")
+
+    def finish(self, group: Group, block: Any, row: Any, column: Any, channel: Any, tile: Any) -> None:
         """The outputs of each tile, handed to the epilogue."""
         V, Q, m = self.isa.lanes, self.layer.out_shape[2], self.shape.filtering.outputs
-        for tile in range(group.tiles):
-            made = [
-                minimal_filtering.outputs(
-                    self.shape.filtering, [sums[tile][j] for sums in products], partial(self.madd, V)
-                )
-                for j in range(block.vectors)
+        made = []
+        for j in range(block.vectors):
+            sums = [
+                v.Register("float32", V, v.load(self.products, ((i * group.tiles + tile) * block.vectors + j) * V, V))
+                for i in range(self.shape.filtering.products)
             ]
-            for o in range(m):
-                if not group.inside and isinstance(column, int) and column + tile * m + o >= Q:
-                    continue
-                vectors = [outputs[o].get() for outputs in made]
-                index = row * Q + column + (tile * m + o)
+            made.append(minimal_filtering.outputs(self.shape.filtering, sums, partial(self.madd, V)))
+        for o in range(m):
+            at = column + tile * m + o
+            index = row * Q + at
+            vectors = [outputs[o].get() for outputs in made]
+            with v.when(at < Q) if Q % m else nullcontext():
                 self.epilogue.emit(index, channel, vectors, block.channels)
+
+
+@contextmanager
+def _repeat(count: int) -> Iterator[Any]:
+    with v.loop(0, count) if count > 1 else nullcontext(v.const(0)) as index:
+        yield index
+
+
+def _over(x: Any, y: int) -> Any:
+    return x // y if isinstance(x, int) else floordiv(x, y)
 
 
 def multiply_add(x: Any, c: Fraction, y: Any, n: int, isa: Isa) -> Any:
