@@ -34,6 +34,8 @@ from binas.compile.kernels.frame import Frame, Kernel, Parameter, floordiv, floo
 from binas.compile.kernels.minimal_filtering import Filtering
 from binas.compile.tile import Tile
 from binas.core.layer import Layer
+_BAND, _BAND_BYTES = 8, 16 << 10  # of input rows that are transformed once
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -81,6 +83,14 @@ def groups(layer: Layer, shape: Shape, pixels: int) -> list[Group]:
     shorter, wider = divmod(tiles, pieces := -(-tiles // (pixels // m)))
     found = [Group(0, shorter + 1, wider), Group(wider * (shorter + 1) * m, shorter, pieces - wider)]
     return [group for group in found if group.repeat]
+
+
+def band(layer: Layer, shape: Shape, tiles: int) -> tuple[int, int]:
+    """Output rows that share what is transformed, and their input rows."""
+    stride, R = layer.stride[0], layer.kernel[0]
+    row_bytes = 4 * tiles * sum(shape.runs)
+    rows = min(_BAND, layer.out_shape[1], max(1, (_BAND_BYTES // row_bytes - R) // stride + 1))
+    return rows, (rows - 1) * stride + R
 
 
 def pieces(channels: int, lanes: int) -> list[tuple[int, int]]:
@@ -151,52 +161,62 @@ class _Nest:
         self.epilogue = epilogue.Epilogue(made, isa)
         self.pieces = pieces(shape.run, isa.lanes)
         self.over = sum(self.pieces[-1]) - shape.run
-        m, R = shape.filtering.outputs, layer.kernel[0]
         self.groups = groups(layer, shape, tile.pixels)
         tiles = max(group.tiles for group in self.groups)
         self.window = shape.filtering.products * shape.run + self.over
-        # A vector of the last row may write behind its run.
-        starts = list(accumulate((R * run * tiles + isa.lanes for run in shape.runs), initial=0))
-        self.transformed = starts
-        self.inputs = v.array("float32", starts[-1] + isa.lanes)
+        self.band, self.in_rows = band(layer, shape, tiles)
+        # Vectors may write behind the last run of a point.
+        sizes = (self.in_rows * run * tiles + isa.lanes for run in shape.runs)
+        self.transformed = list(accumulate(sizes, initial=0))
+        self.inputs = v.array("float32", self.transformed[-1])
         self.edge = v.array("float32", self.window)
         vectors = max(block.vectors for block in nest.blocks(layer, tile, 1))
         self.products = v.array("float32", shape.filtering.products * tiles * vectors * isa.lanes)
 
     def emit(self) -> None:
-        """All units: rows."""
-        layer, m = self.layer, self.shape.filtering.outputs
-        N, P, _, _ = layer.out_shape
-        with self.frame.units(0, N * P) as row:
-            image, p = floordiv(row, P), floormod(row, P)
-            low, high = nest.row_bounds(layer, p)
-            for group in self.groups:
-                with _repeat(group.repeat) as index:
-                    column = group.start + index * (group.tiles * m)
-                    with v.loop(0, group.tiles) as tile, v.loop(low, high) as r:
-                        in_row = p * layer.stride[0] - layer.padding[0] + r
-                        self.transform(group, image, in_row, column + tile * m, r, tile)
-                    self.blocks(group, row, column, low, high)
+        """The called rows of each image, a band at a time."""
+        N, P, _, _ = self.layer.out_shape
+        with _repeat(N) as image:
+            begin = v.maximum(self.frame.begin - image * P, 0)
+            end = v.minimum(self.frame.end - image * P, P)
+            bands = floordiv(v.maximum(end - begin, 0) + (self.band - 1), self.band)
+            with v.loop(0, bands) as index:
+                first = begin + index * self.band
+                self.rows(image, first, v.minimum(end, first + self.band))
 
-    def transform(self, group: Group, image: Any, in_row: Any, column: Any, r: Any, tile: Any) -> Any:
-        """V of one tile and kernel row."""
+    def rows(self, image: Any, first: Any, stop: Any) -> None:
+        """Output rows [first, stop) of an image."""
+        layer, m = self.layer, self.shape.filtering.outputs
+        stride, top, R, H = layer.stride[0], layer.padding[0], layer.kernel[0], layer.in_shape[1]
+        above = v.maximum(first * stride - top, 0)
+        below = v.maximum(v.minimum((stop - 1) * stride - top + R, H), above)
+        for group in self.groups:
+            with _repeat(group.repeat) as index:
+                column = group.start + index * (group.tiles * m)
+                with v.loop(0, group.tiles) as tile, v.loop(above, below) as h:
+                    at = tile * self.in_rows + (h - above)
+                    self.transform(image, h, column + tile * m, at)
+                self.blocks(group, image, (first, stop, above), column)
+
+    def transform(self, image: Any, in_row: Any, column: Any, at: Any) -> Any:
+        """V of one tile and input row."""
         _, H, W, C = self.layer.in_shape
         start = (column * self.layer.stride[1] - self.layer.padding[1]) * C
         line = (image * H + in_row) * (W * C)
         x = self.frame.operands[0]
         inside = tirx.And(start >= 0, start + self.window <= W * C)
         with v.when(inside):
-            self.through(group, x, line + start, r, tile)
+            self.through(x, line + start, at)
         with v.when(tirx.Not(inside)):
             first, stop = v.maximum(-start, 0), v.minimum(W * C - start, self.window)
             with v.loop(0, self.window) as i:
                 v.store(self.edge, i, v.const(0.0, "float32"))
             with v.loop(first, v.maximum(stop, first)) as i:
                 v.store(self.edge, i, v.load(x, line + start + i))
-            self.through(group, self.edge, 0, r, tile)
+            self.through(self.edge, 0, at)
 
-    def through(self, group: Group, source: Any, start: Any, r: Any, tile: Any) -> None:
-        shape, R = self.shape, self.layer.kernel[0]
+    def through(self, source: Any, start: Any, place: Any) -> None:
+        shape = self.shape
         for first, width in self.pieces:
 
             def read(unit: int, first: int = first, width: int = width) -> Any:
@@ -206,26 +226,29 @@ class _Nest:
             values = minimal_filtering.inputs(shape.filtering, read, partial(self.madd, width))
             for at, run, value in zip(self.transformed, shape.runs, values, strict=False):
                 if first < run:
-                    v.store(self.inputs, at + (tile * R + r) * run + first, value.get(), width)
+                    v.store(self.inputs, at + place * run + first, value.get(), width)
 
     def madd(self, width: int, x: Any, c: Fraction, y: Any) -> Any:
         return v.Register("float32", width, multiply_add(x.get(), c, y.get(), width, self.isa))
 
-    def blocks(self, group: Group, row: Any, column: Any, low: Any, high: Any) -> None:
+    def blocks(self, group: Group, image: Any, rows: Any, column: Any) -> None:
         layer, shape = self.layer, self.shape
         size = per_channel(layer, shape)
+        first, stop, above = rows
         for block in nest.blocks(layer, self.tile, size):
-            with _repeat(block.count) as number:
+            with _repeat(block.count) as number, v.loop(first, stop) as p:
                 channel = block.first + number * self.tile.channels
                 lanes = block.vectors * self.tile.lanes
                 weight = block.weight + number * (lanes * size)
+                low, high = nest.row_bounds(layer, p)
+                in_row = p * layer.stride[0] - layer.padding[0] + low - above
                 for i, run in enumerate(shape.runs):
-                    self.point(group, block, i, weight, low * run, high * run)
+                    self.point(group, block, i, weight + low * (run * lanes), in_row, high - low)
                     weight = weight + layer.kernel[0] * run * lanes
                 with v.loop(0, group.tiles) as tile:
-                    self.finish(group, block, row, column, channel, tile)
+                    self.finish(group, block, image * layer.out_shape[1] + p, column, channel, tile)
 
-    def point(self, group: Group, block: Any, i: int, weight: Any, low: Any, high: Any) -> None:
+    def point(self, group: Group, block: Any, i: int, weight: Any, in_row: Any, rows: Any) -> None:
         """Sums over kernel rows and channels at one point, per tile and vector."""
         V, Q, T = self.isa.lanes, block.vectors, group.tiles
         run = self.shape.runs[i]
@@ -233,13 +256,12 @@ class _Nest:
         sums = [[v.Register("float32", V, zero) for _ in range(Q)] for _ in range(T)]
         unroll = max(u for u in range(1, self.tile.unroll + 1) if run % u == 0)
         w = self.frame.parameters["w"]
-        low, high = self.hidden(_over(low, unroll)), self.hidden(_over(high, unroll))
-        with v.loop(low, high) as step:
+        with v.loop(0, rows * (run // unroll) + self.frame.zero) as step:
             for part in range(unroll):
                 k = step * unroll + part
                 ws = [partial(v.load, w, weight + (k * Q + j) * V, V) for j in range(Q)]
-                at = self.transformed[i] + k
-                step_ = self.layer.kernel[0] * run
+                at = self.transformed[i] + in_row * run + k
+                step_ = self.in_rows * run
                 xs = [partial(self.splat, at + tile * step_) for tile in range(T)]
                 if T < Q:
                     outer(xs, ws, [list(c) for c in zip(*sums, strict=True)], self.isa)
@@ -248,9 +270,6 @@ class _Nest:
         for tile in range(T):
             for j in range(Q):
                 v.store(self.products, ((i * T + tile) * Q + j) * V, sums[tile][j].get(), V)
-
-    def hidden(self, x: Any) -> Any:
-        return x + self.frame.zero
 
     def splat(self, at: Any) -> Any:
         return v.splat(v.load(self.inputs, at), self.isa.lanes, "float32")
@@ -277,10 +296,6 @@ class _Nest:
 def _repeat(count: int) -> Iterator[Any]:
     with v.loop(0, count) if count > 1 else nullcontext(v.const(0)) as index:
         yield index
-
-
-def _over(x: Any, y: int) -> Any:
-    return x // y if isinstance(x, int) else floordiv(x, y)
 
 
 def multiply_add(x: Any, c: Fraction, y: Any, n: int, isa: Isa) -> Any:
