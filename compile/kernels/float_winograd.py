@@ -256,11 +256,12 @@ class _Nest:
         sums = [[v.Register("float32", V, zero) for _ in range(Q)] for _ in range(T)]
         unroll = max(u for u in range(1, self.tile.unroll + 1) if run % u == 0)
         w = self.frame.parameters["w"]
-        with v.loop(0, rows * (run // unroll) + self.frame.zero) as step:
+        base = self.small(in_row * run)
+        with v.loop(0, self.small(rows * (run // unroll) + self.frame.zero)) as step:
             for part in range(unroll):
                 k = step * unroll + part
                 ws = [partial(v.load, w, weight + (k * Q + j) * V, V) for j in range(Q)]
-                at = self.transformed[i] + in_row * run + k
+                at = base + k + self.transformed[i]
                 step_ = self.in_rows * run
                 xs = [partial(self.splat, at + tile * step_) for tile in range(T)]
                 if T < Q:
@@ -270,6 +271,10 @@ class _Nest:
         for tile in range(T):
             for j in range(Q):
                 v.store(self.products, ((i * T + tile) * Q + j) * V, sums[tile][j].get(), V)
+
+    def small(self, x: Any) -> Any:
+        """The same index, of which LLVM sees that no sum overflows: so sums become addresses."""
+        return v.Register("int32", 1, x & v.const((1 << 20) - 1)).get()
 
     def splat(self, at: Any) -> Any:
         return v.splat(v.load(self.inputs, at), self.isa.lanes, "float32")
