@@ -63,6 +63,8 @@ def modules(layer: Layer, isa: Isa) -> tuple[str, ...]:
     own: list[Any] = [module, module]
     if module is binary_conv:
         own = [module, sys.modules[binary_conv.way(layer, isa).__module__]]
+    elif module is float_conv:
+        own = [module, float_conv.way(layer, isa)]
     return tuple(one.__name__.rpartition(".")[2] for one in own)
 
 

@@ -1,14 +1,11 @@
-"""Convolution and dense layers on real activations: a tile of fused multiply-adds in registers.
+"""Real convolution, tap by tap: a tile of fused multiply-adds in registers.
 
-    y[n, p, q, k] = Σ_rsc x[n, p * sh - top + r * dh, q * sw - left + s * dw, c] * w[k, r, s, c]
-
-A vector holds `lanes` output channels; the activation is broadcast. Dense layers are 1x1
-convolutions of one pixel. Weights of one bit are stored as floats: their activations are real.
+A vector holds `lanes` output channels; the activation is broadcast. `float_conv.py` says what is
+computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +17,7 @@ from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue, nest
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.candidates import enumerated
-from binas.compile.kernels.float_sums import FloatSums, room
+from binas.compile.kernels.float_sums import FloatSums, outer, room
 from binas.compile.kernels.frame import Frame, Kernel, Parameter, frame
 from binas.compile.kernels.nest import At, Phase
 from binas.compile.tile import Tile
@@ -31,27 +28,6 @@ UNROLL = 4  # channels that need no loop
 LATENCY = 4  # cycles of a multiply-add
 LOAD, LOAD_IN_ORDER = 0.05, 0.5  # cycles of a load beside multiply-adds, which may hide it
 LOOP = 0.25  # cycles of a pass through the inner loop, hidden likewise
-
-Loads = Sequence[Callable[[], Any]]  # each reads a vector at the place where it is called
-
-
-def meaning(node: Node, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The sums [N, P, Q, K] in float64, one kernel tap at a time."""
-    assert node.weights is not None  # noqa: S101
-    layer, G = node.layer, node.groups
-    (N, P, Q, K), (top, left, bottom, right) = layer.out_shape, node.padding
-    image = np.pad(x.astype(np.float64), ((0, 0), (top, bottom), (left, right), (0, 0)))
-    per_in, per_out = node.in_shape[3] // G, K // G
-    y = np.zeros((N, P, Q, K))
-    for r in range(node.kernel[0]):
-        for s in range(node.kernel[1]):
-            row, column = r * node.dilation[0], s * node.dilation[1]
-            taps = image[:, row :: node.stride[0], column :: node.stride[1]][:, :P, :Q]
-            for g in range(G):
-                w = node.weights[g * per_out : (g + 1) * per_out, r, s].astype(np.float64)
-                part = taps[..., g * per_in : (g + 1) * per_in] @ w.T
-                y[..., g * per_out : (g + 1) * per_out] += part
-    return y
 
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:
@@ -66,11 +42,11 @@ def default_tile(layer: Layer, isa: Isa) -> Tile:
             for vectors in range(step, max(step, min(needed, limit)) + 1, step)
             for pixels in range(1, min(row.out_shape[2], max(1, limit // vectors)) + 1)
         ),
-        key=lambda tile: _cycles(row, tile, isa),
+        key=lambda tile: cycles(row, tile, isa),
     )
 
 
-def _cycles(row: Layer, tile: Tile, isa: Isa) -> float:
+def cycles(row: Layer, tile: Tile, isa: Isa) -> float:
     """Cycles of one input channel: a row of pixels, all output channels.
 
     Two multiply-adds and two loads begin per cycle, and a sum takes part once per latency: fewer
@@ -207,18 +183,9 @@ class _Fma(FloatSums):
         inputs = [partial(self._broadcast, first[pixel] + k) for pixel in pixels]
         sums = [[self.sums[pixel * Q + j] for j in range(Q)] for pixel in pixels]
         if len(pixels) < Q:
-            self._outer(inputs, weights, [list(column) for column in zip(*sums, strict=True)])
+            outer(inputs, weights, [list(column) for column in zip(*sums, strict=True)], self.isa)
         else:
-            self._outer(weights, inputs, sums)
-
-    def _outer(self, held: Loads, passing: Loads, sums: list[list[v.Register]]) -> None:
-        """Add the outer product of two vectors of vectors: sums[i][j] += passing[i] * held[j]."""
-        V = self.isa.lanes
-        kept = [v.Register("float32", V, load()) for load in held]
-        for load, row in zip(passing, sums, strict=True):
-            x = v.Register("float32", V, load())
-            for y, total in zip(kept, row, strict=True):
-                total.set(v.fma(x.get(), y.get(), total.get(), V, fused=self.isa.fused))
+            outer(weights, inputs, sums, self.isa)
 
     def _broadcast(self, index: Any) -> Any:
         return v.splat(v.load(self.frame.operands[0], index), self.isa.lanes, "float32")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame
 from binas.compile.kernels.nest import At
 from binas.core.layer import Layer
+
+Loads = Sequence[Callable[[], Any]]  # each reads a vector at the place where it is called
 
 
 def room(isa: Isa) -> int:
@@ -48,16 +53,8 @@ class FloatSums:
             self.epilogue.emit(index, at.channel, sums, at.block.channels)
 
 
-def outer(
-    held: Sequence[Callable[[], Any]],
-    passing: Sequence[Callable[[], Any]],
-    sums: Sequence[Sequence[v.Register]],
-    isa: Isa,
-) -> None:
-    """Add the outer product of two vectors of vectors: sums[i][j] += passing[i] * held[j].
-
-    Each reads a vector at the place where it is called.
-    """
+def outer(held: Loads, passing: Loads, sums: Sequence[Sequence[v.Register]], isa: Isa) -> None:
+    """Add the outer product of two vectors of vectors: sums[i][j] += passing[i] * held[j]."""
     kept = [v.Register("float32", isa.lanes, load()) for load in held]
     for load, row in zip(passing, sums, strict=True):
         x = v.Register("float32", isa.lanes, load())

@@ -44,7 +44,7 @@ class Filtering:
 
     @property
     def products(self) -> int:
-        """n = m + r - 1 multiplications, and as many inputs."""
+        """Multiplications, and as many inputs: n = m + r - 1."""
         return self.outputs + self.taps - 1
 
     @property
@@ -69,7 +69,10 @@ class Filtering:
             row = [Fraction(1)]
             for q in self.points:
                 if q != p:
-                    row = [a - q * b for a, b in zip([Fraction(0), *row], [*row, Fraction(0)], strict=True)]
+                    row = [
+                        a - q * b
+                        for a, b in zip([Fraction(0), *row], [*row, Fraction(0)], strict=True)
+                    ]
             rows.append(row + [Fraction(0)] * (n - len(row)))
         return rows
 
@@ -80,6 +83,7 @@ class Filtering:
 
 
 Madd = Callable[[V, Fraction, V], V]  # x * c + y
+Factors = tuple[tuple[int, Fraction], ...]  # (degree, c) of each x^degree - c
 
 
 def inputs(filtering: Filtering, read: Callable[[int], V], madd: Madd[V]) -> list[V]:
@@ -90,9 +94,9 @@ def inputs(filtering: Filtering, read: Callable[[int], V], madd: Madd[V]) -> lis
         read: d[j].
         madd: Multiply by a constant and add.
     """
-    found: dict[tuple[tuple[tuple[int, Fraction], ...], int], V] = {}
+    found: dict[tuple[Factors, int], V] = {}
 
-    def through(factors: tuple[tuple[int, Fraction], ...], shift: int) -> V:
+    def through(factors: Factors, shift: int) -> V:
         """Coefficients of x^shift times the factors x^degree - c, as a sum of inputs."""
         key = factors, shift
         if key not in found:
@@ -112,9 +116,7 @@ def inputs(filtering: Filtering, read: Callable[[int], V], madd: Madd[V]) -> lis
     return rows
 
 
-def _factors(
-    points: Sequence[Fraction], without: Fraction | None
-) -> tuple[tuple[int, Fraction], ...]:
+def _factors(points: Sequence[Fraction], without: Fraction | None) -> Factors:
     """(degree, c) of the factors of all points but 0 and one: x² - p² for a pair, else x - p.
 
     What most points share comes first, what belongs to one comes last.
@@ -134,7 +136,11 @@ def outputs(filtering: Filtering, products: Sequence[V], madd: Madd[V]) -> list[
     points = filtering.points
     at = dict(zip(points, products, strict=False))
     one = Fraction(1)
-    pairs = {p: (madd(at[-p], one, at[p]), madd(at[-p], -one, at[p])) for p in points if p > 0 and -p in at}
+    pairs = {
+        p: (madd(at[-p], one, at[p]), madd(at[-p], -one, at[p]))
+        for p in points
+        if p > 0 and -p in at
+    }
     rows = []
     for o in range(filtering.outputs):
         terms = [(p**o, parts[o % 2]) for p, parts in pairs.items()]
@@ -147,3 +153,17 @@ def outputs(filtering: Filtering, products: Sequence[V], madd: Madd[V]) -> list[
             total = madd(part, c, total)
         rows.append(total)
     return rows
+
+
+def sums(filtering: Filtering) -> tuple[int, int]:
+    """Multiply-adds of B d and of A M."""
+    made: list[Fraction] = []
+
+    def madd(x: Fraction, c: Fraction, y: Fraction) -> Fraction:
+        made.append(c)
+        return x * c + y
+
+    products = inputs(filtering, Fraction, madd)
+    into = len(made)
+    outputs(filtering, products, madd)
+    return into, len(made) - into
