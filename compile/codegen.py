@@ -142,7 +142,8 @@ def _pipeline() -> Any:
 
     HoistIfThenElse and RemoveNoOp of TVM's default are left out: our nests hoist what can be, and
     LLVM drops the rest. They took a quarter of the lowering's time and changed no instruction but
-    the choice of registers in three of 340 kernels.
+    the choice of registers in three of 340 kernels. LowerTVMBuiltin would ask TVM's runtime for
+    arrays of 1 KiB and more; nothing else here is for it, and without it they lie on the stack.
     """
     script, common = s_tir.transform, tirx.transform
     return tvm.transform.Sequential(
@@ -189,9 +190,6 @@ def _plain(function: Any) -> Any:
         parameters.append(pointer)
         declarations.append(tirx.DeclBuffer(parameter, data=pointer))
     body = tirx.SeqStmt([*declarations, function.body])
-    # Without a device, workspace lowering asks for one; CPU is type 1.
-    for key, value in (("device_type", 1), ("device_id", 0)):
-        body = tirx.AttrStmt("default", key, tirx.const(value, "int32"), body)
     # The return stands outside: inside, lowering drops what follows the body.
     body = tirx.SeqStmt([body, tirx.Return(tirx.const(0, "int32"))])
     return tirx.PrimFunc(parameters, body, ret_type=tvm.ir.PrimType("int32"), attrs=function.attrs)

@@ -35,7 +35,7 @@ from binas.core import bits
 from binas.core.layer import Layer
 
 _BIT_OF_BYTE = 0x8040201008040201 - (1 << 64)  # bit i in byte i, as int64
-SCRATCH_WORDS = 255  # of a plane: a buffer of 1 KiB would no longer lie on the stack
+SCRATCH_WORDS = 255  # of a plane on the stack
 
 
 def meaning(node: Node, x: NDArray[np.uint32]) -> NDArray[np.int32]:
