@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
 
-# Exact in floats, and close to one another in their powers. A point and its negative share sums, but
-# 0, ±1 and ±2 alone round worse than 0, ±1, 2 and -1/2 (3x3: 4.6 times a direct error).
+# Exact in floats, and close to one another in their powers. A point and its negative share sums,
+# but 0, ±1 and ±2 alone round worse than 0, ±1, 2 and -1/2 (3x3: 4.6 times a direct error).
 _POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-1/2", "-2")))
 _MOST = 4  # outputs
 
