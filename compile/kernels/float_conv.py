@@ -2,8 +2,9 @@
 
     y[n, p, q, k] = Σ_rsc x[n, p * sh - top + r * dh, q * sw - left + s * dw, c] * w[k, r, s, c]
 
-Dense layers are 1x1 convolutions of one pixel. A way of computing is a module with the functions
-below; this file holds the meaning.
+Where it takes fewer instructions, products are saved by minimal filtering (`float_winograd.py`), or
+weights of one bit look signed sums up (`float_lookup.py`); elsewhere every tap is multiplied
+(`float_direct.py`). Dense layers are 1x1 convolutions of one pixel.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import float_direct, float_lookup
+from binas.compile.kernels import float_direct, float_lookup, float_winograd
 from binas.compile.kernels.frame import Kernel
 from binas.compile.tile import Tile
 from binas.core.layer import Layer
@@ -42,8 +43,10 @@ def meaning(node: Node, x: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def way(layer: Layer, isa: Isa) -> ModuleType:
-    """By tables, where weights of one bit make that quicker, or by multiply-adds."""
-    return float_lookup if float_lookup.holds(layer, isa) else float_direct
+    """The module that computes this layer."""
+    if float_lookup.pays(layer, isa):
+        return float_lookup
+    return float_winograd if float_winograd.pays(layer, isa) else float_direct
 
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:
@@ -60,11 +63,11 @@ def tiles(layer: Layer, isa: Isa) -> list[Tile]:
 
 def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> Kernel:
     """The kernel of a layer."""
-    kernel: Kernel = way(layer, isa).generate(layer, isa, symbol, tile)
-    return kernel
+    made: Kernel = way(layer, isa).generate(layer, isa, symbol, tile)
+    return made
 
 
 def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]:
-    """What the kernel reads beside its operands: weights in its order, then the epilogue's."""
+    """Weights in the order of the layer's way, then what the epilogue reads."""
     found: list[NDArray[Any]] = way(node.layer, isa).arrays(node, isa, tile)
     return found

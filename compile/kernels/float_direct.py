@@ -1,12 +1,11 @@
-"""Convolution of real activations by multiply-adds: a tile of sums in registers.
+"""Real convolution, tap by tap: a tile of fused multiply-adds in registers.
 
-A vector holds `lanes` output channels; the activation is broadcast. Weights of one bit are stored
-as floats here.
+A vector holds `lanes` output channels; the activation is broadcast. `float_conv.py` says what is
+computed. Weights of one bit are stored as floats here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue, nest
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.candidates import enumerated
-from binas.compile.kernels.float_sums import FloatSums, room
+from binas.compile.kernels.float_sums import FloatSums, outer, room
 from binas.compile.kernels.frame import Frame, Kernel, Parameter, frame
 from binas.compile.kernels.nest import At, Phase
 from binas.compile.tile import Tile
@@ -29,8 +28,6 @@ UNROLL = 4  # channels that need no loop
 LATENCY = 4  # cycles of a multiply-add
 LOAD, LOAD_IN_ORDER = 0.05, 0.5  # cycles of a load beside multiply-adds, which may hide it
 LOOP = 0.25  # cycles of a pass through the inner loop, hidden likewise
-
-Loads = Sequence[Callable[[], Any]]  # each reads a vector at the place where it is called
 
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:
@@ -45,11 +42,11 @@ def default_tile(layer: Layer, isa: Isa) -> Tile:
             for vectors in range(step, max(step, min(needed, limit)) + 1, step)
             for pixels in range(1, min(row.out_shape[2], max(1, limit // vectors)) + 1)
         ),
-        key=lambda tile: _cycles(row, tile, isa),
+        key=lambda tile: cycles(row, tile, isa),
     )
 
 
-def _cycles(row: Layer, tile: Tile, isa: Isa) -> float:
+def cycles(row: Layer, tile: Tile, isa: Isa) -> float:
     """Cycles of one input channel: a row of pixels, all output channels.
 
     Two multiply-adds and two loads begin per cycle, and a sum takes part once per latency: fewer
@@ -186,18 +183,9 @@ class _Fma(FloatSums):
         inputs = [partial(self._broadcast, first[pixel] + k) for pixel in pixels]
         sums = [[self.sums[pixel * Q + j] for j in range(Q)] for pixel in pixels]
         if len(pixels) < Q:
-            self._outer(inputs, weights, [list(column) for column in zip(*sums, strict=True)])
+            outer(inputs, weights, [list(column) for column in zip(*sums, strict=True)], self.isa)
         else:
-            self._outer(weights, inputs, sums)
-
-    def _outer(self, held: Loads, passing: Loads, sums: list[list[v.Register]]) -> None:
-        """Add the outer product of two vectors of vectors: sums[i][j] += passing[i] * held[j]."""
-        V = self.isa.lanes
-        kept = [v.Register("float32", V, load()) for load in held]
-        for load, row in zip(passing, sums, strict=True):
-            x = v.Register("float32", V, load())
-            for y, total in zip(kept, row, strict=True):
-                total.set(v.fma(x.get(), y.get(), total.get(), V, fused=self.isa.fused))
+            outer(weights, inputs, sums, self.isa)
 
     def _broadcast(self, index: Any) -> Any:
         return v.splat(v.load(self.frame.operands[0], index), self.isa.lanes, "float32")

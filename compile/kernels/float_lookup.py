@@ -42,7 +42,7 @@ _LATENCY = 4  # cycles of an addition
 _LOAD = 0.25  # cycles of a load beside these, which may hide it
 
 
-def holds(layer: Layer, isa: Isa) -> bool:
+def pays(layer: Layer, isa: Isa) -> bool:
     """Whether a layer can be computed this way, and is quicker so than by multiply-adds."""
     plain = layer.kernel == (1, 1) and layer.groups == 1 and not any(layer.padding)
     if not (plain and layer.op == "conv" and layer.weight_bits == 1 and isa.looks_up == ENTRIES):

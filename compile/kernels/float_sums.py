@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame
 from binas.compile.kernels.nest import At
 from binas.core.layer import Layer
+
+Loads = Sequence[Callable[[], Any]]  # each reads a vector at the place where it is called
 
 
 def room(isa: Isa) -> int:
@@ -46,3 +51,12 @@ class FloatSums:
             first = pixel * at.block.vectors
             sums = [total.get() for total in self.sums[first : first + at.block.vectors]]
             self.epilogue.emit(index, at.channel, sums, at.block.channels)
+
+
+def outer(held: Loads, passing: Loads, sums: Sequence[Sequence[v.Register]], isa: Isa) -> None:
+    """Add the outer product of two vectors of vectors: sums[i][j] += passing[i] * held[j]."""
+    kept = [v.Register("float32", isa.lanes, load()) for load in held]
+    for load, row in zip(passing, sums, strict=True):
+        x = v.Register("float32", isa.lanes, load())
+        for y, total in zip(kept, row, strict=True):
+            total.set(v.fma(x.get(), y.get(), total.get(), isa.lanes, fused=isa.fused))

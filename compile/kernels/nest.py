@@ -250,7 +250,7 @@ def _block(
         which = group * block.count + number
     channel = group * (K // layer.groups) + block.first + number * tile.channels
     weight = block.weight + which * (block.vectors * tile.lanes * weights_per_channel)
-    low, high = _row_bounds(layer, p)
+    low, high = row_bounds(layer, p)
     at = partial(At, image, p, group, channel=channel, weight=weight, block=block)
     R = layer.kernel[0]
     if not micro.flat(R):
@@ -281,7 +281,7 @@ def _row(
             micro.finish(at)
 
 
-def _row_bounds(layer: Layer, p: Any) -> tuple[Any, Any]:
+def row_bounds(layer: Layer, p: Any) -> tuple[Any, Any]:
     """Kernel rows [low, high) that lie inside the image, for output row `p`."""
     H, R = layer.in_shape[1], layer.kernel[0]
     stride, dilation, pad = layer.stride[0], layer.dilation[0], layer.padding[0]

@@ -67,12 +67,12 @@ def when(condition: Expr) -> Iterator[None]:
 
 
 def array(dtype: str, n: int) -> Expr:
-    """An array on the stack."""
+    """An array on the stack: some tens of KiB at most, since threads have small ones."""
     return builder.alloc_buffer((n,), dtype, scope="global")
 
 
 class Register:
-    """One vector register: a tiny array, which LLVM keeps in a register."""
+    """One vector register: a buffer in scope "global" becomes an alloca, then SSA."""
 
     def __init__(self, dtype: str, n: int, value: Expr = None) -> None:
         """Allocate, and set if a value is given."""

@@ -72,6 +72,7 @@ def _cases() -> Iterator[tuple[str, Node]]:
     for C, K in ((1, 32), (3, 65), (33, 24)):
         yield f"float 3x3 of {C} to {K}", conv(C, K, binary=False, packed=True, stride=(2, 2))
     yield "float 7x7 at stride 2, two images", conv(5, 33, binary=False, kernel=(7, 7), batch=2)
+    yield from _filtered_cases()
     for C in (2, 12, 31, 33, 65, 129):
         yield f"float depthwise of {C}", conv(C, C, binary=False, groups=C, image=(4, 11))
         fields = {"groups": C, "stride": (2, 2), "floats": C < 64, "packed": True}
@@ -160,6 +161,31 @@ def _cases() -> Iterator[tuple[str, Node]]:
     yield "leading channels", moved("concat", 33, 40, parts=(33,), float_out="y", bits_out="b")
     yield "zero channels behind", moved("concat", 45, 24, parts=(24,), float_out="y")
     yield "zero words behind", moved("concat", 70, 32, parts=(32,), float_out="y", bits_out="b")
+
+
+def _filtered_cases() -> Iterator[tuple[str, Node]]:
+    """Real convolutions whose products are saved (`float_winograd.py`)."""
+    for C, K, taps, stride, padding, image in (
+        (3, 64, 3, 1, (1, 1, 1, 1), (5, 16)),
+        (4, 33, 3, 1, (0, 1, 2, 0), (7, 16)),
+        (16, 31, 3, 1, (2, 3, 0, 1), (4, 9)),
+        (33, 65, 3, 1, (1, 0, 1, 3), (3, 10)),
+        (1, 65, 7, 2, (3, 3, 3, 3), (9, 31)),
+        (3, 64, 7, 2, (3, 2, 1, 0), (19, 40)),
+        (16, 33, 5, 1, (2, 2, 2, 2), (4, 12)),
+        (3, 33, 5, 2, (0, 3, 2, 1), (11, 33)),
+    ):
+        fields: dict[str, Any] = {"kernel": (taps, taps), "stride": (stride, stride)}
+        fields |= {"padding": padding, "image": image, "binary": False}
+        name = f"float filtered {taps}x{taps} at stride {stride} of {C} to {K}"
+        yield name, conv(C, K, packed=True, **fields)
+    plain: dict[str, Any] = {"binary": False, "image": (10, 12)}
+    stages = (affine(64), Add("r"), prelu(64))
+    yield "float filtered, residual, two images", conv(3, 64, stages=stages, batch=2, **plain)
+    yield "float filtered to bits alone", conv(16, 96, floats=False, packed=True, **plain)
+    beyond: dict[str, Any] = {"image": (2, 9), "padding": (4, 5, 4, 6), "binary": False}
+    yield "float filtered, rows of nothing but padding", conv(16, 64, **beyond)
+    yield "float filtered 1x3", conv(33, 64, kernel=(1, 3), **plain)
 
 
 def _depthwise_cases() -> Iterator[tuple[str, Node]]:

@@ -22,7 +22,7 @@ from binas.compile import codegen
 from binas.compile import isa as isas
 from binas.compile.graph import Affine
 from binas.compile.isa import Isa
-from binas.compile.kernels import binary_conv, family, thresholds
+from binas.compile.kernels import binary_conv, family, float_conv, float_winograd, thresholds
 from binas.core import bits
 from binas.devices import zig
 from binas.devices.device import CPUS
@@ -206,6 +206,14 @@ class TestIcelake(Kernels):
 
 def test_every_isa_has_its_class() -> None:
     assert {tested.cpu for tested in Kernels.__subclasses__()} == set(CPUS["x86_64"])
+
+
+@pytest.mark.parametrize("cpu", CPUS["x86_64"])
+def test_the_cases_of_minimal_filtering_are_filtered(cpu: str) -> None:
+    isa = isas.find(cpu, "x86_64")
+    cases = [node.layer for name, node in CASES.items() if name.startswith("float filtered")]
+    assert cases
+    assert {float_conv.way(layer, isa) for layer in cases} == {float_winograd}
 
 
 def test_the_cases_cover_every_family() -> None:
