@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from binas.compile.graph import sliced
 from binas.compile.isa import Counting, Isa
+from binas.compile.kernels import float_conv
 from binas.core.layer import MOVES_BITS, Layer
 
 # Instructions for as many binary MACs as a vector register has bits, by `Isa.counting`; the files
@@ -22,7 +23,8 @@ _PER_REGISTER_OF_MACS: dict[Counting, float] = {
 }
 _ADDER = {True: 2.5, False: 6.0}  # per tap in bit slices, by `Isa.ternary`
 _MOVED = 4  # a word of bits that is shifted to its place
-_EXPANSION = 40  # from bit slices to the floats of a word of channels, per 8 lanes
+# From bit slices to the floats of a word of channels, per 8 lanes, by `Isa.masked`.
+_EXPANSION = {True: 20, False: 40}
 
 
 def vector_instructions(layer: Layer, isa: Isa) -> float:
@@ -42,12 +44,13 @@ def _accumulator(layer: Layer, isa: Isa) -> float:
     outputs = N * P * Q * K
     if sliced(layer):
         slices = layer.macs / isa.vector_bits * _ADDER[isa.ternary]
-        expanded = outputs / 32 * _EXPANSION * 8 / isa.lanes if layer.float_out else 0.0
+        expanded = outputs / 32 * _EXPANSION[isa.masked] * 8 / isa.lanes if layer.float_out else 0.0
         return slices + expanded
     if layer.op == "binary_conv":
         return layer.macs / isa.vector_bits * _PER_REGISTER_OF_MACS[isa.counting]
     if layer.op == "conv":
-        return layer.macs / isa.lanes * (1 if isa.fused else 2)
+        per_vector = 1.0 if layer.groups > 1 else float_conv.instructions(layer, isa)
+        return layer.macs / isa.lanes * per_vector * (1 if isa.fused else 2)
     taps = layer.kernel[0] * layer.kernel[1]
     if layer.op == "pool_bits":
         return outputs * taps / isa.vector_bits

@@ -49,6 +49,12 @@ def way(layer: Layer, isa: Isa) -> ModuleType:
     return float_winograd if float_winograd.pays(layer, isa) else float_direct
 
 
+def instructions(layer: Layer, isa: Isa) -> float:
+    """How many the inner loop takes for a vector of multiply-adds, at least."""
+    found: float = way(layer, isa).instructions(layer)
+    return found
+
+
 def default_tile(layer: Layer, isa: Isa) -> Tile:
     """The tile, where nothing is known of the layer but its shape."""
     tile: Tile = way(layer, isa).default_tile(layer, isa)

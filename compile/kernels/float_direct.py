@@ -30,6 +30,11 @@ LOAD, LOAD_IN_ORDER = 0.05, 0.5  # cycles of a load beside multiply-adds, which 
 LOOP = 0.25  # cycles of a pass through the inner loop, hidden likewise
 
 
+def instructions(_layer: Layer) -> float:
+    """Of the inner loop, for a vector of multiply-adds."""
+    return 1.0
+
+
 def default_tile(layer: Layer, isa: Isa) -> Tile:
     """The tile of the fewest cycles, as counted below; whole words where bits are written."""
     row, limit = nest.as_row(layer), room(isa)

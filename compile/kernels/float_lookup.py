@@ -53,6 +53,11 @@ def pays(layer: Layer, isa: Isa) -> bool:
     return _cycles(row, default_tile(layer, isa)) < multiplied
 
 
+def instructions(_layer: Layer) -> float:
+    """Of the inner loop, for a vector of multiply-adds: a look-up and an addition do four."""
+    return 2 / GROUP
+
+
 def default_tile(layer: Layer, isa: Isa) -> Tile:
     """The tile of the fewest cycles, as counted below; whole words where bits are written."""
     row = nest.as_row(layer)

@@ -63,6 +63,12 @@ def pays(layer: Layer, isa: Isa) -> bool:
     return each * -(-Q // m) < _PAYS * R * S * C * Q
 
 
+def instructions(layer: Layer) -> float:
+    """Of the inner loop, for a vector of multiply-adds: so much less than one product for each."""
+    shape, taps = _shape(layer), layer.kernel[1] * layer.in_shape[3]
+    return sum(shape.runs) / (shape.filtering.outputs * taps)
+
+
 def _as_tiles(layer: Layer, shape: Shape) -> Layer:
     """The layer whose pixels are this layer's tiles, for choosing how many to take at once."""
     N, _, Q, _ = layer.out_shape
