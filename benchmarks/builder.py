@@ -22,7 +22,7 @@ class Builder(Protocol):
         """One bit per value."""
 
     def binary(self, bits: Any, parameters: Binary) -> Any:
-        """Binary convolution of what `sign` made, scaled and shifted."""
+        """Convolution by weights of one bit, scaled and shifted; `bits` may be reals."""
 
     def conv(self, x: Any, conv: Conv, w: Array, bias: Array) -> Any:
         """Convolution of reals, weights [K, C/groups, R, S]."""

@@ -109,12 +109,12 @@ def inverse(figure: Figure) -> Figure:
     return turned
 
 
-def share(engine: str = "binas") -> Figure:
-    """Executed rate over the register peak measured in turns with it."""
+def share(engine: str = "binas", ceilings: Sequence[str] = ()) -> Figure:
+    """Executed rate over the register peak measured in turns with it, the first that there is."""
 
     def figure(report: Report, work: str) -> float | None:
         row = report.find(work, engine)
-        names = (name for name in CEILINGS_OF[engine] if row and name in row.peaks)
+        names = (name for name in ceilings or CEILINGS_OF[engine] if row and name in row.peaks)
         return _of_peak(row, next(names, ""))
 
     return figure

@@ -53,7 +53,7 @@ def main(
             guarded(work.name, name, work.gmacs_executed, partial(contend, name, work))
             for name in taking
         ]
-        method: Method = "branches" if work.form == "branches" else "chain"
+        method: Method = "branches" if work.form in ("branches", "weights") else "chain"
         session.time(method, contenders, work.depths)
         session.save(file)
 
@@ -61,8 +61,7 @@ def main(
 def contend(engine: str, work: Work) -> tuple[Verdict, Sequence[Subject]]:
     """An engine's models of a work, and whether both are right."""
     x = parameters.image(work.conv)
-    # Where a work is binary, engines of reals run its real twin.
-    model: Model = models.float_chain if work.binary else models.layer_model
+    model: Model = models.real_twin  # where a work is binary, engines of reals run this
     judge: Judge = reference.near
     subjects: list[Subject]
     if engine in OURS:
@@ -81,7 +80,7 @@ def contend(engine: str, work: Work) -> tuple[Verdict, Sequence[Subject]]:
         ]
     else:
         subjects = [OnnxRuntime(_onnx(model, work, depth), x) for depth in work.depths]
-    if model is models.layer_model and work.binary:
+    if model is models.layer_model and (work.binary or work.form == "weights"):
         judge = reference.exact  # parameters.py says why this can be asked of anybody
     verdicts = [
         judge(subject.output(), model(NumpyBuilder(x), work, depth))

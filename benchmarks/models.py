@@ -23,17 +23,23 @@ def layer_model(build: Builder, work: Work, depth: int) -> Any:
     shape = (1, conv.channels, conv.size, conv.size)
     dense = conv.size == 1
     x = build.input("x", shape[:2] if dense else shape)
+    if work.form == "weights":
+        return _summed_bits(build, x, conv, depth)
     if not work.binary:
         return _summed_reals(build, x, conv, depth)
     if work.form == "branches":
-        return _summed_bits(build, x, conv, depth)
+        return _summed_bits(build, build.sign(x, conv.channels), conv, depth)
     return _chain(build, x, conv, work.form, depth)
 
 
-def float_chain(build: Builder, work: Work, depth: int) -> Any:
-    """The same chain with real weights and activations: what a user would run instead."""
+def real_twin(build: Builder, work: Work, depth: int) -> Any:
+    """The same with real weights and activations: what a user would run instead."""
     conv = work.conv
+    if not work.binary and work.form != "weights":
+        return layer_model(build, work, depth)
     x = build.input("x", (1, conv.channels, conv.size, conv.size))
+    if work.form == "weights":
+        return _summed_reals(build, x, conv, depth)
     for index in range(depth):
         x = build.conv(x, conv, *parameters.real(conv, index))
     return x
@@ -48,10 +54,10 @@ def _chain(build: Builder, x: Any, conv: Conv, form: Form, depth: int) -> Any:
 
 
 def _summed_bits(build: Builder, x: Any, conv: Conv, depth: int) -> Any:
-    bits = build.sign(x, conv.channels)
-    total = build.binary(bits, parameters.binary(conv, "branches", 0))
+    """Of weights of one bit; `x` may hold bits or reals."""
+    total = build.binary(x, parameters.binary(conv, "branches", 0))
     for index in range(1, depth + 1):
-        total = build.add(total, build.binary(bits, parameters.binary(conv, "branches", index)))
+        total = build.add(total, build.binary(x, parameters.binary(conv, "branches", index)))
     return total
 
 

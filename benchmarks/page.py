@@ -27,6 +27,7 @@ _GROUPS = {
     "other_shapes": "Other shapes",
     "depthwise": "Binary depthwise, bits in, bits out",
     "depthwise_float": "Binary depthwise, bits in, floats out",
+    "weights": "Weights of one bit, real activations",
     "float_conv": "Float convolutions",
     "dense": "Dense",
     "network": "Networks",

@@ -22,6 +22,7 @@ def targets() -> list[Target]:
         *_shapes(),
         *_depthwise(),
         *_against_onnxruntime(),
+        _weights(),
         *_network(),
         Target(
             title="Bi-Real-Net-18, gain of a second thread over that of the register loop",
@@ -166,6 +167,15 @@ def _against_onnxruntime() -> list[Target]:
             unit=TIMES,
         ),
     ]
+
+
+def _weights() -> Target:
+    return Target(
+        title="weights of one bit, real activations, share of the peak of multiply-adds",
+        works=tuple(work.name for work in layers() if work.form == "weights"),
+        figure=share("binas", ("fma512", "fma256")),
+        low=0.85,
+    )
 
 
 def _network() -> list[Target]:

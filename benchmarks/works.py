@@ -8,7 +8,7 @@ from typing import Literal
 from benchmarks.macs import Conv, executed
 from benchmarks.timing import DEPTHS
 
-Form = Literal["bits", "residual", "branches"]
+Form = Literal["bits", "residual", "branches", "weights"]
 
 OURS = ("binas", "binas-avx2", "binas-avx512bw")
 BINARY_PEER = "openvino-binary"
@@ -82,7 +82,8 @@ RAGGED = {24: 32, 40: 64, 100: 128}
 
 def layers() -> list[Work]:
     """Every work, in the order in which it is timed."""
-    return [*_seven("bits_to_bits"), *_seven("residual"), *_others(), *_depthwise(), *_floats()]
+    binary = [*_seven("bits_to_bits"), *_seven("residual"), *_others(), *_depthwise()]
+    return [*binary, *_weights(), *_floats()]
 
 
 def _seven(group: str) -> list[Work]:
@@ -148,6 +149,21 @@ def _depthwise() -> list[Work]:
         )
         for group, form in forms
         for name, conv in shapes.items()
+    ]
+
+
+def _weights() -> list[Work]:
+    """Preprocessing of DCP-NAS' and BNAS' published cells at 224x224: bits are weights alone."""
+    shapes = ((108, 108, 28), (432, 108, 28), (432, 216, 28), (864, 432, 14), (1728, 432, 7))
+    return [
+        Work(
+            name=f"weights/1x1_{C}_{K}x{H}",
+            form="weights",
+            conv=Conv(channels=C, filters=K, size=H, kernel=1),
+            binary=False,
+            engines=("binas", "binas-avx2", "ort-fp32"),
+        )
+        for C, K, H in shapes
     ]
 
 
