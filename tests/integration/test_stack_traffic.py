@@ -62,6 +62,11 @@ def float_conv(C: int, K: int, taps: int, stride: int, *, packed: bool) -> Node:
     )
 
 
+def broadcasts(line: str) -> bool:
+    """Whether a value is broadcast that is no constant of the program."""
+    return "vbroadcastss" in line and ".LCPI" not in line
+
+
 @pytest.mark.parametrize("packed", [False, True], ids=["floats", "floats and bits"])
 @pytest.mark.parametrize(
     ("C", "K", "taps", "stride"),
@@ -74,7 +79,9 @@ def test_a_float_convolution_multiplies_without_storing_on_the_stack(
     layer = float_conv(C, K, taps, stride, packed=packed).layer
     kernel = family.generate(layer, isa, "conv")
     loops = inner_loops(codegen.assembly(codegen.build({"conv": kernel.function}, isa)))
-    multiply = [loop for loop in loops if any("vfmadd" in line for line in loop)]
+    # Activations are broadcast where they are multiplied. (Minimal filtering also multiplies by
+    # constants, from and to the stack: that is where its transforms put what they make.)
+    multiply = [loop for loop in loops if any(map(broadcasts, loop)) and "vfmadd" in str(loop)]
     assert multiply
     assert [stores(loop) for loop in multiply] == [[] for _ in multiply]
 
