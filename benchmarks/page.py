@@ -99,7 +99,7 @@ def _verdict(found: Judgement) -> tuple[str, ...]:
         missing += f" and {len(found.missing) - 2} more" if len(found.missing) > 2 else ""
         return target.title, bound(target), missing, "", "", "not measured"
     met = "met" if found.met else "**not met**"
-    measured = f"{found.found:.3g}{target.unit}"
+    measured = f"{found.found:.4g}{target.unit}"  # a digit more than the bounds have
     return target.title, bound(target), measured, found.worst, str(found.runs), met
 
 
