@@ -20,29 +20,30 @@ BIREAL_IMAGE = (1, 3, 224, 224)
 def layer_model(build: Builder, work: Work, depth: int) -> Any:
     """A model of `depth` layers of a work; the difference of two depths costs only layers."""
     conv = work.conv
-    shape = (1, conv.channels, conv.size, conv.size)
-    dense = conv.size == 1
-    x = build.input("x", shape[:2] if dense else shape)
+    if not work.binary and work.form != "weights":
+        return real_twin(build, work, depth)
+    x = _image(build, conv)
     if work.form == "weights":
         return _summed_bits(build, x, conv, depth)
-    if not work.binary:
-        return _summed_reals(build, x, conv, depth)
     if work.form == "branches":
         return _summed_bits(build, build.sign(x, conv.channels), conv, depth)
     return _chain(build, x, conv, work.form, depth)
 
 
 def real_twin(build: Builder, work: Work, depth: int) -> Any:
-    """The same with real weights and activations: what a user would run instead."""
+    """Real weights and activations: what a user would run instead; in a chain where it can be."""
     conv = work.conv
-    if not work.binary and work.form != "weights":
-        return layer_model(build, work, depth)
-    x = build.input("x", (1, conv.channels, conv.size, conv.size))
-    if work.form == "weights":
+    x = _image(build, conv)
+    if not work.binary:
         return _summed_reals(build, x, conv, depth)
     for index in range(depth):
         x = build.conv(x, conv, *parameters.real(conv, index))
     return x
+
+
+def _image(build: Builder, conv: Conv) -> Any:
+    shape = (1, conv.channels, conv.size, conv.size)
+    return build.input("x", shape[:2] if conv.size == 1 else shape)
 
 
 def _chain(build: Builder, x: Any, conv: Conv, form: Form, depth: int) -> Any:

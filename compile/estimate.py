@@ -49,7 +49,7 @@ def _accumulator(layer: Layer, isa: Isa) -> float:
     if layer.op == "binary_conv":
         return layer.macs / isa.vector_bits * _PER_REGISTER_OF_MACS[isa.counting]
     if layer.op == "conv":
-        per_vector = 1.0 if layer.groups > 1 else float_conv.instructions(layer, isa)
+        per_vector = float_conv.instructions(layer, isa)
         return layer.macs / isa.lanes * per_vector * (1 if isa.fused else 2)
     taps = layer.kernel[0] * layer.kernel[1]
     if layer.op == "pool_bits":

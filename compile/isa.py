@@ -58,17 +58,21 @@ class Isa:
     @property
     def ternary(self) -> bool:
         """Whether one instruction computes any function of three bits (vpternlogd)."""
-        return self.arch == "x86_64" and self.vector_bits == 512
+        return self._avx512
 
     @property
     def masked(self) -> bool:
         """Whether the bits of a register say which lanes, bytes too, take part (AVX-512BW)."""
-        return self.arch == "x86_64" and self.vector_bits == 512
+        return self._avx512
 
     @property
-    def looks_up(self) -> int:
-        """Floats among which one instruction looks up those that a vector names (vpermps); or 0."""
-        return self.lanes if self.arch == "x86_64" and self.vector_bits == 512 else 0
+    def looks_up(self) -> bool:
+        """Whether one instruction picks lanes of a register as another's lanes say (vpermps)."""
+        return self._avx512
+
+    @property
+    def _avx512(self) -> bool:
+        return self.arch == "x86_64" and self.vector_bits == 512
 
 
 def _x86(cpu: str, width: int, registers: int, *, counting: Counting, fused: bool = True) -> Isa:

@@ -45,9 +45,11 @@ _LOAD = 0.25  # cycles of a load beside these, which may hide it
 def pays(layer: Layer, isa: Isa) -> bool:
     """Whether a layer can be computed this way, and is quicker so than by multiply-adds."""
     plain = layer.kernel == (1, 1) and layer.groups == 1 and not any(layer.padding)
-    if not (plain and layer.op == "conv" and layer.weight_bits == 1 and isa.looks_up == ENTRIES):
+    if not (plain and layer.op == "conv" and layer.weight_bits == 1 and isa.looks_up):
         return False
     row = nest.as_row(layer)
+    if _pixel_bytes(row) > _NEAR_BYTES:
+        return False  # what a pixel needs must fit: the stack of a thread may be small
     needed = -(-row.out_channels // isa.lanes)
     multiplied = row.out_shape[2] * needed * GROUP / 2
     return _cycles(row, default_tile(layer, isa)) < multiplied
@@ -88,7 +90,11 @@ def _cycles(row: Layer, tile: Tile) -> float:
 
 def _widest(row: Layer) -> int:
     """Pixels whose tables and sums lie near."""
-    return max(1, _NEAR_BYTES // (4 * (_WORDS * _STEPS * ENTRIES + _room(row))))
+    return max(1, _NEAR_BYTES // _pixel_bytes(row))
+
+
+def _pixel_bytes(row: Layer) -> int:
+    return 4 * (_WORDS * _STEPS * ENTRIES + _room(row))
 
 
 def _room(row: Layer) -> int:
