@@ -57,8 +57,12 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
 
 
 def _shared(layer: Layer) -> bool:
-    """Whether neighbouring pixels read the same columns, few enough to keep."""
-    return layer.dilation[1] == 1 and layer.stride[1] < layer.kernel[1] <= _WIDEST
+    """Whether columns are few enough to keep, and summed once take less than pixel by pixel.
+
+    Of a long row, a pixel then takes R sums for each of `stride` new columns, and S of columns.
+    """
+    (R, S), stride = layer.kernel, layer.stride[1]
+    return layer.dilation[1] == 1 and S <= _WIDEST and R * stride + S < R * S
 
 
 class _Row:
