@@ -252,5 +252,6 @@ def _bind(
                 places[data] = len(section)
                 section += data + bytes(-len(data) % 64)
             offsets.append(places[data])
-        calls.append(Call(node, names[choice], kernels[choice].units, tuple(offsets)))
+        kernel = kernels[choice]
+        calls.append(Call(node, names[choice], kernel.units, kernel.sweeps, tuple(offsets)))
     return calls, bytes(section) or bytes(64)

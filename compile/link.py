@@ -60,7 +60,7 @@ def members(
         weights: The parameter arrays.
         taps: The reference, as `compile/stored.py` makes it.
     """
-    common = [*native_sources("model.c", "threads.c"), folder / "plan.c"]
+    common = [*native_sources("model.c", "layout.c", "threads.c"), folder / "plan.c"]
     for symbol, code in kernels.items():
         common.append(folder / f"{symbol}.o")
         common[-1].write_bytes(code)

@@ -34,11 +34,13 @@ class Object:
 
     Attributes:
         units: How many independent units it does.
+        sweeps: How many runs of equal length they are, each to be shared by all threads.
         tile: Family, ISA and tile for people.
         code: A relocatable ELF file with one function.
     """
 
     units: int
+    sweeps: int
     tile: str
     code: bytes
 
@@ -47,9 +49,10 @@ class Object:
 class Header:
     """What is kept of a kernel beside its code."""
 
-    SCHEMA: ClassVar[str] = "binas.object/1"
+    SCHEMA: ClassVar[str] = "binas.object/2"
 
     units: int
+    sweeps: int
     tile: str
 
 
@@ -121,7 +124,7 @@ class Store:
             return None
         head, _, code = rest.partition(b"\n")
         header = record.loads(Header, head, where=str(path))
-        return Object(header.units, header.tile, code)
+        return Object(header.units, header.sweeps, header.tile, code)
 
     def put(self, objects: Mapping[str, Object]) -> None:
         """Keep objects as far as the folder can be written; who compiles need not be able to."""
@@ -130,8 +133,8 @@ class Store:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for key, kernel in objects.items():
-                head = record.dumps(Header(units=kernel.units, tile=kernel.tile))
-                rest = head.encode() + b"\n" + kernel.code
+                head = Header(units=kernel.units, sweeps=kernel.sweeps, tile=kernel.tile)
+                rest = record.dumps(head).encode() + b"\n" + kernel.code
                 record.write_atomic(self.folder / key, _digest(rest) + b"\n" + rest)
             self._trim()
         except (OSError, UsageError):
@@ -171,6 +174,8 @@ def _compile(names: Mapping[Choice, str], isa: Isa) -> dict[Choice, Object]:
         functions = {names[choice]: kernel.function for choice, kernel in kernels.items()}
         paths = codegen.compile_objects(functions, isa, Path(folder))
         return {
-            choice: Object(kernel.units, kernel.tile, paths[names[choice]].read_bytes())
+            choice: Object(
+                kernel.units, kernel.sweeps, kernel.tile, paths[names[choice]].read_bytes()
+            )
             for choice, kernel in kernels.items()
         }

@@ -26,12 +26,14 @@ class Call:
         node: The step.
         symbol: Its kernel's C function.
         units: Units of the kernel.
+        sweeps: How many runs of equal length they are.
         weights: Byte offsets of its parameter arrays in the weights.
     """
 
     node: Node
     symbol: str
     units: int
+    sweeps: int
     weights: tuple[int, ...]
 
 
@@ -52,8 +54,8 @@ def plan_source(
     for index, call in enumerate(calls):
         reads, writes = len(call.node.reads), len(call.node.writes)
         name = _literal(call.node.name)
-        entry = f"{name}, step{index}, {call.units}, {reads}, {writes}, reads{index}, writes{index}"
-        lines.append(f"    {{{entry}}},")
+        counts = f"{call.units}, {call.sweeps}, {reads}, {writes}"
+        lines.append(f"    {{{name}, step{index}, {counts}, reads{index}, writes{index}}},")
     lines.append("};")
     last = [graph.values[name].channels_last and pixels is None for name in graph.inputs]
     places = [at in graph.outputs_last for at in range(len(graph.outputs))]

@@ -85,7 +85,7 @@ def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> K
         nest.emit(made, row, tile, _per_channel(layer, chosen), chosen(made, row, tile, isa))
     what = "threshold" if thresholded(layer) else "affine"
     name = f"binary_conv {chosen.name} {what} {isa.cpu} {tile}"
-    return Kernel(made.function, nest.units(row, tile), name)
+    return Kernel(made.function, nest.units(row, tile), name, nest.sweeps(row, tile))
 
 
 def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:

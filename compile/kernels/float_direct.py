@@ -85,7 +85,7 @@ def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> K
     with frame(symbol, layer, parameters(layer, isa, tile)) as made:
         nest.emit(made, row, tile, _weights_per_channel(layer), _Fma(made, row, tile, isa))
     name = f"conv fma {isa.cpu} {tile}"
-    return Kernel(made.function, nest.units(row, tile), name)
+    return Kernel(made.function, nest.units(row, tile), name, nest.sweeps(row, tile))
 
 
 def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:

@@ -38,11 +38,14 @@ class Kernel:
         function: The PrimFunc; buffers flat, no TVM calling convention yet.
         units: How many independent units it does.
         tile: Family, ISA and tile for people.
+        sweeps: The units are so many equal runs down the output rows, and threads share each run:
+            two that did some of the channels each would write into the same cache lines.
     """
 
     function: Any
     units: int
     tile: str
+    sweeps: int = 1
 
 
 @dataclass(slots=True)

@@ -202,6 +202,13 @@ def units(layer: Layer, tile: Tile) -> int:
     return N * P * layer.groups * sum(block.count for block in blocks(layer, tile, 0))
 
 
+def sweeps(layer: Layer, tile: Tile) -> int:
+    """How often the units go down the rows: for each channel block, where these go first."""
+    N, P, _, _ = layer.out_shape
+    once = share_words(layer) or tile.rows_first or N * P == 1
+    return 1 if once else units(layer, tile) // (N * P)
+
+
 def emit(frame: Frame, layer: Layer, tile: Tile, weights_per_channel: int, micro: Micro) -> None:
     """Emit the whole nest around a micro-kernel."""
     N, P, _, _ = layer.out_shape

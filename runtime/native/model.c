@@ -1,8 +1,8 @@
 #include "model.h"
 
-#include <string.h>
 #include <time.h>
 
+#include "layout.h"
 #include "plan.h"
 #include "threads.h"
 
@@ -108,90 +108,34 @@ void binas_destroy(binas_context *context) {
     context->state = 0;
 }
 
-typedef float quad __attribute__((vector_size(16)));
-
-static quad quad_at(const float *from) {
-    quad q;
-    memcpy(&q, from, sizeof q); /* any alignment */
-    return q;
-}
-
-/* Four rows of four columns, in registers. */
-static void transpose_tile(const float *from, float *to, size_t rows, size_t columns) {
-    quad a = quad_at(from), b = quad_at(from + columns);
-    quad c = quad_at(from + 2 * columns), d = quad_at(from + 3 * columns);
-    quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-    quad AB = __builtin_shufflevector(a, b, 2, 6, 3, 7), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    quad turned[4] = {__builtin_shufflevector(ab, cd, 0, 1, 4, 5), __builtin_shufflevector(ab, cd, 2, 3, 6, 7),
-                      __builtin_shufflevector(AB, CD, 0, 1, 4, 5), __builtin_shufflevector(AB, CD, 2, 3, 6, 7)};
-    for (size_t i = 0; i < 4; ++i) memcpy(to + i * rows, &turned[i], sizeof *turned);
-}
-
-/* Turn [rows][columns] into [columns][rows]. Sixteen columns at a time: their lines of `to` stay in the first-level
- * cache even where they are a power of two apart and meet in a few of its sets. */
-static void transpose(const float *restrict from, float *restrict to, size_t rows, size_t columns) {
-    enum { BLOCK = 16 };
-    if (rows == 3) { /* red, green, blue: compilers have instructions for that */
-        const float *red = from, *green = from + columns, *blue = from + 2 * columns;
-        for (size_t c = 0; c < columns; ++c, to += 3) to[0] = red[c], to[1] = green[c], to[2] = blue[c];
-        return;
-    }
-    for (size_t first = 0; first < columns; first += BLOCK) {
-        size_t last = first + BLOCK < columns ? first + BLOCK : columns, r = 0;
-        for (; r + 4 <= rows; r += 4) {
-            size_t c = first;
-            for (; c + 4 <= last; c += 4) transpose_tile(from + r * columns + c, to + c * rows + r, rows, columns);
-            for (; c < last; ++c)
-                for (size_t i = r; i < r + 4; ++i) to[c * rows + i] = from[i * columns + c];
-        }
-        for (; r < rows; ++r)
-            for (size_t c = first; c < last; ++c) to[c * rows + r] = from[r * columns + c];
-    }
-}
-
-/* N C H W outside, N H W C inside; with one channel or one pixel they are the same. */
-static void enter(const binas_port *port, const float *from, float *to) {
-    size_t pixels = (size_t)port->rows * port->columns, image = pixels * port->channels;
-    for (size_t n = 0; n < port->batch; ++n, from += image, to += image)
-        transpose(from, to, port->channels, pixels);
-}
-
-/* N H W C outside and inside: each byte becomes what it means in its channel. */
-static inline void look_up(size_t pixels, size_t channels, const float *restrict levels,
-                           const uint8_t *restrict from, float *restrict to) {
-    for (size_t p = 0; p < pixels; ++p, from += channels, to += channels)
-        for (size_t c = 0; c < channels; ++c) to[c] = levels[c * 256 + from[c]];
-}
-
-static void enter_bytes(const binas_port *port, const uint8_t *from, float *to) {
-    size_t pixels = (size_t)port->batch * port->rows * port->columns;
-    if (port->channels == 3) /* a colour image: no loop over channels is left */
-        look_up(pixels, 3, port->levels, from, to);
-    else if (port->channels == 1)
-        look_up(pixels, 1, port->levels, from, to);
-    else
-        look_up(pixels, port->channels, port->levels, from, to);
-}
-
-static void leave(const binas_port *port, const float *from, float *to) {
-    size_t pixels = (size_t)port->rows * port->columns, image = pixels * port->channels;
-    for (size_t n = 0; n < port->batch; ++n, from += image, to += image)
-        transpose(from, to, pixels, port->channels);
-}
-
 typedef struct {
     const binas_context *context;
     const binas_plan_step *step;
 } job;
 
-static int32_t part(void *argument, int32_t begin, int32_t end) {
+static int32_t run(const job *j, int32_t begin, int32_t end) {
+    return begin < end ? j->step->run(j->context->arena, j->context->weights, begin, end) : 0;
+}
+
+/* A part of each sweep; whose part is longer, where they are not equal, alternates. */
+static int32_t share(void *argument, int index, int threads) {
     const job *j = argument;
-    return j->step->run(j->context->arena, j->context->weights, begin, end);
+    int64_t length = j->step->units / j->step->sweeps;
+    int32_t status = 0;
+    for (int32_t sweep = 0; sweep < j->step->sweeps && status == 0; ++sweep) {
+        int64_t start = sweep * length, ahead = sweep % threads;
+        int64_t begin = (length * index + ahead) / threads;
+        int64_t end = (length * (index + 1) + ahead) / threads;
+        status = run(j, (int32_t)(start + begin), (int32_t)(start + end));
+    }
+    return status;
 }
 
 static binas_status do_step(binas_context *context, size_t step) {
     job j = {context, &plan->steps[step]};
-    return binas_pool_run(&context->pool, part, &j, j.step->units) == 0 ? BINAS_OK : BINAS_KERNEL;
+    int alone = context->pool.threads == 1 || j.step->units == 1;
+    int32_t status = alone ? run(&j, 0, j.step->units) : binas_pool_run(&context->pool, share, &j);
+    return status == 0 ? BINAS_OK : BINAS_KERNEL;
 }
 
 binas_status binas_step(binas_context *context, size_t step) {
@@ -217,19 +161,29 @@ static binas_status check(const binas_context *context, const void *const *input
     return BINAS_OK;
 }
 
-static void enter_all(binas_context *context, const void *const *inputs) {
+typedef struct {
+    uint8_t *arena;
+    const void *const *inputs;
+} entry;
+
+static int32_t enter_share(void *argument, int index, int threads) {
+    const entry *e = argument;
     for (uint32_t i = 0; i < plan->input_count; ++i) {
         const binas_port *port = &plan->inputs[i];
-        float *to = (float *)(context->arena + port->offset);
-        if (port->levels) enter_bytes(port, inputs[i], to);
-        else enter(port, inputs[i], to);
+        binas_enter(port, e->inputs[i], (float *)(e->arena + port->offset), index, threads);
     }
+    return 0;
+}
+
+static void enter_all(binas_context *context, const void *const *inputs) {
+    entry e = {context->arena, inputs};
+    binas_pool_run(&context->pool, enter_share, &e);
 }
 
 static void leave_all(binas_context *context, void *const *outputs) {
     for (uint32_t i = 0; i < plan->output_count; ++i)
-        leave(&plan->outputs[i], (const float *)(context->arena + plan->outputs[i].offset),
-              outputs[i]);
+        binas_leave(&plan->outputs[i], (const float *)(context->arena + plan->outputs[i].offset),
+                    outputs[i]);
 }
 
 binas_status binas_run(binas_context *context, const void *const *inputs, void *const *outputs) {

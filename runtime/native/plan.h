@@ -12,7 +12,8 @@ typedef struct {
 typedef struct {
     const char *name;
     int32_t (*run)(uint8_t *arena, const uint8_t *weights, int32_t begin, int32_t end);
-    int32_t units; /* run() does any part [begin, end) of these, in any order */
+    int32_t units;  /* run() does any part [begin, end) of these, in any order */
+    int32_t sweeps; /* the units are so many runs of equal length; threads share each of them */
     uint32_t read_count, write_count;
     const binas_span *reads, *writes;
 } binas_plan_step;

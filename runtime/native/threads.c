@@ -1,8 +1,12 @@
+#define _GNU_SOURCE /* where a thread runs, and may run */
 #include "threads.h"
 
-#define SPINS 4000 /* some 10 us: longer than a step of a small network takes to hand out */
+#include <sched.h>
 
-static inline void relax(void) {
+#define SPINS 4000 /* some 10 us: longer than a step of a small network takes to hand out */
+#define YIELD_EVERY 64
+
+static inline void pause_a_moment(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__) || defined(__arm__)
@@ -10,11 +14,34 @@ static inline void relax(void) {
 #endif
 }
 
+/* Look away for the `i`-th time; now and then let another thread have this core, which may be the one waited for. */
+static inline void relax(unsigned i) {
+    if (i % YIELD_EVERY == YIELD_EVERY - 1) sched_yield();
+    else pause_a_moment();
+}
+
+/* Leave the caller's core if there is another. The kernel need not do so: in a virtual machine it takes
+ * a halted core for one that somebody else has (vcpu_is_preempted) and wakes a worker where its waker
+ * runs, so that one of the two waits for the other, call after call. Nobody is pinned: where the worker
+ * may run is again what it was. */
+static void keep_off(const binas_pool *pool, int index) {
+    int caller = atomic_load(&pool->cpu), passed = 0;
+    cpu_set_t allowed, one;
+    if (sched_getcpu() != caller || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    int away = index % CPU_COUNT(&allowed);
+    if (away == 0) return;
+    for (int cpu = caller; passed < away;) { /* the next allowed ones, round and round */
+        cpu = (cpu + 1) % CPU_SETSIZE;
+        if (CPU_ISSET(cpu, &allowed) && ++passed == away) {
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+        }
+    }
+    if (sched_setaffinity(0, sizeof one, &one) == 0) sched_setaffinity(0, sizeof allowed, &allowed);
+}
+
 static void do_share(binas_pool *pool, int index) {
-    int64_t units = pool->units;
-    int32_t begin = (int32_t)(units * index / pool->threads);
-    int32_t end = (int32_t)(units * (index + 1) / pool->threads);
-    if (begin < end && pool->task(pool->argument, begin, end) != 0) atomic_store(&pool->failed, 1);
+    if (pool->task(pool->argument, index, pool->threads) != 0) atomic_store(&pool->failed, 1);
 }
 
 static void *work(void *argument) {
@@ -22,7 +49,7 @@ static void *work(void *argument) {
     binas_pool *pool = seat->pool;
     unsigned seen = 0;
     for (;;) {
-        for (int i = 0; i < SPINS && atomic_load(&pool->generation) == seen; ++i) relax();
+        for (unsigned i = 0; i < SPINS && atomic_load(&pool->generation) == seen; ++i) relax(i);
         if (atomic_load(&pool->generation) == seen) {
             pthread_mutex_lock(&pool->lock);
             while (atomic_load(&pool->generation) == seen) pthread_cond_wait(&pool->wake, &pool->lock);
@@ -30,6 +57,7 @@ static void *work(void *argument) {
         }
         seen = atomic_load(&pool->generation);
         if (atomic_load(&pool->stop)) return NULL;
+        keep_off(pool, seat->index);
         do_share(pool, seat->index);
         atomic_fetch_sub(&pool->pending, 1);
     }
@@ -58,6 +86,7 @@ int binas_pool_start(binas_pool *pool, int threads) {
     atomic_store(&pool->pending, 0);
     atomic_store(&pool->failed, 0);
     atomic_store(&pool->stop, 0);
+    atomic_store(&pool->cpu, -1);
     if (threads == 1) return 0;
     if (pthread_mutex_init(&pool->lock, NULL) != 0) return 1;
     if (pthread_cond_init(&pool->wake, NULL) != 0) {
@@ -76,16 +105,16 @@ int binas_pool_start(binas_pool *pool, int threads) {
     return 0;
 }
 
-int32_t binas_pool_run(binas_pool *pool, binas_task task, void *argument, int32_t units) {
-    if (pool->threads == 1 || units == 1) return task(argument, 0, units);
+int32_t binas_pool_run(binas_pool *pool, binas_task task, void *argument) {
+    if (pool->threads == 1) return task(argument, 0, 1);
     pool->task = task;
     pool->argument = argument;
-    pool->units = units;
     atomic_store(&pool->failed, 0);
     atomic_store(&pool->pending, pool->threads - 1);
+    atomic_store(&pool->cpu, sched_getcpu());
     announce(pool);
     do_share(pool, 0);
-    while (atomic_load(&pool->pending) != 0) relax();
+    for (unsigned i = 0; atomic_load(&pool->pending) != 0; ++i) relax(i);
     return atomic_load(&pool->failed);
 }
 

@@ -1,4 +1,4 @@
-/* A small pool: workers sleep between networks, spin briefly between steps. */
+/* A small pool: workers sleep between networks, spin between steps, and keep off the caller's core. */
 #ifndef BINAS_THREADS_H
 #define BINAS_THREADS_H
 
@@ -8,7 +8,8 @@
 
 #define BINAS_MAX_THREADS 32
 
-typedef int32_t (*binas_task)(void *argument, int32_t begin, int32_t end);
+/* Does the share `index` of `threads`. */
+typedef int32_t (*binas_task)(void *argument, int index, int threads);
 
 typedef struct binas_pool {
     int threads; /* the caller's included */
@@ -23,16 +24,16 @@ typedef struct binas_pool {
     atomic_int pending;     /* workers not done yet */
     atomic_int failed;
     atomic_int stop;
+    atomic_int cpu; /* on which the caller was when it last handed out work */
     binas_task task;
     void *argument;
-    int32_t units;
 } binas_pool;
 
 /* Start threads - 1 workers; 0 on success. */
 int binas_pool_start(binas_pool *pool, int threads);
 
-/* Split [0, units) over the threads; returns what a task returned if not 0. */
-int32_t binas_pool_run(binas_pool *pool, binas_task task, void *argument, int32_t units);
+/* Have each thread do its share; returns 0 if all of them returned 0. */
+int32_t binas_pool_run(binas_pool *pool, binas_task task, void *argument);
 
 void binas_pool_stop(binas_pool *pool);
 

@@ -58,5 +58,5 @@ def test_the_plan_of_a_toy_as_c(snapshot: SnapshotAssertion) -> None:
     x = w.input("x", (1, 32, 4, 4))
     y = w.node("Add", [w.conv(x, 32, 32), x])
     graph = plan(BinaryModel.of(w.finish([y]), "toy"))
-    calls = [Call(node, f"kernel_{i}", 4, (64 * i,)) for i, node in enumerate(graph.nodes)]
+    calls = [Call(node, f"kernel_{i}", 4, 2, (64 * i,)) for i, node in enumerate(graph.nodes)]
     assert plan_source(graph, calls, plan_memory(graph), bytes(range(64))) == snapshot

@@ -26,8 +26,8 @@ static int32_t back(uint8_t *arena, const uint8_t *weights, int32_t begin, int32
 }
 static const binas_span low[] = {{0u, 4096u}}, high[] = {{4096u, 4096u}};
 static const binas_plan_step steps[] = {
-    {"a", add_one, 1024, 1, 1, low, high}, {"b", back, 1024, 1, 1, high, low},
-    {"c", add_one, 1024, 1, 1, low, high}, {"d", back, 1024, 1, 1, high, low},
+    {"a", add_one, 1024, 1, 1, 1, low, high}, {"b", back, 1024, 4, 1, 1, high, low},
+    {"c", add_one, 1024, 64, 1, 1, low, high}, {"d", back, 1024, 1024, 1, 1, high, low},
 };
 static const binas_port inputs[] = {{0u, 1u, 1024u, 1u, 1u, 0}};
 static const binas_port outputs[] = {{0u, 1u, 16u, 8u, 8u, 0}};

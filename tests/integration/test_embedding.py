@@ -200,7 +200,7 @@ def test_several_networks_at_once_are_clean_under_sanitizers(
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "plan.c").write_text(FAKE_PLAN.replace("x[i] + 1.0f", f"x[i] + {number}.0f"))
-        sources = [*link.native_sources("model.c", "threads.c"), folder / "plan.c"]
+        sources = [*link.native_sources("model.c", "layout.c", "threads.c"), folder / "plan.c"]
         made = run(*common, "-shared", "-fPIC", *sources, "-o", folder / "libmodel.so")
         assert made.returncode == 0, made.stderr
         (folder / "weights.bin").write_bytes(bytes(64))

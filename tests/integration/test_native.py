@@ -496,7 +496,7 @@ def test_the_harness_is_clean_under_sanitizers(sanitizer: str, tmp_path: Path) -
     compiler = sanitizing_compiler(sanitizer, tmp_path)
     (tmp_path / "plan.c").write_text(FAKE_PLAN)
     sources = [
-        *link.native_sources("model.c", "threads.c", "bench.c", "sampling.c"),
+        *link.native_sources("model.c", "layout.c", "threads.c", "bench.c", "sampling.c"),
         tmp_path / "plan.c",
     ]
     header = link.native_sources("model.h")[0].parent

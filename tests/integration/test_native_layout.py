@@ -15,22 +15,20 @@ NATIVE = Path(runtime.__path__[0]) / "native"
 SIZES = (1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 63, 65, 127, 129)
 
 OPENED = """
-#include "model.c"
+#include "layout.c"
 void turn(const float *from, float *to, size_t rows, size_t columns) {
-    transpose(from, to, rows, columns);
+    transpose(from, to, rows, columns, 0, columns);
 }
-const binas_plan binas_the_plan;
 """
 
 
 @pytest.fixture(scope="module")
 def turn(tmp_path_factory: pytest.TempPathFactory) -> ctypes._NamedFuncPointer:
-    """`transpose` of model.c."""
+    """`transpose` of layout.c."""
     folder = tmp_path_factory.mktemp("turn")
     (folder / "opened.c").write_text(OPENED)
-    sources = [str(folder / "opened.c"), str(NATIVE / "threads.c")]
     flags = ["-target", "x86_64-linux-gnu.2.28", "-shared", "-fPIC", "-O2", "-std=gnu11"]
-    link.zig([*flags, f"-I{NATIVE}", *sources, "-o", str(folder / "libturn.so")])
+    link.zig([*flags, f"-I{NATIVE}", str(folder / "opened.c"), "-o", str(folder / "libturn.so")])
     function = ctypes.CDLL(str(folder / "libturn.so")).turn
     function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
     return function

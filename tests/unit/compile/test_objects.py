@@ -24,7 +24,7 @@ from binas.core.layer import Layer
 ISA = isas.find("x86-64-v2", "x86_64")
 LAYER = Layer(op="elementwise", in_shape=(1, 2, 2, 8), out_channels=8, stages=("relu",))
 FIRST, SECOND = Choice(LAYER), Choice(replace(LAYER, stages=("affine",)))
-KERNEL = Object(3, "a tile", bytes(range(256)) + b"\n\n")
+KERNEL = Object(6, 2, "a tile", bytes(range(256)) + b"\n\n")
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]
 
 def test_what_is_put_is_got(store: Store) -> None:
     assert store.get("key") is None
-    store.put({"key": KERNEL, "empty": Object(1, "", b"")})
+    store.put({"key": KERNEL, "empty": Object(1, 1, "", b"")})
     assert store.get("key") == KERNEL
-    assert store.get("empty") == Object(1, "", b"")
+    assert store.get("empty") == Object(1, 1, "", b"")
     assert store.get("another") is None
 
 
@@ -76,7 +76,7 @@ def test_a_damaged_object_counts_as_missing(data: st.DataObject) -> None:
 
 def test_the_longest_unused_go_where_there_are_too_many(tmp_path: Path) -> None:
     store = Store(tmp_path, limit_bytes=4800)
-    kernel = Object(1, "tile", bytes(1000))
+    kernel = Object(1, 1, "tile", bytes(1000))
     for age, key in enumerate("abcd"):
         store.put({key: kernel})
         os.utime(tmp_path / key, (age, age))
@@ -94,7 +94,7 @@ def test_where_nothing_can_be_written_nothing_is_kept(tmp_path: Path) -> None:
 
 
 def test_several_at_once_see_whole_objects_or_none(tmp_path: Path) -> None:
-    kernels = {f"{key}": Object(key, "tile", bytes([key]) * 5000) for key in range(1, 9)}
+    kernels = {f"{key}": Object(key, 1, "tile", bytes([key]) * 5000) for key in range(1, 9)}
 
     def use(turn: int) -> int:
         store = Store(tmp_path / "kernels", limit_bytes=20_000)  # of 40,000: some always go

@@ -25,7 +25,7 @@ def source(name: str) -> str:
     """plan.c of one step of this name."""
     graph = sample_graph([LAYER])
     graph.nodes[0] = replace(graph.nodes[0], name=name)
-    calls = [Call(graph.nodes[0], "kernel", 2, ())]
+    calls = [Call(graph.nodes[0], "kernel", 2, 1, ())]
     return plan_source(graph, calls, plan_memory(graph), bytes(64))
 
 
