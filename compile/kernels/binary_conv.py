@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Affine, Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import epilogue, nest
+from binas.compile.kernels import cutting, epilogue, nest
 from binas.compile.kernels.counting import Counted, Micro
 from binas.compile.kernels.counting_bytes import Bytes
 from binas.compile.kernels.counting_dot import Dot
@@ -77,7 +77,7 @@ def tiles(layer: Layer, isa: Isa) -> list[Tile]:
 
 def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> Kernel:
     """The kernel of a layer."""
-    chosen, row = way(layer, isa), nest.as_row(layer)
+    chosen, row = way(layer, isa), cutting.as_row(layer)
     tile = tile or default_tile(layer, isa)
     unit = chosen.bits_unit(tile)
     given, read = parameters(layer, isa, tile), chosen.operand_dtype
@@ -85,13 +85,13 @@ def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> K
         nest.emit(made, row, tile, _per_channel(layer, chosen), chosen(made, row, tile, isa))
     what = "threshold" if thresholded(layer) else "affine"
     name = f"binary_conv {chosen.name} {what} {isa.cpu} {tile}"
-    return Kernel(made.function, nest.units(row, tile), name, nest.sweeps(row, tile))
+    return Kernel(made.function, cutting.units(row, tile), name, cutting.sweeps(row, tile))
 
 
 def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:
     """Weights, the integers of the way of counting, then what the epilogue reads."""
     chosen, exact = way(layer, isa), thresholded(layer)
-    size = nest.weight_size(nest.as_row(layer), tile, _per_channel(layer, chosen))
+    size = cutting.weight_size(cutting.as_row(layer), tile, _per_channel(layer, chosen))
     found = [Parameter("w", size, chosen.weights_dtype)]
     grouping = Grouping.of(layer)
     if grouping.masked:
@@ -137,9 +137,9 @@ def _packed(weights: NDArray[Any], layer: Layer, isa: Isa, tile: Tile) -> NDArra
     """[K, R, S, C] of ±1 → the words of each block as its way reads them, in nest order."""
     chosen, words = way(layer, isa), Grouping.of(layer).packed(weights)
     own = Grouping.of(layer).masks()
-    row, per_group = nest.as_row(layer), layer.out_channels // layer.groups
+    row, per_group = cutting.as_row(layer), layer.out_channels // layer.groups
     parts = []
-    for block in nest.blocks(row, tile, _per_channel(layer, chosen)):
+    for block in cutting.blocks(row, tile, _per_channel(layer, chosen)):
         for index in range(layer.groups * block.count):
             group, number = divmod(index, block.count)
             first = group * per_group + block.first + number * tile.channels

@@ -23,7 +23,7 @@ from tvm import tirx
 
 from binas.compile.graph import Affine, Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import bit_slices, epilogue, nest, row_vectors
+from binas.compile.kernels import bit_slices, cutting, epilogue, row_vectors
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.bit_slices import Logic, Tap
 from binas.compile.kernels.counting import Counted, bases
@@ -77,7 +77,7 @@ def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
     found = [Parameter("w", _weight_size(layer, isa), "int32")]
     if thresholded(layer):
         return [*found, Parameter("t", Limits(layer, isa).size, "int32")]
-    rows, columns = nest.classes(layer)
+    rows, columns = cutting.classes(layer)
     room = bits.words(layer.out_channels) * bits.WORD_BITS
     found.append(Parameter("column_class", layer.out_shape[2], "int32"))
     found.append(Parameter("base", len(set(rows)) * len(set(columns)) * room, "int8"))
@@ -100,7 +100,7 @@ def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
         # base - 2 m >= t  ⟺  m < floor((base - t) / 2) + 1
         least = np.clip((base - limits) // 2 + 1, 0, n[:, :, None] + 1)
         return [*found, Limits(layer, isa).array(least)]
-    _, columns = nest.classes(layer)
+    _, columns = cutting.classes(layer)
     kinds = sorted(set(columns), key=repr)
     room = np.zeros((*n.shape, bits.words(layer.out_channels) * bits.WORD_BITS), np.int8)
     room[..., : layer.out_channels] = base
@@ -239,7 +239,7 @@ class _Floats(_Slices):
         """The epilogue of the channels of a word, or of two."""
         V, words = self.isa.lanes, -(-channels // bits.WORD_BITS)
         planes = [v.load(self.scratch[i], first + word, words) for i in range(self._planes(rows))]
-        columns = len(set(nest.classes(self.layer)[1]))
+        columns = len(set(cutting.classes(self.layer)[1]))
         entry = ((rows.kind * columns + kind) * self.words + word) * bits.WORD_BITS
         room = words * bits.WORD_BITS
         size = min(4 * V, room)  # bytes of a vector

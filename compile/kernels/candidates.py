@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from binas.compile.kernels import nest
+from binas.compile.kernels import cutting
 from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
@@ -31,7 +31,7 @@ def enumerated(
         run: Elements that lie side by side; to unroll more of them makes no other code.
         widest: Pixels, at most.
     """
-    N, P, Q, K = nest.as_row(layer).out_shape
+    N, P, Q, K = cutting.as_row(layer).out_shape
     needed = -(-(K // layer.groups) // like.lanes)
     distinct = {like.unroll, *(unroll for unroll in unrolls if unroll < run)}
     if like.unroll < run:

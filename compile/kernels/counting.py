@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from tvm import tirx
 
 from binas.compile.isa import Isa
-from binas.compile.kernels import epilogue, nest
+from binas.compile.kernels import cutting, epilogue
 from binas.compile.kernels import vector as v
+from binas.compile.kernels.cutting import Phase
 from binas.compile.kernels.frame import Frame, Parameter
 from binas.compile.kernels.grouping import Grouping, share_words
-from binas.compile.kernels.nest import At, Phase
+from binas.compile.kernels.nest import At
 from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
@@ -104,7 +105,7 @@ class Micro:
         self.epilogue = epilogue.Epilogue(made, isa)
         self.grouping = Grouping.of(layer)
         self.words = self.grouping.words
-        _, self.columns = nest.classes(layer)
+        _, self.columns = cutting.classes(layer)
         self.column_kinds = sorted(set(self.columns), key=repr)
 
     @property
@@ -213,7 +214,7 @@ def bases(counted: Counted) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArr
         [row class, column class, K], n plus what the padded taps add.
     """
     layer, weights = counted.layer, counted.weights
-    rows, columns = nest.classes(layer)
+    rows, columns = cutting.classes(layer)
     row_kinds, column_kinds = sorted(set(rows), key=repr), sorted(set(columns), key=repr)
     per_tap = weights.sum(axis=3).astype(np.int32)  # [K, R, S]
     n = np.zeros((len(row_kinds), len(column_kinds)), np.int32)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tvm import tirx
 
 from binas.compile.isa import Isa
-from binas.compile.kernels import nest
+from binas.compile.kernels import cutting
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.byte_halves import halves, mask_bits, run_length, width
 from binas.compile.kernels.candidates import enumerated
@@ -58,7 +58,7 @@ class Nibbles(ByteSums):
         Weights of two vectors share a look at the activation; three where that leaves no odd one;
         four, of two pixels, where they have 32 bytes (measured: 0.85 to 0.98 of six of two).
         """
-        W, Q = width(isa), nest.as_row(layer).out_shape[2]
+        W, Q = width(isa), cutting.as_row(layer).out_shape[2]
         needed = -(-(layer.out_channels // layer.groups) // W)
         vectors = 3 if needed % 2 and needed > 1 and W >= bits.WORD_BITS else min(2, needed)
         if W == bits.WORD_BITS and needed % 4 == 0:
@@ -100,7 +100,7 @@ class Nibbles(ByteSums):
     def parameters(layer: Layer, isa: Isa, *, thresholded: bool) -> list[Parameter]:
         """The tables; per border class and channel, the threshold of a count or the base of it."""
         found = [Parameter("table", 16 * width(isa), "uint8")]
-        rows, columns = nest.classes(layer)
+        rows, columns = cutting.classes(layer)
         size = len(set(rows)) * len(set(columns)) * _room(layer, isa)
         padded = any(layer.padding)
         if thresholded or (padded and layer.pad_value):

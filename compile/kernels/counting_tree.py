@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from binas.compile.isa import Isa
-from binas.compile.kernels import nest
+from binas.compile.kernels import cutting
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.bit_slices import CARRY, FUSED_CARRY, SUM
 from binas.compile.kernels.candidates import enumerated
@@ -63,7 +63,7 @@ class AdderTree(Words):
         row, words = layer.kernel[1] * Grouping.of(layer).words, _words(layer)
         unroll = words if words <= FLAT else 16 if row % 16 == 0 else 8
         pixels = 7 if unroll == 8 < words else 4
-        return Tile(min(pixels, nest.as_row(layer).out_shape[2]), 1, isa.lanes, unroll)
+        return Tile(min(pixels, cutting.as_row(layer).out_shape[2]), 1, isa.lanes, unroll)
 
     @staticmethod
     def candidates(layer: Layer, isa: Isa) -> list[Tile]:

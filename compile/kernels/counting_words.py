@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tvm import tirx
 
 from binas.compile.isa import Isa
-from binas.compile.kernels import epilogue, nest
+from binas.compile.kernels import cutting, epilogue
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.candidates import enumerated
 from binas.compile.kernels.counting import Counted, Micro, bases, row_words
@@ -38,7 +38,7 @@ class Words(Micro):
     def choose(layer: Layer, isa: Isa) -> Tile:
         """Enough accumulators to hide latency, few enough not to spill."""
         limit = 8 if isa.counting == "full_adder" or isa.registers == 16 else 16
-        V, Q = isa.lanes, nest.as_row(layer).out_shape[2]
+        V, Q = isa.lanes, cutting.as_row(layer).out_shape[2]
         needed = -(-(layer.out_channels // layer.groups) // V)
         step = bits.WORD_BITS // V  # whole words of output bits
         vectors = min(step, needed)
@@ -79,7 +79,7 @@ class Words(Micro):
         """Per border class and channel: the most mismatches whose bit is 1, or the sum without."""
         if not thresholded and not (layer.pad_value and any(layer.padding)):
             return []
-        rows, columns = nest.classes(layer)
+        rows, columns = cutting.classes(layer)
         size = len(set(rows)) * len(set(columns)) * _room(layer, isa)
         found = [Parameter("row_class", layer.out_shape[1], "int32")] if any(layer.padding) else []
         return [*found, Parameter("t" if thresholded else "base", size, "int32")]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from binas.compile.isa import Isa
-from binas.compile.kernels import nest, row_vectors
+from binas.compile.kernels import cutting, row_vectors
 from binas.compile.kernels.row_vectors import Run
 from binas.core import bits
 from binas.core.layer import Layer
@@ -43,7 +43,7 @@ class Rows:
 
 def row_runs(layer: Layer) -> list[Rows]:
     """The runs of output rows, from the top."""
-    rows, _ = nest.classes(layer)
+    rows, _ = cutting.classes(layer)
     kinds, found, first = sorted(set(rows), key=repr), [], 0
     for inside, members in groupby(rows):
         count = len(list(members))
@@ -57,7 +57,7 @@ class Limits:
 
     def __init__(self, layer: Layer, isa: Isa) -> None:
         """Where each class and each mixed vector of a layer has its planes."""
-        rows, columns = nest.classes(layer)
+        rows, columns = cutting.classes(layer)
         self._V, self._layer = isa.lanes, layer
         self._rows = sorted(set(rows), key=repr)
         self._columns = sorted(set(columns), key=repr)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from binas.compile.isa import Isa
-from binas.compile.kernels import nest
+from binas.compile.kernels import cutting
 from binas.compile.kernels.candidates import enumerated
 from binas.compile.kernels.counting import Counted, Micro, bases, joined
 from binas.compile.kernels.frame import Parameter
@@ -51,7 +51,7 @@ class DotLayout(Micro):
         gives 2 registers of weights for 8 channels, which leaves room for many accumulators. A
         CPU that waits for its operands has others to go on with in a tile of more pixels.
         """
-        words, Q = Grouping.of(layer).words, nest.as_row(layer).out_shape[2]
+        words, Q = Grouping.of(layer).words, cutting.as_row(layer).out_shape[2]
         needed = -(-(layer.out_channels // layer.groups) // CHANNELS)
         vectors = min(needed, 1 if words % 4 == 0 else 4 if words == 1 else 2)
         if words == 2 and needed >= 4 and not isa.in_order:
@@ -88,7 +88,7 @@ class DotLayout(Micro):
     def parameters(layer: Layer, isa: Isa, *, thresholded: bool) -> list[Parameter]:
         """Per border class and channel: the threshold of a count, or where a sum starts."""
         padded = any(layer.padding)
-        rows, columns = nest.classes(layer)
+        rows, columns = cutting.classes(layer)
         size = len(set(rows)) * len(set(columns)) * table_size(layer)
         found = [Parameter("row_class", layer.out_shape[1], "int32")] if padded else []
         if thresholded:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import epilogue, float_conv, nest
+from binas.compile.kernels import cutting, epilogue, float_conv, nest
 from binas.compile.kernels import vector as v
+from binas.compile.kernels.cutting import Phase
 from binas.compile.kernels.float_sums import FloatSums, room
 from binas.compile.kernels.frame import Kernel, Parameter, frame
-from binas.compile.kernels.nest import At, Phase
+from binas.compile.kernels.nest import At
 from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
@@ -34,12 +35,12 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
     row, tile = _as_row(layer), _tile(layer, isa)
     with frame(symbol, layer, parameters(layer, isa)) as made:
         nest.emit(made, row, tile, _taps(layer), _Fma(made, row, isa))
-    return Kernel(made.function, nest.units(row, tile), f"conv depthwise fma {isa.cpu} {tile}")
+    return Kernel(made.function, cutting.units(row, tile), f"conv depthwise fma {isa.cpu} {tile}")
 
 
 def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
     """Weights, then what the epilogue reads."""
-    size = nest.weight_size(_as_row(layer), _tile(layer, isa), _taps(layer))
+    size = cutting.weight_size(_as_row(layer), _tile(layer, isa), _taps(layer))
     return [Parameter("w", size, "float32"), *epilogue.parameters(layer, isa)]
 
 
@@ -48,7 +49,7 @@ def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
     assert node.weights is not None  # noqa: S101
     layer, tile = node.layer, _tile(node.layer, isa)
     parts = []
-    for block in nest.blocks(_as_row(layer), tile, _taps(layer)):
+    for block in cutting.blocks(_as_row(layer), tile, _taps(layer)):
         for number in range(block.count):
             first = block.first + number * tile.channels
             part = np.zeros((block.vectors * tile.lanes, *layer.kernel), np.float32)
@@ -59,7 +60,7 @@ def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
 
 def _as_row(layer: Layer) -> Layer:
     """The layer as the nest sees it."""
-    return nest.as_row(replace(layer, groups=1))
+    return cutting.as_row(replace(layer, groups=1))
 
 
 def _taps(layer: Layer) -> int:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import epilogue, nest
+from binas.compile.kernels import cutting, epilogue, nest
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.candidates import enumerated
+from binas.compile.kernels.cutting import Phase
 from binas.compile.kernels.float_sums import FloatSums, outer, room
 from binas.compile.kernels.frame import Frame, Kernel, Parameter, frame
-from binas.compile.kernels.nest import At, Phase
+from binas.compile.kernels.nest import At
 from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
@@ -37,7 +38,7 @@ def instructions(_layer: Layer) -> float:
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:
     """The tile of the fewest cycles, as counted below; whole words where bits are written."""
-    row, limit = nest.as_row(layer), room(isa)
+    row, limit = cutting.as_row(layer), room(isa)
     unroll = UNROLL if _run(layer, layer.kernel[1]) <= UNROLL else 1
     needed = -(-(row.out_channels // row.groups) // isa.lanes)
     step = min(needed, bits.WORD_BITS // isa.lanes) if row.bits_out else 1
@@ -59,7 +60,7 @@ def cycles(row: Layer, tile: Tile, isa: Isa) -> float:
     """
     pixels, cycles = row.out_shape[2], 0.0
     shorter, wider = divmod(pixels, pieces := -(-pixels // tile.pixels))
-    for block in nest.blocks(row, tile, 1):
+    for block in cutting.blocks(row, tile, 1):
         for width, count in ((shorter, pieces - wider), (shorter + 1, wider)):
             sums, loads = width * block.vectors, width + block.vectors
             beside = loads * (LOAD_IN_ORDER if isa.in_order else LOAD)
@@ -81,16 +82,16 @@ def tiles(layer: Layer, isa: Isa) -> list[Tile]:
 
 def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> Kernel:
     """The kernel of a layer."""
-    tile, row = tile or default_tile(layer, isa), nest.as_row(layer)
+    tile, row = tile or default_tile(layer, isa), cutting.as_row(layer)
     with frame(symbol, layer, parameters(layer, isa, tile)) as made:
         nest.emit(made, row, tile, _weights_per_channel(layer), _Fma(made, row, tile, isa))
     name = f"conv fma {isa.cpu} {tile}"
-    return Kernel(made.function, nest.units(row, tile), name, nest.sweeps(row, tile))
+    return Kernel(made.function, cutting.units(row, tile), name, cutting.sweeps(row, tile))
 
 
 def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:
     """Weights, then what the epilogue reads."""
-    size = nest.weight_size(nest.as_row(layer), tile, _weights_per_channel(layer))
+    size = cutting.weight_size(cutting.as_row(layer), tile, _weights_per_channel(layer))
     return [Parameter("w", size, "float32"), *epilogue.parameters(layer, isa)]
 
 
@@ -98,10 +99,10 @@ def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]
     """The values of `parameters`: weights as per block [R][S][C][lanes of the block]."""
     assert node.weights is not None  # noqa: S101
     layer = node.layer
-    tile, row = tile or default_tile(layer, isa), nest.as_row(layer)
+    tile, row = tile or default_tile(layer, isa), cutting.as_row(layer)
     per_group = layer.out_channels // layer.groups
     parts = []
-    for block in nest.blocks(row, tile, _weights_per_channel(layer)):
+    for block in cutting.blocks(row, tile, _weights_per_channel(layer)):
         for index in range(layer.groups * block.count):
             group, number = divmod(index, block.count)
             first = group * per_group + block.first + number * tile.channels

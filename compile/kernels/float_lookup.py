@@ -23,11 +23,11 @@ from tvm import tirx
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import epilogue, nest
+from binas.compile.kernels import cutting, epilogue
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.candidates import enumerated
+from binas.compile.kernels.cutting import Block
 from binas.compile.kernels.frame import Frame, Kernel, Parameter, floordiv, floormod, frame
-from binas.compile.kernels.nest import Block
 from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
@@ -47,7 +47,7 @@ def pays(layer: Layer, isa: Isa) -> bool:
     plain = layer.kernel == (1, 1) and layer.groups == 1 and not any(layer.padding)
     if not (plain and layer.op == "conv" and layer.weight_bits == 1 and isa.looks_up):
         return False
-    row = nest.as_row(layer)
+    row = cutting.as_row(layer)
     if _pixel_bytes(row) > _NEAR_BYTES:
         return False  # what a pixel needs must fit: the stack of a thread may be small
     needed = -(-row.out_channels // isa.lanes)
@@ -62,7 +62,7 @@ def instructions(_layer: Layer) -> float:
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:
     """The tile of the fewest cycles, as counted below; whole words where bits are written."""
-    row = nest.as_row(layer)
+    row = cutting.as_row(layer)
     needed = -(-row.out_channels // isa.lanes)
     step = bits.WORD_BITS // isa.lanes if row.bits_out else 1
     return min(
@@ -82,7 +82,7 @@ def _cycles(row: Layer, tile: Tile) -> float:
     shorter, wider = divmod(pixels, pieces := -(-pixels // tile.pixels))
     for width, count in ((shorter, pieces - wider), (shorter + 1, wider)):
         cycles += count * GROUP * width / 2
-        for block in nest.blocks(row, tile, 1):
+        for block in cutting.blocks(row, tile, 1):
             found = max(block.vectors * (1 + 2 * width) / 2, block.vectors * width, _LATENCY)
             cycles += count * block.count * (found + _LOAD * (width + block.vectors))
     return cycles
@@ -108,13 +108,13 @@ def tiles(layer: Layer, isa: Isa) -> list[Tile]:
         default_tile(layer, isa),
         step=bits.WORD_BITS // isa.lanes if layer.bits_out else 1,
         sums=range(4, _SUMS + 1),
-        widest=_widest(nest.as_row(layer)),
+        widest=_widest(cutting.as_row(layer)),
     )
 
 
 def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> Kernel:
     """The kernel of a layer; a unit is a tile of pixels with all its channels."""
-    tile, row = tile or default_tile(layer, isa), nest.as_row(layer)
+    tile, row = tile or default_tile(layer, isa), cutting.as_row(layer)
     with frame(symbol, layer, parameters(layer, isa, tile)) as made:
         units = _Lookup(made, row, tile, isa).emit()
     return Kernel(made.function, units, f"conv lookup {isa.cpu} {tile}")
@@ -122,7 +122,7 @@ def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> K
 
 def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:
     """Packed weights, then what the epilogue reads."""
-    size = nest.weight_size(nest.as_row(layer), tile, bits.words(layer.in_shape[3]))
+    size = cutting.weight_size(cutting.as_row(layer), tile, bits.words(layer.in_shape[3]))
     return [Parameter("w", size, "int32"), *epilogue.parameters(layer, isa)]
 
 
@@ -130,10 +130,10 @@ def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]
     """The values of `parameters`: packed weights as per block [words(C)][lanes of the block]."""
     assert node.weights is not None  # noqa: S101
     layer = node.layer
-    tile, row = tile or default_tile(layer, isa), nest.as_row(layer)
+    tile, row = tile or default_tile(layer, isa), cutting.as_row(layer)
     words = bits.pack(node.weights[:, 0, 0]).view(np.int32)
     parts = []
-    for block in nest.blocks(row, tile, words.shape[1]):
+    for block in cutting.blocks(row, tile, words.shape[1]):
         for number in range(block.count):
             first = block.first + number * tile.channels
             part = np.zeros((block.vectors * tile.lanes, words.shape[1]), np.int32)
@@ -148,8 +148,8 @@ class _Lookup:
     def __init__(self, made: Frame, row: Layer, tile: Tile, isa: Isa) -> None:
         self.frame, self.row, self.tile, self.isa = made, row, tile, isa
         self.words = bits.words(row.in_shape[3])
-        self.blocks = nest.blocks(row, tile, self.words)
-        self.spans = nest.spans(row, tile.pixels)
+        self.blocks = cutting.blocks(row, tile, self.words)
+        self.spans = cutting.spans(row, tile.pixels)
         widest = max(span.width for span in self.spans)
         self.tables = v.array("float32", widest * _WORDS * _STEPS * ENTRIES)
         self.sums = v.array("float32", widest * _room(row))

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import epilogue, float_direct, minimal_filtering, nest
+from binas.compile.kernels import cutting, epilogue, float_direct, minimal_filtering
 from binas.compile.kernels.candidates import enumerated
 from binas.compile.kernels.frame import Kernel, Parameter, frame
 from binas.compile.kernels.winograd_nest import Nest
@@ -125,7 +125,7 @@ def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> K
 
 def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:
     """Transformed weights, then what the epilogue reads."""
-    size = nest.weight_size(layer, tile, _shape(layer).per_channel(layer))
+    size = cutting.weight_size(layer, tile, _shape(layer).per_channel(layer))
     return [Parameter("w", size, "float32"), *epilogue.parameters(layer, isa)]
 
 
@@ -134,7 +134,7 @@ def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]
     layer = node.layer
     tile, points = tile or default_tile(layer, isa), weights(node)
     parts = []
-    for block in nest.blocks(layer, tile, _shape(layer).per_channel(layer)):
+    for block in cutting.blocks(layer, tile, _shape(layer).per_channel(layer)):
         for first in range(block.first, block.first + block.count * tile.channels, tile.channels):
             for point in points:
                 part = np.zeros((*point.shape[:2], block.vectors * tile.lanes), np.float32)

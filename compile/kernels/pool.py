@@ -15,10 +15,10 @@ from tvm import tirx
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import channels, epilogue, nest
+from binas.compile.kernels import channels, cutting, epilogue
 from binas.compile.kernels import vector as v
+from binas.compile.kernels.cutting import Phase, Span
 from binas.compile.kernels.frame import Frame, Kernel, Parameter, floordiv, floormod, frame
-from binas.compile.kernels.nest import Phase, Span
 from binas.core.layer import Layer
 
 _WIDEST = 7  # columns of a window that are kept for the next ones
@@ -96,7 +96,7 @@ class _Row:
         held = 2 if self.isa.registers > 16 else 1  # vectors of a column
         room = (self.isa.registers - 6) // held
         width = max(1, (room - layer.kernel[1]) // layer.stride[1] + 1)
-        for span in nest.spans(layer, width):
+        for span in cutting.spans(layer, width):
             with v.loop(0, span.repeat) as number:
                 column = span.start + number * span.width
                 for block in channels.blocks(K, self.isa):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from binas.compile.kernels import nest
+from binas.compile.kernels import cutting
 from binas.core import bits
 from binas.core.layer import Layer
 
@@ -62,7 +62,7 @@ class Run:
 def runs(layer: Layer, V: int, columns: range) -> list[Run]:
     """Vectors of `V` words over some columns of an output row, neighbours that are alike as one."""
     words, stride = bits.words(layer.in_shape[3]), layer.stride[1]
-    _, valid = nest.classes(layer)
+    _, valid = cutting.classes(layer)
     kinds = sorted(set(valid), key=repr)
     found: list[Run] = []
     for start, used, step in _vectors(words, stride, V, columns):

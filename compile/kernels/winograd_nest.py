@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 from tvm import tirx
 
 from binas.compile.isa import Isa
-from binas.compile.kernels import epilogue, minimal_filtering, nest
+from binas.compile.kernels import cutting, epilogue, minimal_filtering, nest
 from binas.compile.kernels import vector as v
+from binas.compile.kernels.cutting import Block
 from binas.compile.kernels.float_sums import outer
 from binas.compile.kernels.frame import Frame, floordiv
-from binas.compile.kernels.nest import Block
 from binas.compile.kernels.winograd_rows import Group, Shape, band, groups, pieces
 from binas.compile.tile import Tile
 from binas.core.layer import Layer
@@ -45,7 +45,7 @@ class Nest:
         self.frame, self.layer, self.tile, self.isa, self.shape = made, layer, tile, isa, shape
         self.filtering = shape.filtering
         self.epilogue = epilogue.Epilogue(made, isa)
-        self.blocks = nest.blocks(layer, tile, shape.per_channel(layer))
+        self.blocks = cutting.blocks(layer, tile, shape.per_channel(layer))
         self.pieces = pieces(shape.run, isa.lanes)
         self.window = shape.filtering.products * shape.run + sum(self.pieces[-1]) - shape.run
         self.groups = groups(layer, shape, tile.pixels)

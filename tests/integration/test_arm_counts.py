@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from binas.compile.build import compile_layers
-from binas.compile.kernels import nest
+from binas.compile.kernels import cutting
 from binas.core.layer import Layer
 from binas.devices import elf, registry
 from binas.runtime.artifact import Artifact
@@ -42,7 +42,7 @@ LAYERS = _layers()
 
 def inside(layer: Layer) -> int:
     """Binary MACs of a layer within the image."""
-    rows, columns = nest.classes(layer)
+    rows, columns = cutting.classes(layer)
     taps = sum(len(row) for row in rows) * sum(len(column) for column in columns)
     return taps * layer.in_shape[3] * layer.out_channels
 

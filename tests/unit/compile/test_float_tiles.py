@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from binas.compile import isa as isas
 from binas.compile.isa import Isa
-from binas.compile.kernels import float_conv, nest
+from binas.compile.kernels import cutting, float_conv
 from binas.compile.kernels.float_sums import room
 from binas.core import bits
 from binas.core.layer import Layer
@@ -36,7 +36,7 @@ def conv(K: int, size: int = 8, C: int = 64, *, writes_bits: bool = False) -> La
 
 def widths(layer: Layer, isa: Isa) -> list[int]:
     tile = float_conv.default_tile(layer, isa)
-    blocks = nest.blocks(nest.as_row(layer), tile, 1)
+    blocks = cutting.blocks(cutting.as_row(layer), tile, 1)
     return [block.vectors for block in blocks for _ in range(block.count)]
 
 

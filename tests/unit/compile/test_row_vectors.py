@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binas.compile.kernels import nest
+from binas.compile.kernels import cutting
 from binas.compile.kernels.row_vectors import runs
 from binas.core import bits
 from binas.core.layer import Layer
@@ -34,7 +34,7 @@ LAYERS = st.builds(
 @given(LAYERS, st.sampled_from([4, 8, 16]))
 def test_every_lane_reads_its_tap_and_every_word_is_written_once(layer: Layer, V: int) -> None:
     words, stride = bits.words(layer.in_shape[3]), layer.stride[1]
-    _, valid = nest.classes(layer)
+    _, valid = cutting.classes(layer)
     kinds = sorted(set(valid), key=repr)
     written: list[int] = []
     for run in runs(layer, V, range(layer.out_shape[2])):
