@@ -25,8 +25,10 @@ from binas.compile.graph import Affine, Node
 from binas.compile.isa import Isa
 from binas.compile.kernels import bit_slices, cutting, epilogue, row_vectors
 from binas.compile.kernels import vector as v
+from binas.compile.kernels.aligned_stack import aligned_stack
 from binas.compile.kernels.bit_slices import Logic, Tap
 from binas.compile.kernels.counting import Counted, bases
+from binas.compile.kernels.counting_words import logic
 from binas.compile.kernels.depthwise_limits import Limits, Rows, row_runs, wrapped, wrapped_size
 from binas.compile.kernels.frame import Frame, Kernel, Parameter, floordiv, floormod, frame
 from binas.compile.kernels.row_loads import gathered, only_inside
@@ -58,18 +60,18 @@ def meaning(node: Node, x: NDArray[np.uint32]) -> NDArray[np.int32]:
 
 
 def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
-    """The kernel of a layer; a unit is one output row."""
-    N, P, _, _ = layer.out_shape
-    with frame(symbol, layer, parameters(layer, isa)) as made:
+    """The kernel of a layer; a unit is an output row, or two where that saves loads."""
+    N, units = layer.out_shape[0], 0
+    with frame(symbol, layer, parameters(layer, isa)) as made, aligned_stack(isa):
         emit = _Bits(made, isa) if thresholded(layer) else _Floats(made, isa)
-        for rows in row_runs(layer):
-            first = N * rows.first
-            with made.units(first, first + N * rows.count) as unit:
-                index = unit - first if first else unit
-                image, p = floordiv(index, rows.count), floormod(index, rows.count) + rows.first
-                emit.row(image, p, rows)
+        for rows in row_runs(layer, emit.together):
+            with made.units(units, units + N * rows.units) as unit:
+                index = unit - units if units else unit
+                image, group = floordiv(index, rows.units), floormod(index, rows.units)
+                emit.rows(image, group * rows.together + rows.first, rows)
+            units += N * rows.units
     what = "threshold" if thresholded(layer) else "affine"
-    return Kernel(made.function, N * P, f"binary_depthwise slices {what} {isa.cpu} {isa.lanes}x32")
+    return Kernel(made.function, units, f"binary_depthwise slices {what} {isa.cpu} {isa.lanes}x32")
 
 
 def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
@@ -93,13 +95,15 @@ def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
         assert isinstance(affine, Affine)  # noqa: S101
         limits, flip = threshold(affine, layer.kernel[0] * layer.kernel[1])
         weights = np.where(flip[:, None, None, None], -weights, weights)
-    words = bits.pack(weights[..., 0].transpose(1, 2, 0)).view(np.int32)  # [R, S, words]
+    # Where a threshold decides, taps that agree are counted: enough of them make the bit 1.
+    counted = weights if limits is None else -weights
+    words = bits.pack(counted[..., 0].transpose(1, 2, 0)).view(np.int32)  # [R, S, words]
     found: list[NDArray[Any]] = [wrapped(words, isa.lanes).reshape(-1)]
     _, n, base = bases(Counted(layer, weights, limits))
     if limits is not None:
-        # base - 2 m >= t  ⟺  m < floor((base - t) / 2) + 1
-        least = np.clip((base - limits) // 2 + 1, 0, n[:, :, None] + 1)
-        return [*found, Limits(layer, isa).array(least)]
+        # base - 2 (n - m) >= t  ⟺  m >= n - floor((base - t) / 2)
+        n = n[:, :, None]
+        return [*found, Limits(layer, isa).array(np.clip(n - (base - limits) // 2, 0, n + 1))]
     _, columns = cutting.classes(layer)
     kinds = sorted(set(columns), key=repr)
     room = np.zeros((*n.shape, bits.words(layer.out_channels) * bits.WORD_BITS), np.int8)
@@ -114,22 +118,22 @@ def _weight_size(layer: Layer, isa: Isa) -> int:
 
 
 class _Slices:
-    """Emits the planes of vectors; what becomes of them is the subclasses'."""
+    """Emits the taps of vectors; what becomes of them is the subclasses'."""
 
-    def __init__(self, made: Frame, isa: Isa) -> None:
-        self.frame, self.layer, self.isa = made, made.layer, isa
+    def __init__(self, made: Frame, isa: Isa, together: int = 1) -> None:
+        self.frame, self.layer, self.isa, self.together = made, made.layer, isa, together
         self.words = bits.words(made.layer.in_shape[3])
-        self.logic = Logic(_ternary if isa.ternary else None, self._keep)
+        self.logic = Logic(logic if isa.ternary else None, self._keep)
 
-    def row(self, image: Any, p: Any, rows: Rows) -> None:
-        """Emit one output row."""
+    def rows(self, image: Any, p: Any, rows: Rows) -> None:
+        """Emit `together` output rows from row p on."""
         raise NotImplementedError
 
     def _keep(self, value: Any) -> Any:
         return v.Register("int32", self.isa.lanes, value).get()
 
     def vectors(self, image: Any, p: Any, rows: Rows, columns: range) -> Iterator[_Vector]:
-        """Emit the planes of every vector of some columns; the caller stores them."""
+        """Emit the taps of every vector of some columns; the caller counts them."""
         layer, V = self.layer, self.isa.lanes
         _, H, W, _ = layer.in_shape
         for run in row_vectors.runs(layer, V, columns):
@@ -137,13 +141,13 @@ class _Slices:
                 # Where a vector begins within the words of a pixel.
                 start = run.start + index * run.step
                 word = v.const(0) if V % self.words == 0 else floormod(start, self.words)
-                taps = []
+                taps: list[list[Tap]] = [[] for _ in range(rows.together)]
                 for r in rows.inside:
-                    line = p * layer.stride[0] - layer.padding[0] + r * layer.dilation[0]
-                    row = (image * H + line) * (W * self.words) + index * run.in_step
-                    taps += [self._tap(row, r, tap, run.used, word) for tap in run.taps]
-                planes = bit_slices.mismatches(taps, self.logic) if taps else []
-                yield _Vector(run, start, word, planes)
+                    for i, found in enumerate(taps):
+                        line = (p + i) * layer.stride[0] - layer.padding[0] + r * layer.dilation[0]
+                        row = (image * H + line) * (W * self.words) + index * run.in_step
+                        found += [self._tap(row, r, tap, run.used, word) for tap in run.taps]
+                yield _Vector(run, start, word, taps)
 
     def _tap(self, row: Any, r: int, tap: TapLanes, used: int, word: Any) -> Tap:
         V, width = self.isa.lanes, wrapped_size(self.words, self.isa.lanes)
@@ -157,41 +161,42 @@ class _Slices:
 
 @dataclass(frozen=True, slots=True)
 class _Vector:
-    """Planes of a vector.
+    """Taps of a vector, in each of the rows that are made together.
 
     Attributes:
         run: The run it belongs to.
         start: Its first word in the output row.
         word: The same within a pixel, for arrays that go round.
-        planes: Lowest first; none where all taps are outside.
+        taps: Per row, what is counted; nothing where all are outside the image.
     """
 
     run: Run
     start: Any
     word: Any
-    planes: list[Any]
+    taps: list[list[Tap]]
 
 
 class _Bits(_Slices):
-    """Bits out: counts are compared in slices."""
+    """Bits out: counts and limits are compared in slices."""
 
     def __init__(self, made: Frame, isa: Isa) -> None:
-        super().__init__(made, isa)
+        R, S = made.layer.kernel
+        # Two rows read weights once where registers do not hold them, and most activations.
+        super().__init__(made, isa, 2 if isa.ternary and isa.registers < 2 * R * S else 1)
         self.limits = Limits(made.layer, isa)
 
-    def row(self, image: Any, p: Any, rows: Rows) -> None:
+    def rows(self, image: Any, p: Any, rows: Rows) -> None:
         V, (_, P, Q, _) = self.isa.lanes, self.layer.out_shape
         for vector in self.vectors(image, p, rows, range(Q)):
             at = self.limits.at(rows.kind, vector.run, vector.word)
-            # Counts of fewer taps have lower limits: the planes above are 0.
-            taps = len(rows.inside) * len(vector.run.taps)
-            planes = (taps + 1).bit_length()
             stride = self.limits.stride(vector.run)
-            table = self.frame.parameters["t"]
-            limits = [v.load(table, at + i * stride, V) for i in range(planes)]
-            found = v.Register("int32", V, bit_slices.below(vector.planes, limits, self.logic))
-            first = (image * P + p) * (Q * self.words) + vector.start
-            epilogue.store_lanes(self.frame.bits_out, first, found, vector.run.used)
+            # Counts of fewer taps have lower limits, of fewer planes.
+            planes = range((len(vector.taps[0]) + 1).bit_length())
+            minus = [v.load(self.frame.parameters["t"], at + i * stride, V) for i in planes]
+            for i, found in enumerate(bit_slices.reach(vector.taps, minus, self.logic)):
+                first = (image * P + p + i) * (Q * self.words) + vector.start
+                word = v.Register("int32", V, found)
+                epilogue.store_lanes(self.frame.bits_out, first, word, vector.run.used)
 
 
 class _Floats(_Slices):
@@ -206,15 +211,16 @@ class _Floats(_Slices):
         size = min(Q, self.per_chunk) * self.words + isa.lanes - 1
         self.scratch = [v.array("int32", size) for _ in range((R * S).bit_length())]
 
-    def row(self, image: Any, p: Any, rows: Rows) -> None:
+    def rows(self, image: Any, p: Any, rows: Rows) -> None:
         V, (_, P, Q, K) = self.isa.lanes, self.layer.out_shape
         whole, rest = divmod(K, bits.WORD_BITS)
         for first in range(0, Q, self.per_chunk):
             columns = range(first, min(first + self.per_chunk, Q))
             for vector in self.vectors(image, p, rows, columns):
                 at = vector.start - first * self.words
-                missing = [v.splat(0, V)] * (self._planes(rows) - len(vector.planes))
-                for i, plane in enumerate(vector.planes + missing):
+                planes = bit_slices.mismatches(vector.taps[0], self.logic)
+                missing = [v.splat(0, V)] * (self._planes(rows) - len(planes))
+                for i, plane in enumerate(planes + missing):
                     v.store(self.scratch[i], at, plane, V)
             with v.loop(0, len(columns)) as q:
                 pixel = ((image * P + p) * Q + first) + q
@@ -288,7 +294,3 @@ def _floats(octets: Any, size: int, V: int) -> list[Any]:
         return [tirx.Cast(v.lanes("float32", V), octets)]
     half = f"int8x{size // 2}"
     return [y for part in (v.low, v.high) for y in _floats(part(octets, half), size // 2, V)]
-
-
-def _ternary(a: Any, b: Any, c: Any, table: int) -> Any:
-    return v.intrinsic("int32x16", "llvm.x86.avx512.pternlog.d.512", a, b, c, v.const(table))

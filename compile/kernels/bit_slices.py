@@ -1,8 +1,10 @@
-"""Counting and comparing in bit slices: plane i of a count holds its bit of weight 2**i.
+"""Counting and comparing in bit slices: plane i of a number holds its bit of weight 2**i.
 
 Every bit of a vector is a counter of its own, so a full adder on whole registers adds as many
 numbers as a register has bits (Harley and Seal's carry-save adders: Warren, Hacker's Delight,
-2nd ed., 5-2). A count of n taps takes ceil(log2(n + 1)) planes.
+2nd ed., 5-2). A count of n taps takes ceil(log2(n + 1)) planes. To compare it with a limit, minus
+the limit is added to it: the carry out of the highest plane says "at least", and the sums that no
+carry needs are nobody's.
 
 Two spellings of each step: plain logic, and one `ternary(a, b, c, table)` with the truth table
 `table`, bit 4a + 2b + c of it being the result (`vpternlogd`). Nothing here knows TVM: `Logic` is
@@ -16,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 Slice = Any  # a vector of bits
-SUM, CARRY, LESS = 0x96, 0xE8, 0x8E
+SUM, CARRY = 0x96, 0xE8
+EITHER = 0xF6  # of x, a, w: x | (a ^ w)
 FUSED_CARRY = 0x3A  # of t, t', x: t ? ~t' : x, the carry of x + (a1 ^ w1) + (a2 ^ w2)
 
 
@@ -56,13 +59,20 @@ class Logic:
             return total, self.keep(self.ternary(t, total, x, FUSED_CARRY))
         return self.add(x, self.keep(first.x ^ first.w), self.keep(second.x ^ second.w))
 
-    def less(self, plane: Slice, limit: Slice, below: Slice | None) -> Slice:
-        """Whether a number is less than a limit, one plane higher than `below` says."""
-        if below is None:
-            return self.keep(limit & (limit ^ plane))
+    def either(self, x: Slice, tap: Tap) -> Slice:
+        """Carry of a bit, the mismatch of a tap, and one."""
         if self.ternary is not None:
-            return self.keep(self.ternary(plane, limit, below, LESS))
-        return self.keep(((limit ^ below) & (plane ^ limit)) ^ below)
+            return self.keep(self.ternary(x, tap.w, tap.x, EITHER))
+        return self.keep(x | (tap.x ^ tap.w))
+
+    def carry(self, planes: Sequence[Slice], addend: Sequence[Slice]) -> Slice:
+        """What a number, an addend of as many planes or more, and one carry out of the highest."""
+        found = addend[0] if not planes else self.keep(planes[0] | addend[0])
+        for plane, other in zip(planes[1:], addend[1:], strict=False):
+            found = self.keep(((other ^ found) & (plane ^ found)) ^ found)
+        for other in addend[max(1, len(planes)) :]:
+            found = self.keep(found & other)
+        return found
 
 
 @dataclass(slots=True)
@@ -81,6 +91,15 @@ class Counter:
             total, carry = self.logic.add(*self.waiting[level])
             self.waiting[level] = [total]
             self.put(carry, level + 1)
+
+    def carried(self, level: int) -> Slice:
+        """What lower weights carry into one at which nothing waits yet."""
+        for low in range(level):
+            if len(self.waiting[low]) == 2:
+                a, b = self.waiting[low]
+                self.put(self.logic.keep(a & b), low + 1)
+        (found,) = self.waiting[level]
+        return found
 
     def planes(self) -> list[Slice]:
         """The planes of the count, lowest first."""
@@ -112,11 +131,28 @@ def mismatches(taps: Sequence[Tap], logic: Logic) -> list[Slice]:
     return counter.planes()[:most]  # what lies above can only be 0
 
 
-def below(planes: Sequence[Slice], limits: Sequence[Slice], logic: Logic) -> Slice:
-    """Where a count is less than a limit of as many planes or more."""
-    found = None
-    for plane, limit in zip(planes, limits, strict=False):
-        found = logic.less(plane, limit, found)
-    for limit in limits[len(planes) :]:
-        found = limit if found is None else logic.keep(found | limit)  # the count has no such plane
-    return found
+def reach(rows: Sequence[Sequence[Tap]], addend: Sequence[Slice], logic: Logic) -> list[Slice]:
+    """Per row, where the mismatches of its taps, an addend and one reach 2**planes.
+
+    With addend = ~t, two's complement for -t - 1, that is where at least t taps differ.
+
+    Args:
+        rows: What is counted; of each row as many taps. Rows take turns: they may share loads.
+        addend: As many planes as hold the number of taps and one, the lowest first.
+        logic: How slices are combined.
+    """
+    if logic.ternary is None:
+        # LLVM would fold an addend into weights and planes, and find no bit selects any more.
+        return [logic.carry(mismatches(row, logic), addend) for row in rows]
+    # What lies above the lowest plane waits for carries.
+    counters = [Counter(logic, [[], *([plane] for plane in addend[1:])]) for _ in rows]
+    ones = [addend[0] for _ in rows]
+    taps = len(rows[0])
+    for first in range(0, taps - 1, 2):
+        for i, (row, counter) in enumerate(zip(rows, counters, strict=True)):
+            ones[i], carry = logic.add_taps(ones[i], row[first], row[first + 1])
+            counter.put(carry, 1)
+    for one, row, counter in zip(ones, rows, counters, strict=True):
+        # One, a bit and a last tap; or the bit alone: then it is the carry.
+        counter.put(logic.either(one, row[-1]) if taps % 2 else one, 1)
+    return [counter.carried(len(addend)) for counter in counters]

@@ -1,4 +1,4 @@
-"""What a binary depthwise kernel reads besides taps: thresholds in bit slices, per border class.
+"""What a binary depthwise kernel reads besides taps: limits in bit slices, per border class.
 
 Output rows for which the same kernel rows are inside the image are a run; columns likewise have a
 class each, and vectors that hold pixels of several classes have limits of their own.
@@ -33,22 +33,34 @@ def wrapped_size(width: int, V: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Neighbouring output rows for which the same kernel rows are inside the image."""
+    """Neighbouring output rows for which the same kernel rows are inside the image.
+
+    Attributes:
+        first: The uppermost.
+        units: How often `together` rows.
+        kind: Their class.
+        inside: Kernel rows.
+        together: Rows that are made at once.
+    """
 
     first: int
-    count: int
+    units: int
     kind: int
     inside: range
+    together: int
 
 
-def row_runs(layer: Layer) -> list[Rows]:
-    """The runs of output rows, from the top."""
+def row_runs(layer: Layer, together: int) -> list[Rows]:
+    """The runs of output rows, from the top; what `together` leaves of a run is made singly."""
     rows, _ = cutting.classes(layer)
     kinds, found, first = sorted(set(rows), key=repr), [], 0
     for inside, members in groupby(rows):
         count = len(list(members))
-        found.append(Rows(first, count, kinds.index(inside), inside))
-        first += count
+        for height in dict.fromkeys((together, 1)):
+            units = count // height
+            if units:
+                found.append(Rows(first, units, kinds.index(inside), inside, height))
+            first, count = first + units * height, count - units * height
     return found
 
 
@@ -84,11 +96,11 @@ class Limits:
         return self._V if run in self._mixed else self._pixel
 
     def array(self, limits: NDArray[np.int32]) -> NDArray[np.int32]:
-        """All planes, from limits [row class, column class, channel]."""
+        """All planes of ~limit, to be added to counts, from [row class, column class, channel]."""
         width, V = bits.words(self._layer.in_shape[3]), self._V
         # [plane, row class, column class, word]
         planes = np.stack(
-            [bits.pack((limits >> i & 1) - 0.5).view(np.int32) for i in range(self.planes)]
+            [bits.pack((~limits >> i & 1) - 0.5).view(np.int32) for i in range(self.planes)]
         )
         parts = []
         for row in range(len(self._rows)):

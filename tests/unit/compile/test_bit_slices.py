@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from binas.compile.kernels.bit_slices import Logic, Tap, below, mismatches
+from binas.compile.kernels.bit_slices import Logic, Tap, mismatches, reach
 
 Words = NDArray[np.uint32]
 PIXELS = 4  # words: 128 counters at once
@@ -25,16 +24,6 @@ def by_truth_table(a: Words, b: Words, c: Words, table: int) -> Words:
             terms = (word if inputs >> bit & 1 else ~word for word, bit in ((a, 2), (b, 1), (c, 0)))
             found |= np.bitwise_and.reduce(list(terms))
     return found
-
-
-def counted(steps: list[int]) -> Callable[[Any], Any]:
-    """Keeps a value and counts that."""
-
-    def keep(value: Any) -> Any:
-        steps[0] += 1
-        return value
-
-    return keep
 
 
 def numbers(planes: list[Words]) -> NDArray[np.int64]:
@@ -58,33 +47,65 @@ SPELLINGS = pytest.mark.parametrize("ternary", [None, by_truth_table], ids=["pla
 
 @SPELLINGS
 @given(st.integers(1, 63), st.integers(0, 2**32 - 1))
-def test_taps_are_counted_and_compared_as_integers_are(ternary: Any, taps: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    x, w = rng.integers(0, 2**32, (2, taps, PIXELS), dtype=np.uint32)
-    logic = Logic(ternary, lambda value: value)
-    planes = mismatches([Tap(*pair) for pair in zip(x, w, strict=True)], logic)
-    count = sum(numbers([plane]) for plane in x ^ w)
+def test_taps_are_counted_as_integers_are(ternary: Any, taps: int, seed: int) -> None:
+    row, count = random_row(taps, seed)
+    planes = mismatches(row, Logic(ternary, lambda value: value))
     assert len(planes) == taps.bit_length()
     np.testing.assert_array_equal(numbers(planes), count)
-    limits = rng.integers(0, taps + 2, PIXELS * 32)
-    less = below(planes, planes_of(limits, (taps + 1).bit_length()), logic)
-    np.testing.assert_array_equal(numbers([less]) == 1, count < limits)
 
 
 @SPELLINGS
-def test_no_taps_are_less_than_one_and_not_less_than_none(ternary: Any) -> None:
+@given(st.integers(1, 63), st.integers(0, 2**32 - 1))
+def test_counts_of_several_rows_are_compared_as_integers_are(
+    ternary: Any, taps: int, seed: int
+) -> None:
+    rows = [random_row(taps, seed + i) for i in range(2)]
+    limits = np.random.default_rng(seed).integers(0, taps + 2, PIXELS * 32)
+    minus = planes_of(~limits, (taps + 1).bit_length())
+    found = reach([row for row, _ in rows], minus, Logic(ternary, lambda value: value))
+    for reached, (_, count) in zip(found, rows, strict=True):
+        np.testing.assert_array_equal(numbers([reached]) == 1, count >= limits)
+
+
+@SPELLINGS
+def test_no_taps_reach_none_and_not_one(ternary: Any) -> None:
     logic = Logic(ternary, lambda value: value)
+    limits = np.arange(PIXELS * 32) % 2
     assert mismatches([], logic) == []
-    (limit,) = planes_of(np.arange(PIXELS * 32) % 2, 1)
-    np.testing.assert_array_equal(below([], [limit], logic), limit)
+    (found,) = reach([[]], planes_of(~limits, 1), logic)
+    np.testing.assert_array_equal(numbers([found]), limits == 0)
 
 
-@pytest.mark.parametrize(("taps", "steps"), [(9, 23), (25, 62)])
-def test_a_three_input_instruction_takes_as_few_steps_as_there_are(taps: int, steps: int) -> None:
-    """23 and 62 instructions: one xor, three per two taps, then adders and one per plane."""
-    made = [0]
-    logic = Logic(by_truth_table, counted(made))
-    zero = np.zeros(PIXELS, np.uint32)
-    planes = mismatches([Tap(zero, zero)] * taps, logic)
-    below(planes, [zero] * len(planes), logic)
-    assert made == [steps]
+@pytest.mark.parametrize(("taps", "steps"), [(4, 10), (6, 13), (9, 22), (25, 61)])
+def test_a_three_input_instruction_takes_few_steps(taps: int, steps: int) -> None:
+    """Three per two taps and one for the last, then adders of carries and of a plane per weight."""
+    logic = Logic(lambda *args: Step(args[:3]), lambda value: value)
+    names = [Step(()) for _ in range(2 * taps + 5)]
+    row = [Tap(x, w) for x, w in zip(names[:taps], names[taps : 2 * taps], strict=True)]
+    (found,) = reach([row], names[2 * taps :][: (taps + 1).bit_length()], logic)
+    assert len(found.needed()) == steps
+
+
+class Step:
+    """An instruction that makes a slice of others, or a slice that is given."""
+
+    def __init__(self, inputs: tuple[Step, ...]) -> None:
+        self.inputs = inputs
+
+    def __and__(self, other: Step) -> Step:
+        return Step((self, other))
+
+    __xor__ = __and__
+
+    def needed(self) -> set[Step]:
+        """This instruction and all that it needs: sums that nobody reads are not among them."""
+        if not self.inputs:
+            return set()
+        return {self}.union(*(one.needed() for one in self.inputs))
+
+
+def random_row(taps: int, seed: int) -> tuple[list[Tap], NDArray[np.int64]]:
+    """Taps, and per counter how many of them differ."""
+    x, w = np.random.default_rng(seed).integers(0, 2**32, (2, taps, PIXELS), dtype=np.uint32)
+    row = [Tap(*pair) for pair in zip(x, w, strict=True)]
+    return row, np.sum([numbers([plane]) for plane in x ^ w], axis=0)
