@@ -86,8 +86,9 @@ class _Fma(FloatSums):
         (_, H, W, C), dilation = layer.in_shape, layer.dilation[1]
         taps = range(phase.start, phase.start + phase.count)
         line = ((at.image * H + in_row) * W + (at.column * layer.stride[1] - layer.padding[1])) * C
-        columns = {p * layer.stride[1] + s * dilation for p in phase.pixels for s in taps}
-        held = len(self.sums) + len(columns) < self.isa.registers
+        columns = sorted({p * layer.stride[1] + s * dilation for p in phase.pixels for s in taps})
+        shared = len(columns) < len(phase.pixels) * phase.count
+        held = shared and len(self.sums) + len(columns) < self.isa.registers
         for j in range(Q):
 
             def read(pixel: int, column: int, first: Any = line + at.channel + j * V) -> Any:
@@ -95,7 +96,7 @@ class _Fma(FloatSums):
                 apart = 0 if held else self.frame.zero * pixel
                 return v.load(self.frame.operands[0], first + column * C + apart, V)
 
-            row = {at: v.Register("float32", V, read(0, at)) for at in columns if held}
+            row = {c: v.Register("float32", V, read(0, c)) for c in columns if held}
             for s in taps:
                 weight = at.weight + (r * layer.kernel[1] + s) * (Q * V)
                 w = v.Register("float32", V, self._load("w", weight + j * V))
