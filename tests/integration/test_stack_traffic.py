@@ -15,6 +15,7 @@ from binas.compile import codegen
 from binas.compile import isa as isas
 from binas.compile.graph import Affine, Node, Relu
 from binas.compile.kernels import family
+from binas.core.layer import Layer
 
 LABEL = re.compile(r"(\.L\w+):")
 JUMP = re.compile(r"\s+j\w+\s+(\.L\w+)")
@@ -84,6 +85,30 @@ def test_a_float_convolution_multiplies_without_storing_on_the_stack(
     multiply = [loop for loop in loops if any(map(broadcasts, loop)) and "vfmadd" in str(loop)]
     assert multiply
     assert [stores(loop) for loop in multiply] == [[] for _ in multiply]
+
+
+def reads(loop: list[str]) -> list[str]:
+    """What of a loop reads a vector from memory, by itself or as an operand."""
+    return [line for line in loop if "zmm" in line and re.search(r"\s\S*\(%\w+.*\), %", line)]
+
+
+def test_a_real_depthwise_convolution_reads_an_activation_of_a_kernel_row_once() -> None:
+    isa = isas.find("icelake-server", "x86_64")
+    layer = Layer(
+        op="conv",
+        in_shape=(1, 28, 28, 64),
+        out_channels=64,
+        kernel=(5, 5),
+        padding=(2, 2, 2, 2),
+        groups=64,
+        weight_bits=32,
+    )
+    kernel = family.generate(layer, isa, "conv")
+    loops = inner_loops(codegen.assembly(codegen.build({"conv": kernel.function}, isa)))
+    whole = max(loops, key=lambda loop: str(loop).count("vfmadd"))
+    # Two vectors of channels, and of each: seven pixels times five taps, 11 columns, 5 weights.
+    assert str(whole).count("vfmadd") == 2 * 7 * 5
+    assert len(reads(whole)) == 2 * (11 + 5)
 
 
 def test_a_store_to_the_stack_within_a_loop_is_seen() -> None:
