@@ -145,7 +145,7 @@ class RunFolder:
             return
         size = self._append(steps)
         data = save_tensors(
-            {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()},
+            {name: _kept(tensor) for name, tensor in tensors.items()},
             metadata={"log": json.dumps(entries), "steps_bytes": str(size)},
         )
         record.write_atomic(self.path / "checkpoint.safetensors", data)
@@ -186,6 +186,11 @@ class RunFolder:
                 f"{path} is damaged: {error}", hint="give --force to start over"
             ) from None
         return tensors, entries
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    """A tensor as a file holds it: by itself, in order, from wherever it is."""
+    return tensor.detach().cpu().contiguous().clone()
 
 
 def _difference(old: Config, new: Config) -> str:

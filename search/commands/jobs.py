@@ -18,7 +18,7 @@ from binas.search.run import RunFolder
 from binas.search.strategy.catalogue import Strategy
 from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.settings import Found, SearchSettings
-from binas.search.strategy.task import Timer
+from binas.search.strategy.timing import Timer
 
 
 def searched(

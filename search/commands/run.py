@@ -16,7 +16,7 @@ from binas.search.commands import prices, shared
 if TYPE_CHECKING:
     from binas.search.cost import Lut
     from binas.search.strategy.cell_prices import CellLut
-    from binas.search.strategy.task import Timer
+    from binas.search.strategy.timing import Timer
 
 
 @click.command(cls=cli.Command)
@@ -124,7 +124,7 @@ def run(
     from binas.search.processes import Processes  # noqa: PLC0415
     from binas.search.run import Config, RunFolder, versions  # noqa: PLC0415
     from binas.search.strategy import catalogue  # noqa: PLC0415
-    from binas.search.strategy.task import must_be_possible  # noqa: PLC0415
+    from binas.search.strategy.layout_ground import whole  # noqa: PLC0415
 
     if measure and device is None:
         raise UsageError("--measure needs to know where", hint="give --device NAME")
@@ -141,7 +141,7 @@ def run(
     chosen, images = genotype.load_space(space_name), data.load(data_name)
     lut = None if table is None else prices.lut_of(chosen, table, device)
     budget_ns = _budget_ns(budget, budget_ratio, baseline, lut)
-    must_be_possible(chosen, images, lut, budget_ns)
+    whole(chosen, lut, budget_ns).must_be_possible(images, budget_ns)
     inputs = {"space": record.digest(chosen)}
     if table is not None:
         inputs["table"] = record.digest_bytes(table.read_bytes())
