@@ -52,7 +52,8 @@ class StepLog:
         return self._entries
 
     def _look(self) -> None:
-        sums = self._processes.summed(*torch.stack([loss for loss, _ in self._waiting]).tolist())
+        losses = torch.stack([loss for loss, _ in self._waiting]).cpu()
+        sums = self._processes.summed(*losses.tolist())
         rates = [rate for _, rate in self._waiting]
         self._waiting = []
         for total, rate in zip(sums, rates, strict=True):
