@@ -52,8 +52,8 @@ class Hardware:
         if self.processor == "cuda" and not torch.cuda.is_available():
             raise UsageError(
                 f"torch {torch.__version__} sees no CUDA device, expected one for --processor cuda",
-                hint="give --processor auto, which takes a GPU where there is one, or install a "
-                "CUDA build of torch (README.md)",
+                hint="give --processor auto, which takes a GPU where torch sees one; whether it "
+                "does: python -c 'import torch; print(torch.cuda.is_available())'",
             )
 
     @staticmethod
@@ -71,6 +71,11 @@ class Hardware:
         """
         gpu = processor == "cuda"
         return Hardware(processor=processor, bf16=gpu, channels_last=gpu)
+
+    @property
+    def noted(self) -> dict[str, str]:
+        """For the log of an epoch: where it was trained, unless on a CPU."""
+        return {} if self.processor == "cpu" else {"processor": self.processor}
 
     def place(self, net: M) -> M:
         """The network where it is trained; its parameters stay the same objects."""

@@ -72,8 +72,12 @@ class Config:
     arguments: tuple[str, ...] = ()
 
     def request(self) -> Config:
-        """What two runs must have in common to be the same; data by digest, whatever its path."""
-        return replace(self, data="", versions={}, origins={}, arguments=())
+        """What two runs must have in common to be the same; data by digest, whatever its path.
+
+        Folders that name no processor are of a time when there was but the CPU.
+        """
+        settings = {"processor": "cpu", **self.settings}
+        return replace(self, data="", settings=settings, versions={}, origins={}, arguments=())
 
 
 def versions() -> dict[str, str]:
@@ -117,7 +121,7 @@ class RunFolder:
             old = record.load(Config, kept)
             if old.request() != config.request():
                 raise UsageError(
-                    f"{path} holds a run with other {_difference(old, config)}",
+                    f"{path} holds a run with other {_difference(old.request(), config.request())}",
                     hint="give another -o, or --force to start over",
                 )
         elif writes:

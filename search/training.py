@@ -122,6 +122,7 @@ class Training:
         return {
             "loss": total / seen,
             "accuracy": right / seen,
+            **self.hardware.noted,
             "steps": log.entries(),
             "collapsed": self._collapse(predicted),
         }

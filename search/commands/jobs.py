@@ -11,6 +11,7 @@ from binas.search.commands import shared
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace, Buildable
+from binas.search.hardware import Hardware
 from binas.search.processes import Processes
 from binas.search.recipe import RetrainSettings
 from binas.search.retrain import Trained, retrain, save_network
@@ -33,6 +34,7 @@ def searched(
     budget_ns: float | None = None,
     timer: Timer | None = None,
     processes: Processes | None = None,
+    hardware: Hardware | None = None,
 ) -> Found:
     """Search, and write result.json and genotype.json."""
     output = folder.path
@@ -51,6 +53,7 @@ def searched(
             progress=progress,
             timer=timer,
             processes=processes,
+            hardware=hardware,
         )
     if not folder.writes:
         return found

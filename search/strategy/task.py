@@ -108,7 +108,7 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         """Train one epoch; what to log of it, and of each of its weight steps (`train.Task`)."""
         self._log = StepLog(number, self.processes)
         entry = self.train(number)
-        return {**entry, "steps": self._log.entries()}
+        return {**entry, **self.hardware.noted, "steps": self._log.entries()}
 
     @abstractmethod
     def train(self, number: int) -> dict[str, Any]:
