@@ -265,16 +265,23 @@ def operation_norm(net: Supernet, group: int, op: int) -> float:
     """R(w_m): the squared norm of an operation's weights, of binary ones as reconstructed."""
     modules = net.op_modules(group, op)
     name = net.groups[group].ops[op]
-    weights = [
-        layer.binarizer.weights(layer.weight) if isinstance(layer, BinaryConv) else layer.weight
+    layers = [
+        layer
         for module in modules
         for layer in module.modules()
         if isinstance(layer, BinaryConv | nn.Conv2d)
     ]
     with torch.no_grad():
-        if weights:
-            return float(sum(w.square().sum() for w in weights))
+        if layers:
+            return float(sum(_effective(layer).square().sum() for layer in layers))
     return WEIGHTLESS[name] ** 2
+
+
+def _effective(layer: BinaryConv | nn.Conv2d) -> Tensor:
+    """The weights a layer multiplies with."""
+    if isinstance(layer, BinaryConv) and not layer.real:
+        return layer.binarizer.weights(layer.weight, layer.learned)
+    return layer.weight
 
 
 def search(
