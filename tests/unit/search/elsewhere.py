@@ -33,64 +33,80 @@ class Elsewhere(Tensor):
     @staticmethod
     def __new__(cls, here: Tensor) -> Elsewhere:
         """The same numbers, there."""
-        found: Elsewhere = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        found: Elsewhere = Tensor._make_wrapper_subclass(
             cls, here.shape, strides=here.stride(), dtype=here.dtype, device=DEVICE
         )
         found.here = here
         return found
 
     @classmethod
-    def __torch_dispatch__(
-        cls, function: Any, types: Any, arguments: Any = (), named: Any = None
+    def __torch_dispatch__(  # type: ignore[override]  # torch calls it so
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         """Compute here, say it was there."""
-        named = named or {}
-        flat = [t for t in tree_flatten((arguments, named))[0] if isinstance(t, Tensor)]
-        left = [t.shape for t in flat if not isinstance(t, Elsewhere)]
-        name = str(function)
+        kwargs, name = kwargs or {}, str(func)
+        tensors = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
+        left = [t.shape for t in tensors if not isinstance(t, Elsewhere)]
         takes = not any(left) and name.split(".")[1].rstrip("_") in WITH_SCALARS
         if left and name not in MOVES and not takes:
             raise AssertionError(f"{name} of tensors there and of {left} on the CPU")
-        stays = name in MOVES and torch.device(named.get("device") or DEVICE).type == "cpu"
-        if name == "aten.copy_.default":
-            stays = not isinstance(arguments[0], Elsewhere)
-        found = function(*tree_map(_here, arguments), **tree_map(_here, named))
-        if stays:
-            return arguments[0] if name == "aten.copy_.default" else found
-        found = tree_map(lambda t: Elsewhere(t) if isinstance(t, Tensor) else t, found)
-        return return_and_correct_aliasing(function, arguments, named, found)
+        found = func(*tree_map(_here, args), **tree_map(_here, kwargs))
+        if name == "aten.copy_.default" and not isinstance(args[0], Elsewhere):
+            return args[0]
+        if name == "aten._to_copy.default" and _is_cpu(kwargs.get("device")):
+            return found
+        return return_and_correct_aliasing(func, args, kwargs, tree_map(_there, found))
 
 
-class _Makes(TorchDispatchMode):
-    """Makes and moves tensors there that operations of nothing but CPU tensors ask for."""
+class Machine(TorchDispatchMode):
+    """The CPU and another processor.
 
-    def __torch_dispatch__(
-        self, function: Any, types: Any, arguments: Any = (), named: Any = None
-    ) -> Any:
-        named = named or {}
-        asked = named.get("device")
-        flat = tree_flatten((arguments, named))[0]
-        if asked is None or torch.device(asked) != DEVICE:
-            return function(*arguments, **named)
-        if any(isinstance(t, Elsewhere) for t in flat):
-            return function(*arguments, **named)
-        found = function(*tree_map(_here, arguments), **tree_map(_here, named))
-        return tree_map(lambda t: Elsewhere(t) if isinstance(t, Tensor) else t, found)
+    Attributes:
+        hardware: The other one.
+        waits: Operations by which the CPU has asked it for numbers.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has waited."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.hardware = Hardware(processor=cast(Processor, "meta"), channels_last=False)
+        self.waits: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """See what is asked of it; make and move there what has not been there before."""
+        kwargs = kwargs or {}
+        if any(isinstance(t, Elsewhere) for t in tree_flatten((args, kwargs))[0]):
+            found = func(*args, **kwargs)
+            if type(found) in (Tensor, bool, int, float):
+                self.waits.append(str(func))
+            return found
+        if kwargs.get("device") != DEVICE:
+            return func(*args, **kwargs)
+        return tree_map(_there, func(*args, **{**kwargs, "device": torch.device("cpu")}))
+
+
+def _is_cpu(device: torch.device | None) -> bool:
+    return device is not None and device.type == "cpu"
 
 
 def _here(value: Any) -> Any:
+    """What an operation is given instead, to be computed on the CPU."""
     if isinstance(value, Elsewhere):
         return value.here
-    return torch.device("cpu") if value == DEVICE and isinstance(value, torch.device) else value
+    return torch.device("cpu") if isinstance(value, torch.device) else value
+
+
+def _there(value: Any) -> Any:
+    return Elsewhere(value) if isinstance(value, Tensor) else value
 
 
 @contextmanager
-def hardware() -> Iterator[Hardware]:
+def machine() -> Iterator[Machine]:
     """Inside, a processor beside the CPU."""
     swaps = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)  # parameters stay what they are
     try:
-        with _Makes():
-            yield Hardware(processor=cast(Processor, "meta"), channels_last=False)
+        with Machine() as found:
+            yield found
     finally:
         torch.__future__.set_swap_module_params_on_conversion(swaps)
