@@ -75,7 +75,7 @@ class Machine(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """See what is asked of it; make and move there what has not been there before."""
         kwargs = kwargs or {}
-        if any(isinstance(t, Elsewhere) for t in tree_flatten((args, kwargs))[0]):
+        if Elsewhere in types:
             found = func(*args, **kwargs)
             if type(found) in (Tensor, bool, int, float):
                 self.waits.append(str(func))

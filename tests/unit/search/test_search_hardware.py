@@ -48,7 +48,7 @@ OPS: dict[str, Any] = {
 CELLS = CellSpace(cells=3, form="child", binarizer="xnor", **SIZES, **OPS)
 PCNN = replace(CELLS, form="weights", binarizer="pcnn")
 BROAD = CellSpace(layout="broad", cells=2, form="weights", **SIZES)
-ALIKE: dict[str, Any] = {"batch": 12, "optimiser": "sgd", "weight_rate": 1e-2, "samples": 2}
+ALIKE: dict[str, Any] = {"batch": 24, "optimiser": "sgd", "weight_rate": 1e-2, "samples": 2}
 SHORT: dict[str, Any] = {**ALIKE, "epochs": 2}
 HALF: dict[str, Any] = {
     **ALIKE,
@@ -83,7 +83,7 @@ class StopError(Exception):
 
 @pytest.fixture(scope="module")
 def few(images: Dataset) -> Dataset:
-    """Two steps an epoch."""
+    """One step an epoch."""
     return images.first(48)
 
 
