@@ -36,7 +36,8 @@ class Hardware:
     Attributes:
         processor: "cpu" or "cuda".
         bf16: Convolutions in bfloat16 under autocast; weights, batch norm and losses stay float32.
-            ±1 is exact in it; sums above 256 are rounded, in training alone.
+            ±1 is exact in it; sums above 256 are rounded, while training and where sampled
+            networks of a supernet are compared. What a search or a training reports is float32.
         channels_last: Activations in N H W C order, in which batch norms, pools and strided
             convolutions are faster, on a CPU, too.
         compiled: The forward pass through torch.compile.

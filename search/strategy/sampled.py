@@ -93,7 +93,8 @@ class SampledSearch(SearchTask[CellGround, SampledT]):
 
     def validation(self, name: str, path: Tensor) -> float:
         """Validation accuracy of a sampled network; all of a round on the same images."""
-        return self.validated(name, self.picks(path), self.settings.validation_images or None)
+        images = self.settings.validation_images or None
+        return self.tested(self.nets[name], self.picks(path), images)
 
     def observe(self, path: Tensor, value: float) -> None:
         """Give the value of a network to every operation in it."""

@@ -205,22 +205,29 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
 
     def evaluate(self, genotype: AnyGenotype) -> float:
         """Accuracy on the architecture half with the shared weights, batch norm recalibrated."""
-        return self.validated("child", self.ground.only(genotype))
+        return self.exactly_tested(self.nets["child"], self.ground.only(genotype))
 
-    def validated(self, name: str, selection: Selection, images: int | None = None) -> float:
-        """The same of any part of a supernet, on the first images of the half; None: on all."""
-        return self.tested(self.nets[name], selection, images)
+    def exactly_tested(self, net: nn.Module, selection: Selection | None = None) -> float:
+        """`tested` on all images of the half in float32, in which sums of bits are exact."""
+        with self.hardware.exactly() as hardware:
+            return self.tested(net, selection, hardware=hardware)
 
     def tested(
-        self, net: nn.Module, selection: Selection | None = None, images: int | None = None
+        self,
+        net: nn.Module,
+        selection: Selection | None = None,
+        images: int | None = None,
+        hardware: Hardware | None = None,
     ) -> float:
         """Accuracy on the first images of the architecture half, batch norm recalibrated.
 
-        Processes share the images, so that all hold the same number and decide alike.
+        Processes share the images, so that all hold the same number and decide alike. Computed as
+        in training, unless other hardware is given.
         """
+        hardware = hardware or self.hardware
 
         def forward(x: Tensor) -> Tensor:
-            return self.hardware.logits(net, x, selection)
+            return hardware.logits(net, x, selection)
 
         with self.processes.apart(net):
             calibrate(net, forward, self.weight_half[0][:images], CALIBRATION_BATCH)

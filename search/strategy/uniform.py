@@ -96,7 +96,7 @@ class Search(SearchTask[AnyGround, UniformSettings]):
                 loss_sum = loss_sum + self.descend(net, optimiser, loss)
                 right = right + self.right(out, y)
         loss_sum, right = self.read(loss_sum, right)
-        marks = self.tested(net)
+        marks = self.exactly_tested(net)
         self.tables["accuracy"][number] = marks
         steps = settings.epochs * self.steps
         return {

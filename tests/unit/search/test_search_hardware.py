@@ -252,6 +252,15 @@ def test_second_order_steps_of_darts_stay_in_float32(
     assert {kind for _, learns, kind in spied if not learns} == {torch.bfloat16}
 
 
+def test_what_a_search_reports_of_its_networks_is_computed_in_float32(
+    spied: Spy, search: Callable[..., tuple[Found, Log]]
+) -> None:
+    search("darts", Hardware(bf16=True))
+    training = [kind for _, _, kind in spied[:4]]  # two epochs of a step of either kind
+    assert training == [torch.bfloat16] * 4
+    assert {kind for _, _, kind in spied[4:]} == {torch.float32}
+
+
 @pytest.mark.parametrize("curvature", ["gauss-newton", "exact"])
 def test_the_curvature_of_dcp_nas_stays_in_float32_and_nothing_else_does(
     curvature: Any, spied: Spy, few: Dataset
