@@ -140,13 +140,21 @@ class Processes:
             parameter.grad = gradient
 
     def averaged(self, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The mean of each over all processes, in one message; all must come in the same order."""
-        if self.count == 1 or not gradients:
-            return tuple(gradients)
-        sent = torch.cat([gradient.detach().flatten() for gradient in gradients])
-        distributed.all_reduce(sent)
-        parts = (sent / self.count).split([gradient.numel() for gradient in gradients])
-        return tuple(p.view_as(g).to(g.dtype) for p, g in zip(parts, gradients, strict=True))
+        """The mean of each over all processes, in a message per processor on which gradients are.
+
+        All must come in the same order.
+        """
+        found = list(gradients)
+        if self.count == 1:
+            return tuple(found)
+        for device in dict.fromkeys(gradient.device for gradient in gradients):
+            places = [place for place, g in enumerate(gradients) if g.device == device]
+            sent = torch.cat([gradients[place].detach().flatten() for place in places])
+            distributed.all_reduce(sent)
+            parts = (sent / self.count).split([gradients[place].numel() for place in places])
+            for place, part in zip(places, parts, strict=True):
+                found[place] = part.view_as(gradients[place]).to(gradients[place].dtype)
+        return tuple(found)
 
     def summed(self, *values: float) -> tuple[float, ...]:
         """Each number summed over all processes."""

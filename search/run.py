@@ -72,8 +72,12 @@ class Config:
     arguments: tuple[str, ...] = ()
 
     def request(self) -> Config:
-        """What two runs must have in common to be the same; data by digest, whatever its path."""
-        return replace(self, data="", versions={}, origins={}, arguments=())
+        """What two runs must have in common to be the same; data by digest, whatever its path.
+
+        Folders that name no processor are of a time when there was but the CPU.
+        """
+        settings = {"processor": "cpu", **self.settings}
+        return replace(self, data="", settings=settings, versions={}, origins={}, arguments=())
 
 
 def versions() -> dict[str, str]:
@@ -117,7 +121,7 @@ class RunFolder:
             old = record.load(Config, kept)
             if old.request() != config.request():
                 raise UsageError(
-                    f"{path} holds a run with other {_difference(old, config)}",
+                    f"{path} holds a run with other {_difference(old.request(), config.request())}",
                     hint="give another -o, or --force to start over",
                 )
         elif writes:
@@ -145,7 +149,7 @@ class RunFolder:
             return
         size = self._append(steps)
         data = save_tensors(
-            {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()},
+            {name: _kept(tensor) for name, tensor in tensors.items()},
             metadata={"log": json.dumps(entries), "steps_bytes": str(size)},
         )
         record.write_atomic(self.path / "checkpoint.safetensors", data)
@@ -186,6 +190,11 @@ class RunFolder:
                 f"{path} is damaged: {error}", hint="give --force to start over"
             ) from None
         return tensors, entries
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    """A tensor as a file holds it: by itself, in order, from wherever it is."""
+    return tensor.detach().cpu().contiguous().clone()
 
 
 def _difference(old: Config, new: Config) -> str:

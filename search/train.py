@@ -68,11 +68,11 @@ def fit(
         entry = task.epoch(number)
         steps, collapsed = entry.pop("steps", []), entry.pop("collapsed", "")
         if not math.isfinite(entry["loss"]):
-            raise SearchError(f"the loss is {entry['loss']} in epoch {number}", hint=_hint(number))
+            raise diverged(f"the loss is {entry['loss']}", number)
         tensors = task.tensors()
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise SearchError(f"{name} is not finite in epoch {number}", hint=_hint(number))
+                raise diverged(f"{name} is not finite", number)
         if collapsed:
             raise SearchError(
                 f"training collapsed in epoch {number}: {collapsed}", hint=_hint(number)
@@ -84,6 +84,11 @@ def fit(
         if progress is not None:
             progress(len(entries), task.epochs, entry)
     return entries
+
+
+def diverged(what: str, epoch: int) -> SearchError:
+    """The error of a training in which something is no number any more."""
+    return SearchError(f"{what} in epoch {epoch}", hint=_hint(epoch))
 
 
 def _hint(done: int) -> str:
@@ -187,13 +192,16 @@ def accuracy(forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> float
 
 
 def correct(forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, size: int = 250) -> int:
-    """How many images have their largest logit at their class."""
-    right = 0
+    """How many images have their largest logit at their class.
+
+    Logits may come from another processor than the images; it is waited for once, at the end.
+    """
+    right = torch.zeros((), dtype=torch.int64)
     with torch.no_grad():
         for first in range(0, len(x), size):
             found = forward(x[first : first + size]).argmax(dim=1)
-            right += int((found == y[first : first + size]).sum())
-    return right
+            right = right + (found == y[first : first + size].to(found.device)).sum()
+    return int(right)
 
 
 def cross_entropy(logits: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from binas.core.errors import UsageError
 from binas.search import augment
@@ -19,6 +20,7 @@ from binas.search.ops import BinaryConv
 from binas.search.processes import Processes
 from binas.search.recipe import RetrainSettings
 from binas.search.regularise import Auxiliary, DropPath, Features
+from binas.search.step_log import StepLog
 from binas.search.train import (
     CALIBRATION_BATCH,
     batches,
@@ -98,31 +100,34 @@ class Training:
         self.net.train()
         size = self.processes.whole(min(settings.batch, len(self.x)))
         count = max(1, len(self.x) // size)
-        log: list[dict[str, Any]] = []
-        total = right = seen = 0.0
-        predicted = torch.zeros(self.classes, dtype=torch.int64)
+        log = StepLog(number, self.processes)
+        total: Tensor | float = 0.0
+        right: Tensor | float = 0.0
+        seen = 0.0
+        predicted = torch.zeros(self.classes, dtype=torch.int64, device=self.hardware.processor)
         for place, picked in enumerate(batches(len(self.x), size, self.generator)):
             done = passed * count + place
             rate = cosine_rate(done, settings.epochs * count, settings.rate)
             set_rate(self.optimiser, rate)
             x = self.processes.share(self._augmented(self.x[picked]))
-            y = self.processes.share(self.y[picked]).to(self.hardware.processor)
+            y = self.hardware.classes(self.processes.share(self.y[picked]))
             loss, logits = self._step(self.hardware.images(x), y)
             found = logits.argmax(dim=1)
-            predicted += torch.bincount(found.cpu(), minlength=self.classes)
-            total += loss * len(y)
-            right += int((found == y).sum())
+            predicted += functional.one_hot(found, self.classes).sum(dim=0)
+            total = total + loss.double() * len(y)
+            right = right + (found == y).sum()
             seen += len(y)
-            log.append({"epoch": number, "step": place, "loss": loss, "rate": rate})
-        total, right, seen = self.processes.summed(total, right, seen)
+            log.add(loss, rate)
+        total, right, seen = self.processes.summed(float(total), float(right), seen)
         return {
             "loss": total / seen,
             "accuracy": right / seen,
-            "steps": log,
+            **self.hardware.noted,
+            "steps": log.entries(),
             "collapsed": self._collapse(predicted),
         }
 
-    def _step(self, x: Tensor, y: Tensor) -> tuple[float, Tensor]:
+    def _step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """One update; gives the loss and the logits."""
         with self.hardware.autocast():
             logits = self.forward(x)
@@ -134,7 +139,7 @@ class Training:
         if self.settings.clip:
             nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         self.optimiser.step()
-        return loss.item(), logits.detach()
+        return loss.detach(), logits.detach()
 
     def _loss(self, x: Tensor, y: Tensor, logits: Tensor) -> Tensor:
         """(1 - d) · CE + d · KD + a · CE_auxiliary + λ · (kernel + centre loss)."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from binas.search.cost import Lut
     from binas.search.data import Dataset
     from binas.search.genotype import AnySpace
+    from binas.search.hardware import Hardware
     from binas.search.recipe import RetrainSettings
     from binas.search.run import RunFolder
     from binas.search.strategy.catalogue import Strategy
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--budget", metavar="TIME", help="Latency asked of every search, such as 500us.")
 @click.option("--device", help="Measure every network there; see binas-devices list.")
 @click.option("--epochs", type=click.IntRange(1), help="Of training a network.  [default: 10]")
+@shared.processor_option("cuda: bfloat16 and channels last; trainings with torch.compile, too.")
 @shared.settings_options
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of torch.")
 @click.option(
@@ -61,6 +63,7 @@ def compare(
     budget: str | None,
     device: str | None,
     epochs: int | None,
+    processor: Any,
     config: Path | None,
     sets: tuple[str, ...],
     show_config: bool,
@@ -81,6 +84,7 @@ def compare(
     from binas.search import compare_page, data, genotype, recipe  # noqa: PLC0415
     from binas.search.compare import Comparison  # noqa: PLC0415
     from binas.search.config import nanoseconds  # noqa: PLC0415
+    from binas.search.hardware import Hardware, found_processor  # noqa: PLC0415
     from binas.search.processes import Processes  # noqa: PLC0415
     from binas.search.run import versions  # noqa: PLC0415
     from binas.search.strategy import catalogue  # noqa: PLC0415
@@ -91,6 +95,8 @@ def compare(
     if show_config:
         shared.show(training, origins, as_json=as_json)
         return
+    place = found_processor(processor)
+    searching, retraining = Hardware.searching(place), Hardware.of(place)
     if budget is not None and table is None:
         raise UsageError("a budget needs a latency table", hint="give --table")
     wanted = [catalogue.find(name) for name in names] or list(catalogue.STRATEGIES)
@@ -99,7 +105,7 @@ def compare(
     lut = None if table is None else prices.lut_of(chosen, table, device)
     inputs = {} if table is None else {"table": record.digest_bytes(table.read_bytes())}
     budget_ns = None if budget is None else nanoseconds(budget)
-    job = _Job(chosen, given, lut, budget_ns, inputs, output)
+    job = _Job(chosen, given, lut, budget_ns, inputs, output, (searching, retraining))
     entries: list[Entry] = []
     for strategy in wanted:
         for seed in range(seeds):
@@ -131,9 +137,11 @@ class _Job:
         budget_ns: float | None,
         inputs: dict[str, str],
         output: Path,
+        hardware: tuple[Hardware, Hardware],  # of searches, of trainings
     ) -> None:
         self.space, self.data, self.lut = space, data, lut
         self.budget_ns, self.inputs, self.output = budget_ns, inputs, output
+        self.searching, self.retraining = hardware
 
     def settings(self, strategy: Strategy, images: int) -> SearchSettings:
         """The published schedule, its epochs shortened to the budget of images."""
@@ -163,6 +171,7 @@ class _Job:
             seed=seed,
             lut=self.lut,
             budget_ns=self.budget_ns,
+            hardware=self.searching,
         )
         inputs = {"genotype": record.digest(found.genotype)}
         trained = jobs.retrained(
@@ -171,6 +180,7 @@ class _Job:
             training,
             self._folder("retrain", name, seed, asdict(training), inputs),
             seed=seed,
+            hardware=self.retraining,
         )
         counts = count(layers_of(found.genotype))
         net = untrained(found.genotype, seed)
@@ -201,7 +211,7 @@ class _Job:
             data=self.data.name,
             data_digest=self.data.digest,
             seed=seed,
-            settings=settings,
+            settings={**settings, "processor": self.searching.processor},
             inputs=inputs,
             versions=versions(),
         )

@@ -11,6 +11,7 @@ from binas.search.commands import shared
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace, Buildable
+from binas.search.hardware import Hardware
 from binas.search.processes import Processes
 from binas.search.recipe import RetrainSettings
 from binas.search.retrain import Trained, retrain, save_network
@@ -18,7 +19,7 @@ from binas.search.run import RunFolder
 from binas.search.strategy.catalogue import Strategy
 from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.settings import Found, SearchSettings
-from binas.search.strategy.task import Timer
+from binas.search.strategy.timing import Timer
 
 
 def searched(
@@ -33,6 +34,7 @@ def searched(
     budget_ns: float | None = None,
     timer: Timer | None = None,
     processes: Processes | None = None,
+    hardware: Hardware | None = None,
 ) -> Found:
     """Search, and write result.json and genotype.json."""
     output = folder.path
@@ -51,6 +53,7 @@ def searched(
             progress=progress,
             timer=timer,
             processes=processes,
+            hardware=hardware,
         )
     if not folder.writes:
         return found

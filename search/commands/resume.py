@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,18 +14,25 @@ from binas.search.commands import shared
 
 @click.command(cls=cli.Command)
 @click.argument("run_folder", type=shared.FOLDER, metavar="RUN")
+@shared.processor_option(
+    "Go on there and no longer where the run was; numbers round otherwise.", None
+)
 @cli.json_option
 @click.pass_context
-def resume(context: click.Context, /, *, run_folder: Path, as_json: bool) -> None:
+def resume(context: click.Context, /, *, run_folder: Path, processor: Any, as_json: bool) -> None:
     """Go on with an interrupted search or retraining where its last finished epoch ended.
 
     \b
     Example:
       binas-search resume runs/fast
+      binas-search resume runs/fast --processor cpu
 
     The folder keeps the command; files that it named must still be where they were.
     """
+    from dataclasses import replace  # noqa: PLC0415
+
     from binas.core import record  # noqa: PLC0415
+    from binas.search.hardware import Hardware, found_processor  # noqa: PLC0415
     from binas.search.run import Config  # noqa: PLC0415
 
     config: Config = record.load(Config, run_folder / "config.json")
@@ -41,5 +49,11 @@ def resume(context: click.Context, /, *, run_folder: Path, as_json: bool) -> Non
             f"{run_folder} was made by binas-search {name}, which there is not",
             hint="type the command again that made it",
         )
+    if processor is not None:
+        place = Hardware.of(found_processor(processor)).processor  # or says that it is not there
+        settings = {**config.settings, "processor": place}
+        rest += ["--processor", place]
+        config = replace(config, settings=settings, arguments=(name, *rest))
+        record.save(config, run_folder / "config.json")
     typed = [*rest, "-o", str(run_folder), *(["--json"] if as_json else [])]
     context.exit(command.main(typed, prog_name=f"binas-search {name}", standalone_mode=False) or 0)

@@ -40,13 +40,7 @@ if TYPE_CHECKING:
     type=click.Choice(["1", "2"]),
     help="2: binary activations first, then weights, too.  [default: 1]",
 )
-@click.option(
-    "--processor",
-    type=click.Choice(["cpu", "cuda"]),
-    default="cpu",
-    show_default=True,
-    help="cuda: bfloat16, channels last and torch.compile.",
-)
+@shared.processor_option("cuda: bfloat16, channels last and torch.compile.")
 @shared.settings_options
 @shared.training_options
 @cli.json_option
@@ -89,7 +83,7 @@ def retrain(
     from binas.search import data, recipe  # noqa: PLC0415
     from binas.search import retrain as training  # noqa: PLC0415
     from binas.search.commands import jobs  # noqa: PLC0415
-    from binas.search.hardware import Hardware  # noqa: PLC0415
+    from binas.search.hardware import Hardware, found_processor  # noqa: PLC0415
     from binas.search.processes import Processes  # noqa: PLC0415
     from binas.search.run import Config, RunFolder, versions  # noqa: PLC0415
 
@@ -99,7 +93,7 @@ def retrain(
     if show_config:
         shared.show(settings, origins, as_json=as_json)
         return
-    hardware, processes = Hardware.of(processor), Processes.joined()
+    hardware, processes = Hardware.of(found_processor(processor)), Processes.joined()
     chosen, images = shared.genotype_of(genotype), data.load(data_name)
     training.must_fit(chosen.space, images)
     inputs = {"genotype": record.digest(chosen)}
@@ -113,7 +107,7 @@ def retrain(
             **asdict(settings),
             "real": real,
             "threads": threads,
-            "processor": processor,
+            "processor": hardware.processor,
             "processes": processes.count,
         },
         inputs=inputs,

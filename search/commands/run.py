@@ -16,7 +16,7 @@ from binas.search.commands import prices, shared
 if TYPE_CHECKING:
     from binas.search.cost import Lut
     from binas.search.strategy.cell_prices import CellLut
-    from binas.search.strategy.task import Timer
+    from binas.search.strategy.timing import Timer
 
 
 @click.command(cls=cli.Command)
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     help="Settings to begin with, in place of the defaults: `published`, as the paper or its code "
     "has them; of bnas-v2 also `published-pc`. Files, --set and flags win over them.",
 )
+@shared.processor_option("cuda: bfloat16 and channels last.")
 @shared.settings_options
 @shared.training_options
 @cli.json_option
@@ -93,6 +94,7 @@ def run(
     budget_ratio: float | None,
     baseline: Path | None,
     preset: str | None,
+    processor: Any,
     config: Path | None,
     sets: tuple[str, ...],
     show_config: bool,
@@ -121,10 +123,11 @@ def run(
     from binas.core import record  # noqa: PLC0415
     from binas.search import data, genotype  # noqa: PLC0415
     from binas.search.commands import jobs  # noqa: PLC0415
+    from binas.search.hardware import Hardware, found_processor  # noqa: PLC0415
     from binas.search.processes import Processes  # noqa: PLC0415
     from binas.search.run import Config, RunFolder, versions  # noqa: PLC0415
     from binas.search.strategy import catalogue  # noqa: PLC0415
-    from binas.search.strategy.task import must_be_possible  # noqa: PLC0415
+    from binas.search.strategy.layout_ground import whole  # noqa: PLC0415
 
     if measure and device is None:
         raise UsageError("--measure needs to know where", hint="give --device NAME")
@@ -137,11 +140,11 @@ def run(
         return
     if measure:
         Processes.must_be_alone("--measure")
-    processes = Processes.joined()
+    hardware, processes = Hardware.searching(found_processor(processor)), Processes.joined()
     chosen, images = genotype.load_space(space_name), data.load(data_name)
     lut = None if table is None else prices.lut_of(chosen, table, device)
     budget_ns = _budget_ns(budget, budget_ratio, baseline, lut)
-    must_be_possible(chosen, images, lut, budget_ns)
+    whole(chosen, lut, budget_ns).must_be_possible(images, budget_ns)
     inputs = {"space": record.digest(chosen)}
     if table is not None:
         inputs["table"] = record.digest_bytes(table.read_bytes())
@@ -156,6 +159,7 @@ def run(
             "budget_ns": budget_ns,
             "threads": threads,
             "measure": measure,
+            "processor": hardware.processor,
             # Several add up in another order. Folders of one, older ones too, do not name it.
             **({"processes": processes.count} if processes.count > 1 else {}),
         },
@@ -178,6 +182,7 @@ def run(
             budget_ns=budget_ns,
             timer=timer,
             processes=processes,
+            hardware=hardware,
         )
     if not processes.writes:
         return

@@ -52,6 +52,17 @@ def space_option(help_text: str) -> Callable[[F], F]:
     )
 
 
+def processor_option(help_text: str, default: str | None = "cpu") -> Callable[[F], F]:
+    """`--processor`."""
+    return click.option(
+        "--processor",
+        type=click.Choice(["cpu", "cuda", "auto"]),
+        default=default,
+        show_default=default is not None,
+        help=f"{help_text} auto: cuda where torch sees a GPU.",
+    )
+
+
 def training_options(function: F) -> F:
     """`--seed`, `--threads`, `-o`, `--force`: the same for everything that trains."""
     options = (

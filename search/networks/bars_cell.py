@@ -239,8 +239,11 @@ def _masked(x: Tensor, live: Tensor | None) -> Tensor:
 
 
 def _is_off(gate: Tensor) -> bool:
-    """Whether an operation need not run: its weight is exactly 0 and nothing learns from it."""
-    return not gate.requires_grad and float(gate) == 0.0
+    """Whether an operation need not run: its weight is exactly 0 and nothing learns from it.
+
+    A GPU is not asked: every look would wait for it, and 0 · y costs it less.
+    """
+    return gate.device.type == "cpu" and not gate.requires_grad and float(gate) == 0.0
 
 
 def nodes_channels(space: Space, channels: int) -> int:

@@ -57,6 +57,10 @@ class Choice:
             tuple(next(rest) for _ in self.reduction),
         )
 
+    def to(self, device: str) -> Choice:
+        """The same there (`hardware.Selection`)."""
+        return self.with_tensors([weights.to(device) for weights in self.tensors()])
+
     def probabilities(self) -> Choice:
         """Softmax of every vector of logits."""
         return self.with_tensors([logits.softmax(-1) for logits in self.tensors()])
@@ -174,8 +178,7 @@ class Supernet(nn.Module):
         doubles channels by repeating them.
         """
         full = self.space.node_channels(0, len(self.space.widths) - 1) << max(stage - 1, 0)
-        channel = torch.arange(full)
-        limits = torch.tensor([round(w * full) for w in self.space.widths])
-        live = (channel[None] < limits[:, None]).to(widths.dtype)
+        channel = torch.arange(full, device=widths.device)
+        live = torch.stack([channel < round(w * full) for w in self.space.widths]).to(widths.dtype)
         mask = (widths[:, None] * live).sum(0)
         return torch.cat([mask, mask] if stage else [mask])[:, None, None]

@@ -114,11 +114,14 @@ class Norm(nn.BatchNorm2d):
             momentum = 1 / float(cast(Tensor, self.num_batches_tracked))
         # Under autocast x is in bfloat16; statistics are not, and a gain must be as they are.
         kind = x.dtype if self.running_mean is None else self.running_mean.dtype
+        weight = gain.to(kind).expand(self.num_features)
+        if not x.is_contiguous():  # then torch's backward reads past a weight of stride 0
+            weight = weight.contiguous()
         return functional.batch_norm(
             x,
             self.running_mean,
             self.running_var,
-            gain.to(kind).expand(self.num_features),
+            weight,
             None,
             training=batch,
             momentum=momentum,

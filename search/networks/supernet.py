@@ -104,6 +104,14 @@ class Mixture:
         """One operation per edge, of weight 1."""
         return Mixture(live=_frozen([[(op,) for op in edges] for edges in picks]))
 
+    def to(self, device: str) -> Mixture:
+        """The same with its weights there (`hardware.Selection`)."""
+
+        def moved(weights: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
+            return None if weights is None else tuple(w.to(device) for w in weights)
+
+        return Mixture(moved(self.ops), moved(self.edges), self.live)
+
     def of(self, group: int) -> CellMixture:
         """What the cells of one group run."""
         return CellMixture(

@@ -7,27 +7,31 @@ from typing import Any, TypedDict, Unpack
 import torch
 
 from binas.core.errors import UsageError
+from binas.search.hardware import Hardware
 from binas.search.processes import Processes
 from binas.search.run import RunFolder
 from binas.search.strategy.settings import Found
-from binas.search.strategy.task import SearchTask, Timer
+from binas.search.strategy.task import SearchTask
+from binas.search.strategy.timing import Timer
 from binas.search.train import Progress, fit
 
 
 class Around(TypedDict, total=False):
-    """What a search runs in, none of which changes what it finds.
+    """What a search runs in; a GPU rounds otherwise, nothing else changes what it finds.
 
     Attributes:
         folder: Where log and checkpoints go, and where an interrupted run goes on.
         progress: Told after each epoch.
         timer: Measures the candidates on a device while they are evaluated.
         processes: Who else searches with other shares of each batch; alone when left out.
+        hardware: Where networks are trained; a CPU when left out.
     """
 
     folder: RunFolder | None
     progress: Progress | None
     timer: Timer | None
     processes: Processes | None
+    hardware: Hardware | None
 
 
 def run(task: SearchTask[Any, Any], **around: Unpack[Around]) -> Found:
@@ -50,6 +54,8 @@ def run(task: SearchTask[Any, Any], **around: Unpack[Around]) -> Found:
                 hint="search without --measure, or in one process",
             )
         task.join(processes)
+    if (hardware := around.get("hardware")) is not None:
+        task.place(hardware)
     log = fit(task, around.get("folder"), around.get("progress"))
     with torch.no_grad():
         found = task.candidates()

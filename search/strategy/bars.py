@@ -124,8 +124,8 @@ class Search(GradientSearch[LayoutGround, BarsSettings]):
         loss = super().architecture_loss(loss)
         if self.settings.biops:
             ratio = expected_biops(self.ground.space, self.ground.choice(p)) / self.settings.biops
-            loss = penalised(loss, ratio, "product", 1.0)
-        return loss + self.settings.entropy * self.progress * entropy(p)
+            loss = penalised(loss, ratio.to(loss.device), "product", 1.0)
+        return loss + self.settings.entropy * self.progress * entropy(p).to(loss.device)
 
 
 def search(

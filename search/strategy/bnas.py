@@ -175,7 +175,9 @@ class Search(SampledSearch[BnasSettings]):
     def _joint_epoch(self, rate_at: tuple[int, int]) -> tuple[float, float, float]:
         """Weights and α take turns, as in DARTS; loss, accuracy on either half."""
         self.net.train()
-        loss_sum = right = validation = 0.0
+        loss_sum: Tensor | float = 0.0
+        right: Tensor | float = 0.0
+        validation: Tensor | float = 0.0
         done, epochs = rate_at
         pairs = zip(
             self.batches_of(self.weight_half), self.batches_of(self.architecture_half), strict=True
@@ -184,7 +186,7 @@ class Search(SampledSearch[BnasSettings]):
             self.set_weight_rate(self.weights, done * self.steps + step, epochs * self.steps)
             loss, hits = self.weight_step(self.net, self.weights, mine, self.weight_mixture())
             loss_sum, right = loss_sum + loss, right + hits
-            out = self.net(x, self.mixture())
+            out = self.hardware.logits(self.net, x, self.mixture())
             found = torch.autograd.grad(
                 cross_entropy(out, y), self.logits, allow_unused=True, materialize_grads=True
             )
@@ -192,7 +194,8 @@ class Search(SampledSearch[BnasSettings]):
             for alpha, gradient in moves:
                 alpha.grad = gradient
             self.architecture.step()
-            validation += self.right(out, y)
+            validation = validation + self.right(out, y)
+        loss_sum, right, validation = self.read(loss_sum, right, validation)
         seen = self.steps * self.size
         return loss_sum / self.steps, right / seen, validation / seen
 

@@ -49,7 +49,7 @@ PUBLISHED = DartsSettings(
 class Search(GradientSearch[CellGround, DartsSettings]):
     """First order is what all differentiable searches do; second order is here."""
 
-    def architecture_step(self, theirs: Batch, mine: Batch) -> int:
+    def architecture_step(self, theirs: Batch, mine: Batch) -> Tensor:
         """A step of α; second order with the weights one step ahead.
 
         ∇_α L_val(w', α) - ξ [∇_α L_train(w⁺, α) - ∇_α L_train(w⁻, α)] / 2ε (eqs. 7, 8)
@@ -84,15 +84,19 @@ class Search(GradientSearch[CellGround, DartsSettings]):
 
     def _gradients(
         self, batch: Batch, alpha: list[Tensor], weights: list[Tensor], *, validate: bool = False
-    ) -> tuple[int, Gradients]:
-        """How many images were right, and the gradients of the loss in α and in the weights."""
+    ) -> tuple[Tensor, Gradients]:
+        """How many images were right, and the gradients of the loss in α and in the weights.
+
+        Always in float32: two sides ε apart differ by less than bfloat16 can say.
+        """
         x, y = batch
-        out = self.net(x, self.mixture())
-        loss = cross_entropy(out, y)
-        loss = self.architecture_loss(loss) if validate else loss
-        found = torch.autograd.grad(
-            loss, [*alpha, *weights], allow_unused=True, materialize_grads=True
-        )
+        with self.hardware.exactly() as hardware:
+            out = hardware.logits(self.net, x, self.mixture())
+            loss = cross_entropy(out, y)
+            loss = self.architecture_loss(loss) if validate else loss
+            found = torch.autograd.grad(
+                loss, [*alpha, *weights], allow_unused=True, materialize_grads=True
+            )
         return self.right(out, y), self.processes.averaged(found)
 
     def _momentum(self, w: Tensor) -> Tensor:

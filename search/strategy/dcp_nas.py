@@ -23,6 +23,7 @@ from binas.core.errors import UsageError
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
+from binas.search.hardware import PLAIN, Hardware, Selection
 from binas.search.networks.supernet import Mixture, Supernet
 from binas.search.ops import BinaryConv
 from binas.search.strategy import gauss_newton
@@ -133,34 +134,36 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         set_rate(architecture, self.architecture_rate(number))
         self.parent.train()
         self._rank_operations("parent")
-        loss_sum = 0.0
+        loss_sum: Tensor | float = 0.0
         pairs = zip(
             self.batches_of(self.weight_half), self.batches_of(self.architecture_half), strict=True
         )
         for step, (mine, (x, y)) in enumerate(pairs):
             self.set_weight_rate(weights, number * self.steps + step, self.epochs * self.steps)
-            loss_sum += self.weight_step(self.parent, weights, mine, self.weight_mixture())[0]
+            loss, _ = self.weight_step(self.parent, weights, mine, self.weight_mixture())
+            loss_sum = loss_sum + loss
             if not warm:
                 # max_α f̃(w, α) = Σ_n p_n(X) log p_n(w, α): cross entropy (eq. 4.21).
-                loss = cross_entropy(self.parent(x, self.mixture()), y)
-                self._move("parent", architecture, torch.autograd.grad(loss, self.logits))
+                out = self.hardware.logits(self.parent, x, self.mixture())
+                gradients = torch.autograd.grad(cross_entropy(out, y), self.logits)
+                self._move("parent", architecture, gradients)
         if not warm:
             self._rank_operations("child")
-        return loss_sum / self.steps
+        return self.read(loss_sum)[0] / self.steps
 
     def weight_step(
-        self, net: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, selection: Mixture
-    ) -> tuple[float, int]:
+        self, net: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, selection: Selection
+    ) -> tuple[Tensor, Tensor]:
         """The Child's loss has μ L_R in addition (eqs. 4.25-4.27, 4.34-4.35)."""
         if net is not self.child or not self.settings.reconstruction:
             return super().weight_step(net, optimiser, batch, selection)
         x, y = batch
-        out = net(x, selection)
+        out = self.hardware.logits(net, x, selection)
         loss = cross_entropy(out, y)
         extra = self.settings.reconstruction * reconstruction_error(net)
         return self.descend(net, optimiser, loss, extra), self.right(out, y)
 
-    def architecture_step(self, theirs: Batch, mine: Batch) -> int:
+    def architecture_step(self, theirs: Batch, mine: Batch) -> Tensor:
         """A step of α̂ along the gradient of L = -G + λ ‖t(α) - ∂G/∂α̂‖² + latency.
 
         ∂L/∂α̂ = -∂G/∂α̂ + 2λ (∂G/∂α̂ - t(α)) H_G(α̂) (eqs. 4.32, 4.33)
@@ -168,12 +171,12 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         """
         del mine
         x, y = theirs
-        parent_out = self.parent(x, self.mixture())
+        parent_out = self.hardware.logits(self.parent, x, self.mixture())
         tangent = torch.autograd.grad(-cross_entropy(parent_out, y), self.logits)
         t = gauss_newton.flat(self.processes.averaged(tangent))
         target = parent_out.detach().softmax(-1)
         with taking_statistics(self.child):
-            out = self.child(x, self.mixture())
+            out = self.hardware.logits(self.child, x, self.mixture())
         divergence = functional.kl_div(out.log_softmax(-1), target, reduction="batchmean")
         minus_g = torch.autograd.grad(divergence, self.logits, retain_graph=True)
         gradients = self._with_latency(divergence, minus_g)
@@ -193,15 +196,20 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         return torch.autograd.grad(self.architecture_loss(loss), self.logits)
 
     def _curved(self, x: Tensor, y: Tensor, target: Tensor, v: Tensor) -> Tensor:
-        """H_G v: -F v by default, F = (1/N) Σ_n g_n g_nᵀ, since E[H] = -F (eqs. 4.36-4.41)."""
-        if self.settings.curvature == "exact":
+        """H_G v: -F v by default, F = (1/N) Σ_n g_n g_nᵀ, since E[H] = -F (eqs. 4.36-4.41).
+
+        Always in float32.
+        """
+        with self.hardware.exactly() as hardware:
+            if self.settings.curvature == "gauss-newton":
+                rows = image_gradients(self.child, self.logits, x, y, hardware)
+                return -gauss_newton.product(rows, v)
 
             def score(alphas: gauss_newton.Parameters) -> Tensor:
-                out = self.child(x, Mixture.soft(softmax(alphas)))
+                out = hardware.logits(self.child, x, Mixture.soft(softmax(alphas)))
                 return -functional.kl_div(out.log_softmax(-1), target, reduction="batchmean")
 
             return gauss_newton.hessian_product(score, self.logits, v)
-        return -gauss_newton.product(image_gradients(self.child, self.logits, x, y), v)
 
     def _move(
         self, name: str, optimiser: torch.optim.Optimizer, gradients: tuple[Tensor, ...]
@@ -226,7 +234,9 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         self.couplings[name].rank(norms)
 
 
-def image_gradients(net: Supernet, alphas: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
+def image_gradients(
+    net: Supernet, alphas: list[Tensor], x: Tensor, y: Tensor, hardware: Hardware = PLAIN
+) -> Tensor:
     """Rows g_n = ∂ log p_n(y_n)/∂α of a supernet, [images, parameters], in one backward pass.
 
     Batch norms are as they were left: run the batch inside `taking_statistics` before.
@@ -234,7 +244,7 @@ def image_gradients(net: Supernet, alphas: list[Tensor], x: Tensor, y: Tensor) -
     spread = gauss_newton.copies(alphas, len(x))
     weights = [p.softmax(-1).movedim(0, -1)[..., None, None, None] for p in spread]
     with fixed_statistics(net):
-        out = net(x, Mixture.soft(weights))
+        out = hardware.logits(net, x, Mixture.soft(weights))
     scores = -functional.cross_entropy(out, y, reduction="none")
     return gauss_newton.image_gradients(scores, spread)
 
@@ -255,16 +265,23 @@ def operation_norm(net: Supernet, group: int, op: int) -> float:
     """R(w_m): the squared norm of an operation's weights, of binary ones as reconstructed."""
     modules = net.op_modules(group, op)
     name = net.groups[group].ops[op]
-    weights = [
-        layer.binarizer.weights(layer.weight) if isinstance(layer, BinaryConv) else layer.weight
+    layers = [
+        layer
         for module in modules
         for layer in module.modules()
         if isinstance(layer, BinaryConv | nn.Conv2d)
     ]
     with torch.no_grad():
-        if weights:
-            return float(sum(w.square().sum() for w in weights))
+        if layers:
+            return float(sum(_effective(layer).square().sum() for layer in layers))
     return WEIGHTLESS[name] ** 2
+
+
+def _effective(layer: BinaryConv | nn.Conv2d) -> Tensor:
+    """The weights a layer multiplies with."""
+    if isinstance(layer, BinaryConv) and not layer.real:
+        return layer.binarizer.weights(layer.weight, layer.learned)
+    return layer.weight
 
 
 def search(

@@ -69,7 +69,9 @@ class GradientSearch(SearchTask[GroundT, GradientT]):
         warm = self.progress < 0
         set_rate(self.architecture, self.architecture_rate(number))
         self.net.train()
-        loss_sum = right = validation = 0.0
+        loss_sum: Tensor | float = 0.0
+        right: Tensor | float = 0.0
+        validation: Tensor | float = 0.0
         pairs = zip(
             self.batches_of(self.weight_half), self.batches_of(self.architecture_half), strict=True
         )
@@ -79,7 +81,8 @@ class GradientSearch(SearchTask[GroundT, GradientT]):
             loss, hits = self.weight_step(self.net, self.weights, mine, self.weight_mixture())
             loss_sum, right = loss_sum + loss, right + hits
             if not warm:
-                validation += self.architecture_step(theirs, mine)
+                validation = validation + self.architecture_step(theirs, mine)
+        loss_sum, right, validation = self.read(loss_sum, right, validation)
         seen = self.steps * self.size
         return {
             "loss": loss_sum / self.steps,
@@ -103,8 +106,8 @@ class GradientSearch(SearchTask[GroundT, GradientT]):
         with torch.no_grad():
             return self.mixture()
 
-    def architecture_step(self, theirs: Batch, mine: Batch) -> int:
-        """min_α L_val(w, α); how many images were right.
+    def architecture_step(self, theirs: Batch, mine: Batch) -> Tensor:
+        """min_α L_val(w, α); how many images were right (`SearchTask.right`).
 
         Args:
             theirs: A batch of the architecture half.
@@ -112,7 +115,7 @@ class GradientSearch(SearchTask[GroundT, GradientT]):
         """
         del mine
         x, y = theirs
-        out = self.net(x, self.mixture())
+        out = self.hardware.logits(self.net, x, self.mixture())
         parameters = self.architecture_parameters()
         loss = self.architecture_loss(cross_entropy(out, y))
         grads = torch.autograd.grad(loss, parameters, materialize_grads=True, allow_unused=True)
@@ -124,7 +127,7 @@ class GradientSearch(SearchTask[GroundT, GradientT]):
         p = self.probabilities()
         if (ratio := self.latency_ratio(p)) is not None:
             strength = self.settings.strength * self.progress**0.5
-            loss = penalised(loss, ratio.to(loss.dtype), self.settings.form, strength)
+            loss = penalised(loss, ratio.to(loss), self.settings.form, strength)
         return loss
 
     def move_architecture(self, gradients: tuple[Tensor, ...]) -> None:

@@ -81,17 +81,20 @@ class SampledSearch(SearchTask[CellGround, SampledT]):
     ) -> tuple[float, float]:
         """One epoch of weight steps; loss and accuracy."""
         net.train()
-        loss_sum, right = 0.0, 0
+        loss_sum: Tensor | float = 0.0
+        right: Tensor | float = 0.0
         done, epochs = rate_at
         for step, batch in enumerate(self.batches_of(self.weight_half)):
             self.set_weight_rate(optimiser, done * self.steps + step, epochs * self.steps)
             loss, hits = self.weight_step(net, optimiser, batch, mixture)
             loss_sum, right = loss_sum + loss, right + hits
+        loss_sum, right = self.read(loss_sum, right)
         return loss_sum / self.steps, right / (self.steps * self.size)
 
     def validation(self, name: str, path: Tensor) -> float:
         """Validation accuracy of a sampled network; all of a round on the same images."""
-        return self.validated(name, self.picks(path), self.settings.validation_images or None)
+        images = self.settings.validation_images or None
+        return self.tested(self.nets[name], self.picks(path), images)
 
     def observe(self, path: Tensor, value: float) -> None:
         """Give the value of a network to every operation in it."""

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from binas.runtime.measure import Measurement, Result
-from binas.search.cost import Lut
+from binas.runtime.measure import Measurement
 from binas.search.data import Dataset
-from binas.search.genotype import AnyGenotype, AnySpace
+from binas.search.genotype import AnyGenotype
+from binas.search.hardware import PLAIN, Hardware, Selection
 from binas.search.processes import Processes
-from binas.search.strategy.cell_ground import CellPrices
+from binas.search.step_log import StepLog
 from binas.search.strategy.ground import Ground, Tables, entropy
-from binas.search.strategy.layout_ground import whole
 from binas.search.strategy.settings import Candidate, SearchSettings
+from binas.search.strategy.timing import Timer, within
 from binas.search.train import (
     CALIBRATION_BATCH,
     batches,
@@ -43,13 +42,6 @@ GroundT = TypeVar("GroundT", bound=Ground[Any, Any])
 NetT = TypeVar("NetT", bound=nn.Module)
 
 
-class Timer(Protocol):
-    """Measures networks in the background; a `DeviceQueue`."""
-
-    def submit(self, genotype: AnyGenotype) -> Future[Result]:
-        """Queue a network."""
-
-
 class SearchTask(ABC, Generic[GroundT, SettingsT]):
     """A search that is trained by epochs and can be put away between them (a `Task`).
 
@@ -63,11 +55,13 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         nets: Name → network; "child" is the one that candidates are evaluated with.
         timer: Measures candidates while they are evaluated; None: they are not measured.
         processes: Who else searches with other shares of each batch; see `join`.
+        hardware: Where networks are trained; see `place`. Tables stay on the CPU.
     """
 
     epochs: int
     timer: Timer | None = None
     processes = Processes.alone()
+    hardware: Hardware = PLAIN
 
     def __init__(
         self,
@@ -91,7 +85,7 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         self.nets: dict[str, nn.Module] = {}
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.tables: dict[str, Tensor] = {}
-        self._taken: list[dict[str, Any]] = []  # weight steps of this epoch
+        self._log = StepLog(0, self.processes)  # of the weight steps of this epoch
 
     def join(self, processes: Processes) -> None:
         """Search together with others: batches are shared, batch norms and gradients joint.
@@ -104,12 +98,17 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         for net in self.nets.values():
             processes.gathered(net)
 
+    def place(self, hardware: Hardware) -> None:
+        """Train networks there, from now on."""
+        self.hardware = hardware
+        for net in self.nets.values():
+            hardware.place(net)
+
     def epoch(self, number: int) -> dict[str, Any]:
         """Train one epoch; what to log of it, and of each of its weight steps (`train.Task`)."""
-        self._taken = []
+        self._log = StepLog(number, self.processes)
         entry = self.train(number)
-        steps = [{"epoch": number, "step": i, **step} for i, step in enumerate(self._taken)]
-        return {**entry, "steps": steps}
+        return {**entry, **self.hardware.noted, "steps": self._log.entries()}
 
     @abstractmethod
     def train(self, number: int) -> dict[str, Any]:
@@ -129,7 +128,7 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
             torch.manual_seed(self.seed)
             net = build()
         self.processes.gathered(net)
-        return net
+        return self.hardware.place(net)
 
     def weight_optimiser(self, net: nn.Module) -> torch.optim.Optimizer:
         """Of a network's weights, as the settings say."""
@@ -148,18 +147,21 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         )
 
     def batches_of(self, half: Batch) -> Iterator[Batch]:
-        """One epoch's batches: `share` of the half, in an order drawn anew; of each our part."""
+        """One epoch's batches: `share` of the half, in an order drawn anew; of each our part.
+
+        They lie where the networks are.
+        """
         x, y = half
         for drawn in islice(batches(len(x), self.size, self.generator), self.steps):
             picked = self.processes.share(drawn)
-            yield x[picked], y[picked]
+            yield self.hardware.images(x[picked]), self.hardware.classes(y[picked])
 
     def weight_step(
-        self, net: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, selection: Any
-    ) -> tuple[float, int]:
-        """min_w CE(f(x; w, selection)); the loss, and how many images were right."""
+        self, net: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, selection: Selection
+    ) -> tuple[Tensor, Tensor]:
+        """min_w CE(f(x; w, selection)); our part of the loss, and of the images that were right."""
         x, y = batch
-        out = net(x, selection)
+        out = self.hardware.logits(net, x, selection)
         loss = cross_entropy(out, y)
         return self.descend(net, optimiser, loss), self.right(out, y)
 
@@ -169,10 +171,16 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         optimiser: torch.optim.Optimizer,
         loss: Tensor,
         extra: Tensor | float = 0.0,
-    ) -> float:
-        """A weight step down loss + extra, clipped as the settings say; the loss.
+    ) -> Tensor:
+        """A weight step down loss + extra, clipped as the settings say.
 
-        Gradients and loss are those of all processes.
+        Gradients are those of all processes.
+
+        Returns:
+            What this process adds to the loss, float64; nobody has waited for it.
+
+        Raises:
+            SearchError: One of the last losses is not finite (`StepLog`).
         """
         optimiser.zero_grad()
         (loss + extra).backward()
@@ -180,13 +188,16 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         if self.settings.clip:
             nn.utils.clip_grad_norm_(net.parameters(), self.settings.clip)
         optimiser.step()
-        mean = self.processes.summed(loss.item())[0] / self.processes.count
-        self._taken.append({"loss": mean, "rate": optimiser.param_groups[0]["lr"]})
-        return mean
+        self._log.add(loss, optimiser.param_groups[0]["lr"])
+        return loss.detach().double() / self.processes.count
 
-    def right(self, out: Tensor, y: Tensor) -> int:
-        """How many images of a batch were right, over all processes."""
-        return int(self.processes.summed(int((out.argmax(dim=1) == y).sum()))[0])
+    def right(self, out: Tensor, y: Tensor) -> Tensor:
+        """How many images of our part of a batch were right; nobody has waited for it."""
+        return (out.argmax(dim=1) == y).sum()
+
+    def read(self, *sums: Tensor | float) -> tuple[float, ...]:
+        """Sums over the steps of an epoch, over all processes; waits for the processor."""
+        return self.processes.summed(*map(float, sums))
 
     def set_weight_rate(self, optimiser: torch.optim.Optimizer, done: int, steps: int) -> None:
         """The cosine of the settings after `done` of `steps` weight steps."""
@@ -194,24 +205,30 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
 
     def evaluate(self, genotype: AnyGenotype) -> float:
         """Accuracy on the architecture half with the shared weights, batch norm recalibrated."""
-        return self.validated("child", self.ground.only(genotype))
+        return self.exactly_tested(self.nets["child"], self.ground.only(genotype))
 
-    def validated(self, name: str, selection: Any, images: int | None = None) -> float:
-        """The same of any part of a supernet, on the first images of the half; None: on all."""
-
-        def forward(x: Tensor) -> Tensor:
-            y: Tensor = self.nets[name](x, selection)
-            return y
-
-        return self.tested(self.nets[name], forward, images)
+    def exactly_tested(self, net: nn.Module, selection: Selection | None = None) -> float:
+        """`tested` on all images of the half in float32, in which sums of bits are exact."""
+        with self.hardware.exactly() as hardware:
+            return self.tested(net, selection, hardware=hardware)
 
     def tested(
-        self, net: nn.Module, forward: Callable[[Tensor], Tensor], images: int | None = None
+        self,
+        net: nn.Module,
+        selection: Selection | None = None,
+        images: int | None = None,
+        hardware: Hardware | None = None,
     ) -> float:
         """Accuracy on the first images of the architecture half, batch norm recalibrated.
 
-        Processes share the images, so that all hold the same number and decide alike.
+        Processes share the images, so that all hold the same number and decide alike. Computed as
+        in training, unless other hardware is given.
         """
+        hardware = hardware or self.hardware
+
+        def forward(x: Tensor) -> Tensor:
+            return hardware.logits(net, x, selection)
+
         with self.processes.apart(net):
             calibrate(net, forward, self.weight_half[0][:images], CALIBRATION_BATCH)
         x, y = self.architecture_half[0][:images], self.architecture_half[1][:images]
@@ -279,18 +296,3 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
             for name, table in self.tables.items():
                 table.copy_(kept[name])
         self.generator.set_state(tensors["generator"])
-
-
-def within(found: list[Candidate], budget_ns: float | None) -> list[Candidate]:
-    """Candidates without those that were measured above the budget, as long as some are left."""
-    if budget_ns is None:
-        return found
-    kept = [one for one in found if one.measured_ns is None or one.measured_ns <= budget_ns]
-    return kept or found
-
-
-def must_be_possible(
-    space: AnySpace, data: Dataset, lut: Lut | CellPrices | None, budget_ns: float | None
-) -> None:
-    """Check that a search can end with a network; see `Ground.must_be_possible`."""
-    whole(space, lut, budget_ns).must_be_possible(data, budget_ns)

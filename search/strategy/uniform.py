@@ -85,16 +85,18 @@ class Search(SearchTask[AnyGround, UniformSettings]):
         net = self.make(lambda: build(self.drawn[number]))
         optimiser = self.weight_optimiser(net)
         net.train()
-        loss_sum = right = 0.0
+        loss_sum: Tensor | float = 0.0
+        right: Tensor | float = 0.0
         for epoch in range(settings.epochs):
             for step, (x, y) in enumerate(self.batches_of(self.weight_half)):
                 done = epoch * self.steps + step
                 self.set_weight_rate(optimiser, done, settings.epochs * self.steps)
-                out = net(x)
+                out = self.hardware.logits(net, x)
                 loss = cross_entropy(out, y)
-                loss_sum += self.descend(net, optimiser, loss)
-                right += self.right(out, y)
-        marks = self.tested(net, net)
+                loss_sum = loss_sum + self.descend(net, optimiser, loss)
+                right = right + self.right(out, y)
+        loss_sum, right = self.read(loss_sum, right)
+        marks = self.exactly_tested(net)
         self.tables["accuracy"][number] = marks
         steps = settings.epochs * self.steps
         return {

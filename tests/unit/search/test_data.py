@@ -18,7 +18,7 @@ from binas.search.retrain import must_fit
 from binas.search.sources.arrays import checked
 from binas.search.sources.digits import twice_as_large
 from binas.search.space import Space
-from binas.search.strategy.task import must_be_possible
+from binas.search.strategy.layout_ground import whole
 
 Arrays = dict[str, Any]
 
@@ -182,7 +182,7 @@ def test_a_space_for_other_images_is_refused(images: Dataset, tiny: Space) -> No
 
 
 def test_one_image_cannot_be_searched_on_and_two_can(images: Dataset, tiny: Space) -> None:
-    must_be_possible(tiny, images.first(2), None, None)
+    whole(tiny, None, None).must_be_possible(images.first(2), None)
     with pytest.raises(UsageError, match="bars has 1 training image, a search needs 2") as caught:
-        must_be_possible(tiny, images.first(1), None, None)
+        whole(tiny, None, None).must_be_possible(images.first(1), None)
     assert caught.value.hint

@@ -8,7 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from binas.search.cells import CellSpace
+from binas.search.networks.family import supernet
+from binas.search.ops import BinaryConv
 from binas.search.strategy import decoupled, gauss_newton
+from binas.search.strategy.dcp_nas import operation_norm
 
 IMAGES = 4000
 
@@ -115,3 +119,22 @@ def test_the_coupling_follows_the_gradient_through_backtracking_and_stays_positi
     far = decoupled.coupling_step(psi.detach(), gradient, before, columns, eta=eta, rate=-100.0)
     assert bool((far >= 0).all())
     assert bool((psi + 100 * expected < 0).any())  # the absolute value was needed
+
+
+@pytest.mark.parametrize("real", [False, True], ids=["child", "parent"])
+def test_operations_are_ranked_by_the_weights_that_they_multiply_with(real: bool) -> None:
+    # PCNN learns a tensor beside each layer's weights; its Parent has none.
+    space = CellSpace(
+        input_shape=(1, 8, 8), channels=8, nodes=1, cells=3, form="weights", binarizer="pcnn"
+    )
+    net = supernet(space, real=real)
+    op = net.groups[0].ops.index("sep3")
+    layers = [m for module in net.op_modules(0, op) for m in module.modules()]
+    wanted = 0.0
+    for layer in layers:
+        if isinstance(layer, BinaryConv):
+            size = layer.weight.detach().square()
+            # Every weight of a binary layer is ± the mean size of them all.
+            size = size if real else size.sqrt().mean().square().expand(layer.weight.shape)
+            wanted += float(size.sum())
+    assert operation_norm(net, 0, op) == pytest.approx(wanted, rel=1e-5)

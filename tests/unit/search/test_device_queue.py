@@ -20,7 +20,7 @@ from binas.search.device_queue import DeviceQueue
 from binas.search.genotype import Genotype
 from binas.search.space import Space
 from binas.search.strategy.settings import Candidate
-from binas.search.strategy.task import within
+from binas.search.strategy.timing import within
 from binas.search.survey import NET_PLAN, random_genotypes
 from tests.unit.search.scripted import Scripted, ScriptedBoard
 

@@ -7,6 +7,8 @@ A test says which check it belongs to with `@pytest.mark.paper_check(number=7)`,
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
@@ -55,3 +57,13 @@ def test_every_command_of_the_page_is_one_that_is_understood(command: str) -> No
     assert done.exit_code == 0, done.output
     assert "command line" in done.stdout or "--set" not in command
     assert "preset published" in done.stdout or "--preset" not in command
+
+
+@pytest.mark.parametrize("command", re.findall(r"`python -m (benchmarks\.\w+ .+?)`", FIDELITY))
+def test_every_benchmark_of_the_page_takes_the_options_that_it_is_given(command: str) -> None:
+    name, *words = shlex.split(command)
+    package = importlib.util.find_spec(name)
+    assert package is not None
+    module = f"{name}.__main__" if package.submodule_search_locations else name
+    main = importlib.import_module(module).main
+    assert main.make_context(name, words).params

@@ -19,7 +19,7 @@ from binas.search.processes import Processes
 from binas.search.space import Space
 from binas.search.strategy import bars, darts
 from binas.search.strategy.layout_ground import whole
-from binas.search.strategy.task import Timer
+from binas.search.strategy.timing import Timer
 from tests.unit.search import gathered
 
 # Every case to its end; what is compared: all state (weights, architecture, moments of either's

@@ -280,14 +280,14 @@ def test_the_second_order_gradient_is_that_through_one_step_of_the_weights() -> 
 
         def _gradients(
             self, batch: Any, alpha: Any, weights: Any, *, validate: bool = False
-        ) -> tuple[int, tuple[Tensor, ...]]:
+        ) -> tuple[Tensor, tuple[Tensor, ...]]:
             del batch
             value = self.line.weight.flatten()[0]
             loss = (value - 1) ** 2 if validate else (value - self.logits[0]) ** 2
             found = torch.autograd.grad(
                 loss, [*alpha, *weights], allow_unused=True, materialize_grads=True
             )
-            return 0, found
+            return torch.zeros(()), found
 
         def move_architecture(self, gradients: tuple[Tensor, ...]) -> None:
             self.found = gradients

@@ -119,7 +119,7 @@ def test_a_finished_task_trains_no_more(make_task: MakeTask, tmp_path: Path) -> 
     [
         # The sign in front of a reduction hides a NaN from the loss.
         (0, r"net\.pieces\.0\.first\.conv\.weight is not finite in epoch 1"),
-        (-1, "the loss is nan in epoch 1"),
+        (-1, "the loss of step 0 is nan in epoch 1"),
     ],
 )
 def test_nan_is_seen_and_the_last_good_state_is_kept(
