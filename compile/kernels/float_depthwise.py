@@ -79,16 +79,15 @@ class _Fma(FloatSums):
     def contract(self, at: At, r: Any, in_row: Any, phase: Phase) -> None:
         """A kernel row: each weight vector meets all pixels, then goes.
 
-        Neighbouring pixels share activations. Where the registers hold those of a row, each is
-        loaded once: most lie across two lines of cache, since channels are no multiple of a line.
+        Neighbouring pixels share activations. Where thirty-two registers hold those of a row, each
+        is loaded once: most lie across two lines of cache, as channels are no multiple of a line.
         """
         layer, V, Q = self.layer, self.isa.lanes, at.block.vectors
         (_, H, W, C), dilation = layer.in_shape, layer.dilation[1]
         taps = range(phase.start, phase.start + phase.count)
         line = ((at.image * H + in_row) * W + (at.column * layer.stride[1] - layer.padding[1])) * C
         columns = sorted({p * layer.stride[1] + s * dilation for p in phase.pixels for s in taps})
-        shared = len(columns) < len(phase.pixels) * phase.count
-        held = shared and len(self.sums) + len(columns) < self.isa.registers
+        held = 16 < self.isa.registers > len(self.sums) + len(columns)
         for j in range(Q):
 
             def read(pixel: int, column: int, first: Any = line + at.channel + j * V) -> Any:
