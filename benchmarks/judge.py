@@ -10,10 +10,12 @@ from typing import Literal
 
 from benchmarks.ceiling import CEILINGS_OF
 from benchmarks.schema import Report, Row
-from benchmarks.works import RAGGED, SCALING
+from benchmarks.works import RAGGED
 
 Figure = Callable[[Report, str], float | None]
 Over = Literal["each", "mean", "geometric mean"]
+
+RUNS = 5  # that a verdict rests on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,14 @@ class Judgement:
             return None
         low, high = self.target.low, self.target.high
         return (low is None or self.found >= low) and (high is None or self.found <= high)
+
+    @property
+    def verdict(self) -> str:
+        """In words; with fewer runs than a verdict needs, of how many."""
+        if self.met is None:
+            return "not measured"
+        words = "met" if self.met else "not met"
+        return words if self.runs >= RUNS else f"{words}, {self.runs} of {RUNS} runs"
 
 
 def judge(target: Target, reports: Sequence[Report]) -> Judgement:
@@ -127,18 +137,6 @@ def per_cycle(engine: str) -> Figure:
         return _of_peak(report.find(work, engine), "clock")
 
     return figure
-
-
-def scaling(report: Report, work: str) -> float | None:
-    """What a second thread gains us over what it gains the loop on registers."""
-    ours, loop = zip(*SCALING.engines, strict=True)
-    times = [report.find(work, engine) for engine in (*ours, *loop)]
-    found = [row.median_ns for row in times if row and row.median_ns]
-    if len(found) < len(times):
-        return None
-    (one, two), (alone, together) = found[:2], found[2:]
-    # Two of the loops do twice the work of one, two threads of ours the same.
-    return one / two / (2 * alone / together)
 
 
 def _of_peak(row: Row | None, name: str) -> float | None:

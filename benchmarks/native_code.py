@@ -22,7 +22,10 @@ Array = NDArray[Any]
 
 _OWN = Path(__file__).parent / "native"
 _HARNESS = Path(runtime.__path__[0]) / "native"
-_SOURCES = (_OWN / "loop.c", _OWN / "peak.c", _HARNESS / "sampling.c")
+_SOURCES = (
+    *(_OWN / name for name in ("loop.c", "peak.c", "crew.c")),
+    *(_HARNESS / name for name in ("sampling.c", "threads.c")),
+)
 _ALIGN = 4096  # a page: where memory happens to lie must not tell engines apart
 
 
@@ -34,6 +37,7 @@ class NativeCall:
         context: First argument.
         inputs: Arrays it reads.
         outputs: Arrays it writes.
+        threads: How many it keeps busy, the one that calls included.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class NativeCall:
         context: int = 0,
         inputs: Sequence[Array] = (),
         outputs: Sequence[Array] = (),
+        threads: int = 1,
     ) -> None:
         """Keep the arrays alive as long as the call."""
         self._function = ctypes.cast(function, ctypes.c_void_p)
@@ -50,16 +55,17 @@ class NativeCall:
         self._inputs = _pointers(inputs)
         self._outputs = _pointers(outputs)
         self._result = (ctypes.c_int64 * 3)()
+        self._threads = threads
 
     def batch(self, runs: int) -> Batch:
-        """Run in a loop in C."""
-        status = library().bench_loop(
-            self._function, self._context, self._inputs, self._outputs, runs, self._result
-        )
+        """Run in a loop in C; with several threads, after a call that wakes them."""
+        arguments = (self._function, self._context, self._inputs, self._outputs)
+        uncounted = int(self._threads > 1)
+        status = library().bench_loop(*arguments, uncounted, runs, self._result)
         if status != 0:
             raise MeasureError(f"a kernel under benchmark ended with status {status}")
         wall_ns, cpu_ns, switches = self._result
-        return Batch(wall_ns, cpu_ns, switches, runs)
+        return Batch(wall_ns, cpu_ns, switches, runs, self._threads)
 
 
 class ModelCall:
@@ -102,7 +108,9 @@ class ModelCall:
             raise MeasureError(f"binas_create of {artifact.path.name} returned {status}")
         entry = aligned(x.nbytes)
         entry[:] = np.ascontiguousarray(x, np.float32).view(np.uint8).reshape(-1)
-        self._call = NativeCall(model.binas_run, self._context.ctypes.data, [entry], [self._output])
+        self._call = NativeCall(
+            model.binas_run, self._context.ctypes.data, [entry], [self._output], threads
+        )
 
     def output(self) -> Array:
         """What one run computes."""
@@ -129,10 +137,13 @@ def library() -> Any:
         path = Path(scratch) / "libbench.so"
         flags = ["-target", "x86_64-linux-gnu.2.28", "-shared", "-fPIC", "-std=gnu11", "-O2"]
         # zig's default would trap on what C leaves undefined, and slow the loops down.
-        flags += ["-fno-sanitize=undefined", "-Wall", "-Wextra", "-Werror"]
-        link.zig([*flags, *map(str, _SOURCES), "-lm", "-o", str(path)])
+        flags += ["-fno-sanitize=undefined", "-Wall", "-Wextra", "-Werror", f"-I{_HARNESS}"]
+        link.zig([*flags, *map(str, _SOURCES), "-lm", "-pthread", "-o", str(path)])
         loaded = ctypes.CDLL(str(path))
-    loaded.bench_loop.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64, ctypes.c_void_p]
+    loaded.bench_loop.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 2 + [ctypes.c_void_p]
+    loaded.bench_crew_start.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int64]
+    loaded.bench_crew_start.restype = ctypes.c_void_p
+    loaded.bench_crew_stop.argtypes = [ctypes.c_void_p]
     loaded.bench_peak_work.restype = ctypes.c_int64
     loaded.binas_yardstick_ns.restype = ctypes.c_double
     return loaded

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
+from benchmarks.gains import MAX_LOOP_GAIN, gains
 from benchmarks.judge import Judgement, Target, judge, speedup
 from benchmarks.schema import Report, Row
 from benchmarks.targets import TIMES, targets
-from benchmarks.works import OURS
+from benchmarks.works import OURS, SCALING
 
 COMMAND = "python -m benchmarks.performance FILE..."
 
@@ -31,7 +32,6 @@ _GROUPS = {
     "float_conv": "Float convolutions",
     "dense": "Dense",
     "network": "Networks",
-    "threads": "Two threads",
 }
 _TWIN = "where the work is binary, onnxruntime runs the same layer on reals or int8"
 
@@ -56,6 +56,7 @@ def page(reports: Sequence[Report], *, plot: str, notes: str) -> str:
         "## Measured",
         f"Cells: microseconds per layer (per call for networks) and executed GMAC/s; {_TWIN}.",
         *_results(reports),
+        *_two_threads(reports),
         *_missing(reports),
         notes.strip(),
     ]
@@ -79,11 +80,12 @@ def _machine(reports: Sequence[Report]) -> str:
     versions = ", ".join(f"{name} {text}" for name, text in sorted(host.versions.items()))
     kept = sum(len(calls) for row in _rows(reports) for calls in row.calls_ns.values())
     lost = sum(len(calls) for row in _rows(reports) for calls in row.disturbed_ns.values())
+    commits = ", ".join(sorted({f"commit {report.host.commit}" for report in reports}))
     load = f"load {min(loads):.1f} to {max(loads):.1f} (the benchmark itself is 1)" if loads else ""
     return (
         f"{host.cpu}, {host.cores} cores, best build {host.best}; one thread, batch 1, one core; "
-        f"{len(reports)} files. {load}; {lost} of {kept + lost} batches were disturbed and do not "
-        f"count. {versions}."
+        f"{len(reports)} files, made at {commits}. {load}; {lost} of {kept + lost} batches "
+        f"were disturbed and do not count. {versions}."
     )
 
 
@@ -97,10 +99,10 @@ def _verdict(found: Judgement) -> tuple[str, ...]:
     if found.found is None:
         missing = f"no figures of {', '.join(found.missing[:2])}"
         missing += f" and {len(found.missing) - 2} more" if len(found.missing) > 2 else ""
-        return target.title, bound(target), missing, "", "", "not measured"
-    met = "met" if found.met else "**not met**"
+        return target.title, bound(target), missing, "", "", found.verdict
+    verdict = found.verdict if found.met else f"**{found.verdict}**"
     measured = f"{found.found:.4g}{target.unit}"  # a digit more than the bounds have
-    return target.title, bound(target), measured, found.worst, str(found.runs), met
+    return target.title, bound(target), measured, found.worst, str(found.runs), verdict
 
 
 def bound(target: Target) -> str:
@@ -121,17 +123,50 @@ def _ceilings(reports: Sequence[Report]) -> str:
 
 def _results(reports: Sequence[Report]) -> Iterable[str]:
     for group, title in _GROUPS.items():
-        own = [row for row in _rows(reports) if row.work.split("/")[0] == group]
-        engines = list(dict.fromkeys(row.engine for row in own if row.median_ns))
-        works = list(dict.fromkeys(row.work for row in own))
-        if not engines:
-            continue
-        yield f"### {title}"
-        lines = []
-        for work in works:
-            cells = [_cell([r for r in own if (r.work, r.engine) == (work, e)]) for e in engines]
-            lines.append((work.split("/", 1)[1], *cells, *_ratios(reports, work, engines)))
-        yield table(("", *engines, *(f"{e} / binas" for e in _peers(engines))), lines)
+        works = list(
+            dict.fromkeys(r.work for r in _rows(reports) if r.work.startswith(f"{group}/"))
+        )
+        engines = _timed(reports, works)
+        if engines:
+            lines = [
+                (*_cells(reports, work, engines), *_ratios(reports, work, engines))
+                for work in works
+            ]
+            yield f"### {title}"
+            yield table(("", *engines, *(f"{e} / binas" for e in _peers(engines))), lines)
+
+
+def _two_threads(reports: Sequence[Report]) -> Iterable[str]:
+    """What a second thread gains; network and loop are not each other's peers."""
+    work = SCALING.work
+    engines = _timed(reports, [work])
+    if not engines:
+        return
+    found = [one for report in reports if (one := gains(report, work)) is not None]
+    sound = [one for one in found if not one.doubtful]
+    figures = zip(*((one.network, one.loop, one.ratio) for one in sound), strict=True)
+    shown = [f"{median(values):.3f}{TIMES}" for values in figures] or ["-"] * 3
+    head = ("", *engines, "network's gain", "loop's gain", "ratio of gains")
+    yield "### Two threads"
+    yield table(head, [(*_cells(reports, work, engines), *shown)])
+    if doubted := [one.loop for one in found if one.doubtful]:
+        yield (
+            f"{len(doubted)} of {len(found)} runs are not judged: two threads of the loop seem to "
+            f"do up to {max(doubted):.2f} times the work of one; over {MAX_LOOP_GAIN:g} none can."
+        )
+
+
+def _timed(reports: Sequence[Report], works: Sequence[str]) -> list[str]:
+    """Engines that have a time of one of these works."""
+    rows = (row for row in _rows(reports) if row.work in works and row.median_ns)
+    return list(dict.fromkeys(row.engine for row in rows))
+
+
+def _cells(reports: Sequence[Report], work: str, engines: Sequence[str]) -> Iterable[str]:
+    """A line: the work and what each engine took."""
+    own = [row for row in _rows(reports) if row.work == work]
+    yield work.split("/", 1)[1]
+    yield from (_cell([row for row in own if row.engine == engine]) for engine in engines)
 
 
 def _peers(engines: Sequence[str]) -> list[str]:

@@ -1,8 +1,9 @@
 """docs/performance.md from measurements: `python -m benchmarks.performance FILE...`.
 
 The files are what benchmarks.layers, benchmarks.networks and benchmarks.threads wrote; several runs
-of the same may be given, and each figure is then the median over runs. No figure on the page is
-typed by hand.
+of the same may be given, and each figure is then the median over runs. No figure of the tables, of
+the drawing and of the verdicts is typed by hand; the notes that end the page (performance-notes.md)
+are, with the figures in them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import page, plot
-from benchmarks.schema import Report
+from benchmarks import page, plot, report_file
 from binas.core import cli, record
 from binas.core.errors import UsageError
 
@@ -32,7 +32,7 @@ NOTES = "performance-notes.md"
 )
 def main(*, files: tuple[Path, ...], output: Path) -> None:
     """Write the page and its drawing."""
-    reports = [record.load(Report, file) for file in files]
+    reports = [report_file.read(file) for file in files]
     cpus = {report.host.cpu for report in reports}
     if len(cpus) > 1:
         raise UsageError(f"these files are of several CPUs: {', '.join(sorted(cpus))}")

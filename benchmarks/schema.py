@@ -1,9 +1,11 @@
-"""What a benchmark writes: `binas.benchmark/2`, every sample kept."""
+"""What a benchmark writes: `binas.benchmark/3`, every sample kept."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+from benchmarks.commit import UNKNOWN
 
 Method = Literal["chain", "branches", "call"]
 
@@ -20,6 +22,7 @@ class Host:
         load_before: Runnable programs in the minute before.
         load_after: The same at the end; ours is one of them.
         versions: Package → version.
+        commit: Of the sources (`commit.of_sources`); "unknown" in files of schema 2, which lack it.
     """
 
     cpu: str
@@ -29,6 +32,7 @@ class Host:
     load_before: float | None
     load_after: float | None
     versions: dict[str, str]
+    commit: str = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +96,7 @@ class Row:
 class Report:
     """One run of a benchmark."""
 
-    SCHEMA: ClassVar[str] = "binas.benchmark/2"
+    SCHEMA: ClassVar[str] = "binas.benchmark/3"
 
     host: Host
     ceiling: dict[str, Peak]
@@ -104,3 +108,10 @@ class Report:
             if (row.work, row.engine) == (work, engine) and row.checked and row.median_ns:
                 return row
         return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportWithoutCommit(Report):
+    """What was written before the commit was: it fits, and its commit is unknown."""
+
+    SCHEMA: ClassVar[str] = "binas.benchmark/2"

@@ -11,6 +11,7 @@ from statistics import median
 
 import click
 
+from benchmarks import commit as commits
 from benchmarks.ceiling import Ceiling
 from benchmarks.engines import Subject
 from benchmarks.reference import Verdict
@@ -53,6 +54,7 @@ class Session:
         ceiling: Of the CPU.
         rows: Gathered so far.
         load_before: Of the machine, when the run began.
+        commit: Of the sources, when the run began.
     """
 
     core: int
@@ -60,6 +62,7 @@ class Session:
     ceiling: Ceiling
     rows: list[Row] = field(default_factory=list)
     load_before: float | None = None
+    commit: str = commits.UNKNOWN
 
     @staticmethod
     def begin(core: int, rounds: int) -> Session:
@@ -75,7 +78,13 @@ class Session:
             raise UsageError(f"core {core} is not ours, expected one of {sorted(allowed)}")
         load = os.getloadavg()[0]
         os.sched_setaffinity(0, {core})
-        return Session(core=core, rounds=rounds, ceiling=Ceiling(host), load_before=load)
+        return Session(
+            core=core,
+            rounds=rounds,
+            ceiling=Ceiling(host),
+            load_before=load,
+            commit=commits.of_sources(),
+        )
 
     def time(
         self, method: Method, contenders: Sequence[Contender], depths: tuple[int, int] = DEPTHS
@@ -109,6 +118,7 @@ class Session:
             load_before=self.load_before,
             load_after=os.getloadavg()[0],
             versions=versions(),
+            commit=self.commit,
         )
         return Report(host=host, ceiling=self.ceiling.peaks(), rows=tuple(self.rows))
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from operator import eq
 
-from benchmarks.judge import Over, Target, inverse, per_cycle, raggedness, scaling, share, speedup
+from benchmarks.gains import scaling
+from benchmarks.judge import Over, Target, inverse, per_cycle, raggedness, share, speedup
 from benchmarks.works import BINARY_PEER, RAGGED, SCALING, SEVEN, layers
 
 TIMES = "\N{MULTIPLICATION SIGN}"

@@ -2,16 +2,16 @@
 
 Two cores need not be twice one: they may share caches, power, or the core itself with somebody
 else. So the speed-up of Bi-Real-Net-18 is held against that of the binary register loop, run once
-and then on both cores at the same time, all in turns in one process.
+and then on both cores at the same time by the pool that the network runs on, all in turns in one
+process, in batches of about the same length.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
-import resource
-import time
+import weakref
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -29,34 +29,41 @@ from benchmarks.session import Contender, Session, guarded
 from benchmarks.timing import Batch
 from benchmarks.works import SCALING
 from binas.core import cli
-from binas.core.errors import UsageError
+from binas.core.errors import MeasureError, UsageError
 from binas.devices import registry
 
 THREADS = (1, 2)
-REPEATS = 1000  # of the loop, per run: some 30 ms, beside which it is little to wake a thread
+REPEATS = 100  # of the loop, per run: some 3 ms, as long as a call of the network
 
 
 class Registers:
-    """A loop on registers, on so many threads at once."""
+    """A loop on registers, `REPEATS` times a run on each of so many threads.
+
+    Args:
+        name: Of `ceiling.PEAKS`.
+        threads: How many, the one that calls included.
+    """
 
     def __init__(self, name: str, threads: int) -> None:
-        """Keep a thread for each."""
-        function = getattr(library(), f"bench_peak_{name}")
-        self._calls = [NativeCall(function) for _ in range(threads)]
-        self._pool = ThreadPoolExecutor(threads)
+        """Start the threads; they end with this object.
+
+        Raises:
+            MeasureError: The system gives no thread.
+        """
+        function = ctypes.cast(getattr(library(), f"bench_peak_{name}"), ctypes.c_void_p)
+        crew = library().bench_crew_start(function, threads, REPEATS)
+        if crew is None:
+            raise MeasureError(f"no {threads} threads to be had")
+        weakref.finalize(self, library().bench_crew_stop, crew)
+        self._call = NativeCall(library().bench_crew_run, crew, threads=threads)
 
     def output(self) -> Array:
         """It computes nothing."""
         return np.empty(0, np.float32)
 
     def batch(self, runs: int) -> Batch:
-        """Run it so often on each; from the first to begin to the last to end."""
-        switched = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-        cpu, wall = time.process_time_ns(), time.monotonic_ns()
-        list(self._pool.map(lambda call: call.batch(runs * REPEATS), self._calls))
-        wall, cpu = time.monotonic_ns() - wall, time.process_time_ns() - cpu
-        switched = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switched
-        return Batch(wall, cpu // len(self._calls), switched, runs)
+        """Run it so often on each."""
+        return self._call.batch(runs)
 
 
 @click.command(cls=cli.Command)

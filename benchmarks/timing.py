@@ -33,15 +33,17 @@ class Batch:
 
     Attributes:
         wall_ns: From begin to end.
-        cpu_ns: CPU time of the process.
+        cpu_ns: CPU time of the process, all its threads together.
         switches: How often it lost the core against its will.
         runs: Number of runs.
+        threads: How many were at work all the time.
     """
 
     wall_ns: int
     cpu_ns: int
     switches: int
     runs: int
+    threads: int = 1
 
     @property
     def call_ns(self) -> float:
@@ -51,7 +53,8 @@ class Batch:
     @property
     def preempted(self) -> bool:
         """Whether somebody else had the core meanwhile."""
-        return self.switches > 0 or self.wall_ns - self.cpu_ns > LOST_SHARE * self.wall_ns
+        lost_ns = self.wall_ns - self.cpu_ns / self.threads
+        return self.switches > 0 or lost_ns > LOST_SHARE * self.wall_ns
 
 
 class Call(Protocol):
@@ -131,6 +134,9 @@ def interleave(
 ) -> dict[str, list[Series]]:
     """Let engines take turns, in another order every round.
 
+    Where an engine has no batch that counts, a round is made up for by one more of all of them: a
+    time must not be held to others that were taken at another moment.
+
     Args:
         calls: Engine → its calls, one per depth; they follow each other, so that a slope is of one
             moment.
@@ -147,17 +153,14 @@ def interleave(
     series = {name: [Series() for _ in own] for name, own in calls.items()}
     runs = {name: [_runs(call) for call in own] for name, own in calls.items()}
     order, rng = list(calls), random.Random(seed)
-    for attempt in range(MAX_ROUNDS * rounds):
-        wanting = [name for name in order if _complete(series[name]) < rounds]
-        if not wanting:
+    for _ in range(MAX_ROUNDS * rounds):
+        if all(_complete(own) >= rounds for own in series.values()):
             break
-        rng.shuffle(order)
-        if attempt < rounds:
-            between()
+        order = _another(order, rng)
+        between()
         for name in order:
-            if name in wanting:
-                for call, own, count in zip(calls[name], series[name], runs[name], strict=True):
-                    _round(call, own, gauge, count, batches)
+            for call, own, count in zip(calls[name], series[name], runs[name], strict=True):
+                _round(call, own, gauge, count, batches)
     return series
 
 
@@ -173,6 +176,14 @@ def slopes(shallow: Series, deep: Series, layers: int = DEPTHS[1] - DEPTHS[0]) -
 def levels(series: Series) -> list[float]:
     """Time of one call in every round that has a batch that counts."""
     return [median(one) for one in series.rounds if one]
+
+
+def _another(order: list[str], rng: random.Random) -> list[str]:
+    """An order that is not this one, if there are others."""
+    found = order
+    while found == order and len(order) > 1:
+        found = rng.sample(order, len(order))
+    return found
 
 
 def _complete(own: Sequence[Series]) -> int:

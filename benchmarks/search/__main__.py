@@ -7,7 +7,6 @@ latency by itself.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import cast
 
 import click
 
+from benchmarks import commit as commits
 from benchmarks import report_file
 from benchmarks.search import plan, units
 from benchmarks.search.band import Cost, projected, random_nets
@@ -197,19 +197,13 @@ def _reduced(known: Sequence[str], wanted: Sequence[str], seeds: int) -> list[st
 
 
 def _commit() -> str:
-    try:
-        head = _git("rev-parse", "--short=12", "HEAD")
-        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
+    found = commits.of_sources()
+    if found == commits.UNKNOWN:
         raise UsageError(
             "the report names the commit of its settings, and this is no git checkout",
             hint="run it in a clone of the repository",
-        ) from None
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        )
+    return found
 
 
 def _line(row: Row) -> str:

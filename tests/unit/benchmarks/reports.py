@@ -34,6 +34,7 @@ def report(*rows: Row) -> Report:
         load_before=0.5,
         load_after=1.5,
         versions={"binas": "0"},
+        commit="0123456789ab+",
     )
     peak = Peak(unit="GMAC/s", median=1000.0, samples=(1000.0,))
     return Report(host=host, ceiling={"full_adder": peak}, rows=rows)

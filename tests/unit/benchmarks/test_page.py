@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import performance, plot
+from benchmarks import page, performance, plot, report_file
 from benchmarks.schema import Report
+from benchmarks.targets import TIMES
 from binas.core import record
 from binas.core.errors import UsageError
 from tests.unit.benchmarks.reports import report, row
@@ -31,16 +33,25 @@ def test_a_report_survives_the_disk(tmp_path: Path) -> None:
 
 def test_the_file_has_the_fields_it_promises() -> None:
     data = json.loads(record.dumps(report(*ROWS)))
-    assert data["schema"] == "binas.benchmark/2"
+    assert data["schema"] == "binas.benchmark/3"
     assert {"host", "ceiling", "rows"} < set(data)
     promised = {"work", "engine", "median_ns", "samples_ns", "checked", "gmacs_executed"}
     assert all(promised < set(one) for one in data["rows"])
 
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('{"schema": "binas.benchmark/2"}')
-    with pytest.raises(UsageError, match=r"binas\.benchmark/2"):
-        record.load(Report, tmp_path / "a.json")
+    (tmp_path / "a.json").write_text('{"schema": "binas.benchmark/1"}')
+    with pytest.raises(UsageError, match=r"binas\.benchmark/1"):
+        report_file.read(tmp_path / "a.json")
+
+
+def test_a_file_from_before_commits_were_recorded_is_read(tmp_path: Path) -> None:
+    old = record.to_dict(report(*ROWS))
+    old["schema"] = "binas.benchmark/2"
+    del old["host"]["commit"]
+    (tmp_path / "a.json").write_text(json.dumps(old))
+    read = report_file.read(tmp_path / "a.json")
+    assert (read.host.commit, read.rows) == ("unknown", ROWS)
 
 
 def test_the_page_says_what_is_met_and_what_is_not_measured(tmp_path: Path) -> None:
@@ -52,11 +63,42 @@ def test_the_page_says_what_is_met_and_what_is_not_measured(tmp_path: Path) -> N
     text = output.read_text()
     (network,) = (one for one in text.splitlines() if "time of OpenVINO's binary graph" in one)
     assert "| 0.5" in network
-    assert network.endswith("| met |")
+    assert network.endswith("| met, 1 of 5 runs |")
+    assert "1 files, made at commit 0123456789ab+." in text
     assert "not measured" in text
     assert "| r18_64x56 | 100 / 1000 | 130 / 769 |" in text
     assert text.endswith("Much.\n")
     assert (tmp_path / "images" / "performance.svg").read_bytes().startswith(b"<?xml")
+
+
+def two_threads(loop_ns: float) -> str:
+    """The page of a network that two threads make 1.6 times as fast, beside such a loop."""
+    engines = ("binas", "registers", "binas-2-threads", "registers-2-threads")
+    times = zip(engines, (160.0, 100.0, 100.0, loop_ns), strict=True)
+    made = report(*(row("threads/bireal18", engine, ns) for engine, ns in times))
+    return page.page([made], plot="", notes="")
+
+
+def test_two_threads_are_shown_by_what_each_side_gains() -> None:
+    text = two_threads(100.0)
+    assert "| network's gain | loop's gain | ratio of gains |" in text
+    assert f"| 1.600{TIMES} | 2.000{TIMES} | 0.800{TIMES} |" in text
+    assert "registers / binas" not in text
+    assert "not judged" not in text
+
+
+def test_a_run_in_doubt_is_told_and_not_judged() -> None:
+    text = two_threads(90.0)
+    assert "1 of 1 runs are not judged" in text
+    assert "2.22 times" in text
+    assert "no figures of threads/bireal18" in text
+
+
+def test_the_page_lists_the_commits_of_its_files() -> None:
+    old = report(*ROWS)
+    new = replace(old, host=replace(old.host, commit="ba9876543210"))
+    text = page.page([old, new, old], plot="", notes="")
+    assert "made at commit 0123456789ab+, commit ba9876543210." in text
 
 
 def test_equal_reports_give_equal_drawings() -> None:

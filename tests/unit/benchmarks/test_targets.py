@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.cell_networks import works
-from benchmarks.judge import Target, inverse, judge, raggedness, scaling, share, speedup
+from benchmarks.gains import scaling
+from benchmarks.judge import RUNS, Target, inverse, judge, raggedness, share, speedup
 from benchmarks.networks import BIREAL
 from benchmarks.targets import targets
 from benchmarks.works import SCALING, layers
@@ -54,6 +55,14 @@ def test_the_median_over_runs_decides() -> None:
     assert (found.met, found.runs) == (True, 3)
 
 
+@pytest.mark.parametrize(("ratio", "words"), [(1.3, "met"), (1.1, "not met")])
+def test_a_verdict_of_few_runs_says_of_how_many(ratio: float, words: str) -> None:
+    runs = [run(ratio, ratio)] * RUNS
+    assert judge(faster(1.2), runs).verdict == words  # type: ignore[arg-type]
+    assert judge(faster(1.2), runs[:4]).verdict == f"{words}, 4 of 5 runs"  # type: ignore[arg-type]
+    assert judge(faster(1.2), [report()]).verdict == "not measured"
+
+
 def test_what_is_missing_is_not_met() -> None:
     found = judge(faster(1.2), [report(row(WORKS[0], "binas", 100.0))])
     assert (found.met, found.missing) == (None, WORKS)
@@ -83,6 +92,16 @@ def test_a_second_thread_is_held_to_what_it_gains_the_loop_on_registers() -> Non
     assert scaling(made, "threads/net") == pytest.approx(1.0417, abs=1e-4)
     alone = report(*(row("threads/net", e, 100.0) for e in engines[:3]))
     assert scaling(alone, "threads/net") is None
+
+
+@pytest.mark.parametrize(("together", "judged"), [(98.0, True), (97.0, False)])  # 2.04 and 2.06
+def test_a_run_in_which_two_threads_of_the_loop_do_more_than_two_can_is_not_judged(
+    together: float, judged: bool
+) -> None:
+    engines = ("binas", "binas-2-threads", "registers", "registers-2-threads")
+    times = (100.0, 50.0, 100.0, together)
+    made = report(*(row("threads/net", e, ns) for e, ns in zip(engines, times, strict=True)))
+    assert (scaling(made, "threads/net") is not None) is judged
 
 
 def test_ragged_channels_are_held_to_whole_words() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
-from benchmarks.timing import PATIENCE, Batch, Gauge, Series, interleave, levels, slopes
+from benchmarks.timing import MAX_ROUNDS, PATIENCE, Batch, Gauge, Series, interleave, levels, slopes
 
 
 class Clockwork:
@@ -77,7 +79,28 @@ def test_engines_take_turns_in_another_order_every_round() -> None:
     turns = order[6:]  # after each has found its number of runs: two batches a round
     rounds = [tuple(turns[i : i + 6 : 2]) for i in range(0, len(turns), 6)]
     assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
-    assert len(set(rounds)) > 1
+    assert all(one != after for one, after in pairwise(rounds))
+
+
+def test_a_round_is_made_up_for_by_all_engines_and_beside_the_ceilings() -> None:
+    lucky, unlucky = Clockwork(2_000_000), Clockwork(2_000_000, preempted=(4, 6))  # both in round 1
+    ceilings: list[int] = []
+    series = interleave(
+        {"lucky": (lucky,), "unlucky": (unlucky,)},
+        quiet(),
+        rounds=2,
+        batches=2,
+        between=lambda: ceilings.append(lucky.batches + unlucky.batches),
+    )
+    assert [len(one) for one in series["unlucky"][0].rounds] == [0, 2, 2]
+    assert [len(one) for one in series["lucky"][0].rounds] == [2, 2, 2]
+    assert ceilings == [4, 12, 20]  # after two batches of each that find the number of runs
+
+
+def test_an_engine_that_is_always_preempted_does_not_hold_up_the_others_for_ever() -> None:
+    never = Clockwork(2_000_000, tuple(range(999)))
+    series = interleave({"never": (never,), "b": (Clockwork(2_000_000),)}, quiet(), rounds=2)
+    assert len(series["b"][0].rounds) == 2 * MAX_ROUNDS
 
 
 @pytest.mark.parametrize(
@@ -86,6 +109,11 @@ def test_engines_take_turns_in_another_order_every_round() -> None:
 )
 def test_what_a_preempted_batch_is(wall: int, cpu: int, switches: int, preempted: bool) -> None:
     assert Batch(wall, cpu, switches, 1).preempted is preempted
+
+
+@pytest.mark.parametrize(("cpu", "preempted"), [(1990, False), (1940, True), (1000, True)])
+def test_each_of_several_threads_must_have_its_core(cpu: int, preempted: bool) -> None:
+    assert Batch(1000, cpu, 0, 1, threads=2).preempted is preempted
 
 
 def test_a_batch_beside_a_slow_yardstick_does_not_count() -> None:
