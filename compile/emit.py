@@ -1,6 +1,6 @@
 """What the compiler made on the way, as text beside the artifact: `binas-compile --emit`.
 
-There is no Relax form: the fused plan goes to TIR generators without it.
+There is no Relax form: the fused plan goes to TIR generators without it; `--json` says the plan.
 """
 
 from __future__ import annotations

@@ -98,15 +98,20 @@ def _shares(manifest: Manifest) -> list[tuple[Step, float]]:
 
 def _largest(manifest: Manifest) -> list[str]:
     """The steps that take most, as estimated."""
-    found = sorted(_shares(manifest), key=lambda pair: -pair[1])[:SHOWN]
+    found = sorted(_shares(manifest), key=lambda pair: -pair[1])
     lines = ["  estimate        share   MACs  moved  kernel (counted from shapes: no measurement)"]
-    for step, share in found:
+    for step, share in found[:SHOWN]:
         moved = sum(tensor.size_bytes for tensor in (*step.inputs, *step.outputs)) / 1024
         macs = f"{step.layer.macs / 1e6:.1f}M"
         lines.append(
             f"    {step.name[:40]:<40} {share:6.1%} {macs:>8} {moved:6.0f}K  {step.kernel}"
         )
-    return lines
+    return lines + _others([share for _, share in found[SHOWN:]])
+
+
+def _others(shares: Sequence[float]) -> list[str]:
+    """What the steps that are not shown take together."""
+    return [f"    {f'{len(shares)} more, in --json':<40} {sum(shares):6.1%}"] if shares else []
 
 
 def _cycles(guess: Estimate, manifest: Manifest) -> CyclesEstimated:
@@ -130,6 +135,7 @@ def _slowest(guess: Estimate, manifest: Manifest) -> list[str]:
             f"    {step.name[:40]:<40} {cycles / guess.total:6.1%} {cycles:>12,.0f}  {step.kernel}"
             for step, cycles in found[:SHOWN]
         ),
+        *_others([cycles / guess.total for _, cycles in found[SHOWN:]]),
     ]
 
 

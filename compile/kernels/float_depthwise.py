@@ -78,32 +78,54 @@ class _Fma(FloatSums):
     """Accumulators of one tile; satisfies `nest.Micro`."""
 
     def contract(self, at: At, r: Any, in_row: Any, phase: Phase) -> None:
-        """A kernel row: each weight vector meets all pixels, then goes.
+        """A kernel row over one phase."""
+        stride, dilation = self.layer.stride[1], self.layer.dilation[1]
+        taps = range(phase.start, phase.start + phase.count)
+        columns = sorted({p * stride + s * dilation for p in phase.pixels for s in taps})
+        if 16 < self.isa.registers > len(self.sums) + len(columns):
+            self._held(at, r, in_row, phase, columns)
+        else:
+            self._streamed(at, r, in_row, phase)
 
-        Neighbouring pixels share activations. Where the registers hold those of a row, each is
-        loaded once: most lie across two lines of cache, since channels are no multiple of a line.
+    def _held(self, at: At, r: Any, in_row: Any, phase: Phase, columns: list[int]) -> None:
+        """Activations are loaded once, for all pixels that share them.
+
+        Most lie across two lines of cache, as channels are no multiple of a line.
         """
         layer, V, Q = self.layer, self.isa.lanes, at.block.vectors
-        (_, H, W, C), dilation = layer.in_shape, layer.dilation[1]
-        taps = range(phase.start, phase.start + phase.count)
-        line = ((at.image * H + in_row) * W + (at.column * layer.stride[1] - layer.padding[1])) * C
-        columns = sorted({p * layer.stride[1] + s * dilation for p in phase.pixels for s in taps})
-        shared = len(columns) < len(phase.pixels) * phase.count
-        held = shared and len(self.sums) + len(columns) < self.isa.registers
+        _, H, W, C = layer.in_shape
+        line = (at.image * H + in_row) * W + (at.column * layer.stride[1] - layer.padding[1])
         for j in range(Q):
-
-            def read(pixel: int, column: int, first: Any = line + at.channel + j * V) -> Any:
-                # Apart in LLVM's eyes, as in `float_conv`: every load serves once, none is kept.
-                apart = 0 if held else self.frame.zero * pixel
-                return v.load(self.frame.operands[0], first + column * C + apart, V)
-
-            row = {c: v.Register("float32", V, read(0, c)) for c in columns if held}
-            for s in taps:
+            first, x = line * C + at.channel + j * V, self.frame.operands[0]
+            row = {c: v.Register("float32", V, v.load(x, first + c * C, V)) for c in columns}
+            for s in range(phase.start, phase.start + phase.count):
                 weight = at.weight + (r * layer.kernel[1] + s) * (Q * V)
                 w = v.Register("float32", V, self._load("w", weight + j * V))
                 for pixel in phase.pixels:
-                    column = pixel * layer.stride[1] + s * dilation
-                    x = row[column].get() if held else read(pixel, column)
+                    column = pixel * layer.stride[1] + s * layer.dilation[1]
+                    total = self.sums[pixel * Q + j]
+                    total.set(
+                        v.fma(row[column].get(), w.get(), total.get(), V, fused=self.isa.fused)
+                    )
+
+    def _streamed(self, at: At, r: Any, in_row: Any, phase: Phase) -> None:
+        """Each weight vector meets all pixels, then goes."""
+        layer, V, Q = self.layer, self.isa.lanes, at.block.vectors
+        _, H, W, C = layer.in_shape
+        for s in range(phase.start, phase.start + phase.count):
+            weight = at.weight + (r * layer.kernel[1] + s) * (Q * V)
+            line = (at.image * H + in_row) * W + (s * layer.dilation[1] - layer.padding[1])
+            # Apart in LLVM's eyes, as in `float_conv`: every load serves once, and none is kept.
+            first = [
+                (line + (at.column + pixel) * layer.stride[1]) * C
+                + at.channel
+                + self.frame.zero * pixel
+                for pixel in range(at.span.width)
+            ]
+            for j in range(Q):
+                w = v.Register("float32", V, self._load("w", weight + j * V))
+                for pixel in phase.pixels:
+                    x = v.load(self.frame.operands[0], first[pixel] + j * V, V)
                     total = self.sums[pixel * Q + j]
                     total.set(v.fma(x, w.get(), total.get(), V, fused=self.isa.fused))
 

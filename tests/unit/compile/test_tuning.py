@@ -162,6 +162,19 @@ def test_every_shipped_entry_is_one_that_its_family_would_try() -> None:
         assert one.tile in family.tiles(one.layer, isas.find(one.cpu, one.arch)), one
 
 
+def test_every_shipped_entry_is_of_the_kernels_as_they_are() -> None:
+    for one in shipped().entries:
+        assert one.made_by == version.made_by(one.layer, isas.find(one.cpu, one.arch)), one.layer
+
+
+def test_without_the_shipped_entries_no_layer_takes_a_tenth_longer() -> None:
+    for one in shipped().entries:
+        assert isinstance(one.gain, Measured)
+        ratio = one.gain.rule_ns / one.gain.tuned_ns
+        rule = family.default_tile(one.layer, isas.find(one.cpu, one.arch))
+        assert (ratio == 1) if one.tile == rule else (1 < ratio <= 1.1), one.layer
+
+
 def test_the_version_of_a_kernel_is_of_its_own_files_alone() -> None:
     floats = replace(LAYER, op="conv", in_bits=32)
     v2 = isas.find("x86-64-v2", "x86_64")
