@@ -28,18 +28,25 @@ TOP = 5  # classes named in a summary
 
 
 @contextmanager
-def runner(artifact: Artifact, device: Device, *, emulate: bool) -> Iterator[Runner]:
+def runner(
+    artifact: Artifact, device: Device, *, emulate: bool, threads: int = 1
+) -> Iterator[Runner]:
     """An artifact where the user wants it run; what was opened is closed at the end.
 
     Under emulation qemu-user runs the very harness that a board would run; without qemu an aarch64
     artifact is run by unicorn.
 
     Raises:
-        DeviceError: No route to the device, or no emulator.
+        DeviceError: No route to the device, no emulator, or one without threads.
         UsageError: The artifact does not fit the device.
     """
     with ExitStack() as stack:
         if emulate and device.arch == "aarch64" and not has_qemu(device.arch):
+            if threads > 1:
+                raise DeviceError(
+                    f"--emulate without qemu has one thread, not {threads}",
+                    hint="apt-get install qemu-user, or leave --threads out",
+                )
             yield EmulatedSession(artifact)
             return
         link = stack.enter_context(connect(device, emulate=emulate))
@@ -48,7 +55,7 @@ def runner(artifact: Artifact, device: Device, *, emulate: bool) -> Iterator[Run
                 f"{device.name} computes nothing, so it has no answers",
                 hint="use --device host, or --emulate for a board that is not there",
             )
-        yield stack.enter_context(Session(artifact, link))
+        yield stack.enter_context(Session(artifact, link, threads=threads))
 
 
 def read_inputs(manifest: Manifest, given: Sequence[str]) -> dict[str, np.ndarray]:

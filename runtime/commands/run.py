@@ -10,6 +10,7 @@ import click
 from binas.core.cli import Command, emit, json_option, say, version_option
 from binas.core.errors import UsageError
 from binas.runtime.commands import shared
+from binas.runtime.harness import MAX_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     help="Where the output goes: .npy, or .npz where the model has several.",
 )
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes shown.")
+@click.option("--threads", type=click.IntRange(1, MAX_THREADS), default=1, show_default=True)
 @click.option("--verify", is_flag=True, help="Compare every step with the artifact's reference.")
 @click.option(
     "--model",
@@ -55,6 +57,7 @@ def run(
     inputs: tuple[str, ...],
     output: Path | None,
     top: int,
+    threads: int,
     verify: bool,
     model: Path | None,
     emulate: bool,
@@ -102,7 +105,7 @@ def run(
     taps = None
     if model is not None and given is not None:
         taps = reference_taps(model, artifact, given)
-    with answers.runner(artifact, device, emulate=emulate) as session:
+    with answers.runner(artifact, device, emulate=emulate, threads=threads) as session:
         if verify:
             record["verify"] = _verified(session, taps, as_json)
         if given is not None:

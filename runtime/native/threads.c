@@ -2,9 +2,15 @@
 #include "threads.h"
 
 #include <sched.h>
+#include <time.h>
+#include <unistd.h>
 
-#define SPINS 4000 /* some 10 us: longer than a step of a small network takes to hand out */
+/* Waits are counted in looks, and how long a look takes is the processor's: 4000 of them take 80 us or
+ * more on an Intel server (measured), and some 10 us where a pause is a short hint (an estimate). */
+#define SPINS 4000 /* looks of a worker before it sleeps; meant to outlast the handing out of a small step */
 #define YIELD_EVERY 64
+#define LONG_WAIT 32000 /* looks of a caller before it naps; 0.65 ms on that server */
+#define NAP_NS 20000
 
 static inline void pause_a_moment(void) {
 #if defined(__x86_64__)
@@ -14,16 +20,20 @@ static inline void pause_a_moment(void) {
 #endif
 }
 
-/* Look away for the `i`-th time; now and then let another thread have this core, which may be the one waited for. */
+/* Look away for the `i`-th time; now and then let another thread have this core, which may be the one
+ * waited for. A real-time thread gives way to none of a lower priority unless it sleeps. */
 static inline void relax(unsigned i) {
-    if (i % YIELD_EVERY == YIELD_EVERY - 1) sched_yield();
+    static const struct timespec nap = {0, NAP_NS};
+    if (i >= LONG_WAIT) nanosleep(&nap, NULL);
+    else if (i % YIELD_EVERY == YIELD_EVERY - 1) sched_yield();
     else pause_a_moment();
 }
 
 /* Leave the caller's core if there is another. The kernel need not do so: in a virtual machine it takes
  * a halted core for one that somebody else has (vcpu_is_preempted) and wakes a worker where its waker
- * runs, so that one of the two waits for the other, call after call. Nobody is pinned: where the worker
- * may run is again what it was. */
+ * runs, so that one of the two waits for the other, call after call. The worker does not stay pinned:
+ * the mask that it read is written back. It is the worker's own from then on: what somebody else sets
+ * in between is lost, and processors that its cpuset gains later are not added. */
 static void keep_off(const binas_pool *pool, int index) {
     int caller = atomic_load(&pool->cpu), passed = 0;
     cpu_set_t allowed, one;
@@ -38,6 +48,11 @@ static void keep_off(const binas_pool *pool, int index) {
         }
     }
     if (sched_setaffinity(0, sizeof one, &one) == 0) sched_setaffinity(0, sizeof allowed, &allowed);
+}
+
+/* In a child of fork() there are no workers, and one of them may have held the lock. */
+static int has_workers(const binas_pool *pool) {
+    return pool->threads > 1 && getpid() == pool->owner;
 }
 
 static void do_share(binas_pool *pool, int index) {
@@ -88,6 +103,7 @@ int binas_pool_start(binas_pool *pool, int threads) {
     atomic_store(&pool->stop, 0);
     atomic_store(&pool->cpu, -1);
     if (threads == 1) return 0;
+    pool->owner = getpid();
     if (pthread_mutex_init(&pool->lock, NULL) != 0) return 1;
     if (pthread_cond_init(&pool->wake, NULL) != 0) {
         pthread_mutex_destroy(&pool->lock);
@@ -110,6 +126,10 @@ int32_t binas_pool_run(binas_pool *pool, binas_task task, void *argument) {
     pool->task = task;
     pool->argument = argument;
     atomic_store(&pool->failed, 0);
+    if (!has_workers(pool)) {
+        for (int i = 0; i < pool->threads; ++i) do_share(pool, i);
+        return atomic_load(&pool->failed);
+    }
     atomic_store(&pool->pending, pool->threads - 1);
     atomic_store(&pool->cpu, sched_getcpu());
     announce(pool);
@@ -119,5 +139,6 @@ int32_t binas_pool_run(binas_pool *pool, binas_task task, void *argument) {
 }
 
 void binas_pool_stop(binas_pool *pool) {
-    if (pool->threads > 1) halt(pool);
+    if (has_workers(pool)) halt(pool);
+    pool->threads = 1;
 }

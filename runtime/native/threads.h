@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define BINAS_MAX_THREADS 32
 
@@ -13,6 +14,7 @@ typedef int32_t (*binas_task)(void *argument, int index, int threads);
 
 typedef struct binas_pool {
     int threads; /* the caller's included */
+    pid_t owner; /* the process that has the workers; a child of fork() does all shares itself */
     pthread_t workers[BINAS_MAX_THREADS];
     struct binas_worker {
         struct binas_pool *pool;

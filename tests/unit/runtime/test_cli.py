@@ -15,10 +15,12 @@ from click.testing import CliRunner, Result
 from binas.core import record
 from binas.core.layer import Layer
 from binas.devices.emulator import has_qemu
+from binas.devices.link import Link
 from binas.runtime.artifact import Artifact, load
 from binas.runtime.cli import bench, report, run, table_compare, table_merge, table_show
 from binas.runtime.measure import Failure
 from binas.runtime.replay import invented, invented_fixed
+from binas.runtime.session import Session
 from binas.runtime.table import Entry, LatencyTable
 
 FAST = ["--repeats", "2", "--warmup", "0", "--min-time", "1us"]
@@ -187,12 +189,36 @@ def test_emulation_gives_counts_and_no_latency(arm_net: Artifact) -> None:
     assert "emulation gives no latency; instruction counts: " in done.stderr
 
 
+@pytest.mark.parametrize("command", [run, bench])
 def test_more_threads_than_the_harness_has_are_refused_before_a_board_is_reached(
-    arm_net: Artifact,
+    arm_net: Artifact, command: click.Command
 ) -> None:
-    done = call(bench, arm_net.path, "--device", "rpi4", "--threads", "33")
+    done = call(command, arm_net.path, "--device", "rpi4", "--threads", "33")
     assert done.exit_code == 2
     assert "'--threads': 33 is not in the range 1<=x<=32." in done.stderr.splitlines()[-1]
+
+
+def test_a_run_has_the_threads_that_are_asked_for(
+    net: Artifact, x_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    create = Session.__init__
+
+    def noted(self: Session, artifact: Artifact, link: Link, *, threads: int = 1) -> None:
+        asked.append(threads)
+        create(self, artifact, link, threads=threads)
+
+    monkeypatch.setattr(Session, "__init__", noted)
+    for more in ([], ["--threads", "2"]):
+        done = call(run, net.path, "--device", "host", "--input", x_file, *more)
+        assert done.exit_code == 0 and "from -2.0 to 4.0" in done.stdout
+    assert asked == [1, 2]
+
+
+def test_emulation_without_qemu_refuses_threads(arm_net: Artifact, no_qemu: None) -> None:
+    more = ["--emulate", "--verify", "--threads", "2"]
+    done = call(run, arm_net.path, "--device", "rpi4", *more)
+    assert done.exit_code == 5 and "has one thread, not 2" in done.stderr
 
 
 def test_times_take_units_and_nothing_else(net: Artifact) -> None:
