@@ -191,7 +191,8 @@ def row(
         "strategy": name,
         "batch": task.size,
         "peak_bytes": _peak_bytes(processor),
-        "images_per_s": sum(s.images for s in speeds) / sum(s.seconds for s in speeds),
+        "images_per_s": sum(s.kind.epochs * s.images for s in speeds)
+        / sum(s.kind.epochs * s.seconds for s in speeds),
         "projected_hours": None if small else hours,
         "kinds": [asdict(speed) for speed in speeds],
     }

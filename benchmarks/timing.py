@@ -134,8 +134,8 @@ def interleave(
 ) -> dict[str, list[Series]]:
     """Let engines take turns, in another order every round.
 
-    Where an engine has no batch that counts, a round is made up for by one more of all of them: a
-    time must not be held to others that were taken at another moment.
+    Where an engine has no batch that counts, a round is made up for by one more of all of them, so
+    that all are timed over the same minutes; each engine's rounds that count are its own.
 
     Args:
         calls: Engine → its calls, one per depth; they follow each other, so that a slope is of one

@@ -132,7 +132,7 @@ class Hardware:
 
 
 CPU = Hardware()
-PLAIN = Hardware.searching("cpu")  # leaves every layout as it is
+PLAIN = Hardware.searching("cpu")  # images N, C, H, W; networks as they were built
 
 
 def found_processor(name: Literal["cpu", "cuda", "auto"]) -> Processor:

@@ -35,7 +35,8 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
     row, tile = _as_row(layer), _tile(layer, isa)
     with frame(symbol, layer, parameters(layer, isa)) as made:
         nest.emit(made, row, tile, _taps(layer), _Fma(made, row, isa))
-    return Kernel(made.function, cutting.units(row, tile), f"conv depthwise fma {isa.cpu} {tile}")
+    name = f"conv depthwise fma {isa.cpu} {tile}"
+    return Kernel(made.function, cutting.units(row, tile), name, cutting.sweeps(row, tile))
 
 
 def parameters(layer: Layer, isa: Isa) -> list[Parameter]:

@@ -28,7 +28,9 @@
  * Threads. A context may be used by one thread at a time. Several contexts run at once, of one
  * network or of several. With threads == 1 nothing here allocates, locks or makes a system call
  * (binas_profile reads the clock), so it may be called where these are forbidden. Results do not
- * depend on the number of threads. Threads do not survive fork(): in the child a context goes on with
+ * depend on the number of threads. Threads inherit where they may run from who calls binas_create; one
+ * that wakes on the caller's core moves off it (sched_setaffinity on itself) and sets its mask back, so
+ * change masks before. Threads do not survive fork(): in the child a context goes on with
  * one thread, with the same results, and binas_destroy leaves the parent's threads alone. Fork while
  * no call is running.
  *

@@ -49,11 +49,28 @@ def resume(context: click.Context, /, *, run_folder: Path, processor: Any, as_js
             f"{run_folder} was made by binas-search {name}, which there is not",
             hint="type the command again that made it",
         )
-    if processor is not None:
+    if processor is not None and not _finished(run_folder):
         place = Hardware.of(found_processor(processor)).processor  # or says that it is not there
         settings = {**config.settings, "processor": place}
-        rest += ["--processor", place]
+        rest = [*_without("--processor", rest), "--processor", place]
         config = replace(config, settings=settings, arguments=(name, *rest))
         record.save(config, run_folder / "config.json")
     typed = [*rest, "-o", str(run_folder), *(["--json"] if as_json else [])]
     context.exit(command.main(typed, prog_name=f"binas-search {name}", standalone_mode=False) or 0)
+
+
+def _without(option: str, typed: list[str]) -> list[str]:
+    """What was typed without an option and its value."""
+    kept: list[str] = []
+    words = iter(typed)
+    for word in words:
+        if word == option:
+            next(words, None)
+        elif not word.startswith(f"{option}="):
+            kept.append(word)
+    return kept
+
+
+def _finished(run_folder: Path) -> bool:
+    """Whether nothing is left to be computed, anywhere."""
+    return any((run_folder / name).exists() for name in ("result.json", "trained.json"))

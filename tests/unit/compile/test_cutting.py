@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binas.compile.kernels import cutting
+from binas.compile import isa as isas
+from binas.compile.kernels import cutting, family
 from binas.compile.tile import Tile
 from binas.core.layer import Layer
 
@@ -56,3 +60,19 @@ def test_a_long_row_that_is_the_whole_image_is_cut_so_that_threads_can_share_it(
     assert cutting.units(row, TILE) == 2 * cutting.PIECES
     assert cutting.pieces(cutting.as_row(conv(1, 7, 64)), TILE) == 1
     assert cutting.pieces(conv(3, 28, 64), TILE) == 1
+
+
+@pytest.mark.parametrize("cpu", ["icelake-server", "x86-64-v3"])
+@pytest.mark.parametrize("kind", ["binary", "real", "depthwise"])
+def test_kernels_whose_blocks_go_first_say_so_to_the_threads(kind: str, cpu: str) -> None:
+    isa = isas.find(cpu, "x86_64")
+    layer = conv(3, 9, 256)
+    if kind != "binary":
+        # Too few rows to be worth filtering; several blocks of channels.
+        layer = replace(
+            layer, op="conv", in_bits=32, bits_out=False, float_out=True, dilation=(2, 2)
+        )
+        layer = replace(layer, padding=(2, 2, 2, 2), groups=256 if kind == "depthwise" else 1)
+    kernel = family.generate(layer, isa, "kernel")
+    assert kernel.sweeps > 1
+    assert kernel.units == 9 * kernel.sweeps

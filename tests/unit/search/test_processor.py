@@ -90,6 +90,22 @@ def test_a_run_of_a_gpu_goes_on_elsewhere_only_if_it_is_told_to(
     assert record.load(Config, run / "config.json").settings["processor"] == "cpu"
 
 
+def test_a_run_that_moved_twice_names_one_processor_and_a_finished_one_is_not_relabelled(
+    typed: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert call(*typed, "--processor", "auto", "-o", run).exit_code == 0
+    before = (run / "config.json").read_bytes()
+    assert call("resume", run, "--processor", "cpu").exit_code == 0
+    assert (run / "config.json").read_bytes() == before
+    (run / "result.json").unlink()
+    for _ in range(2):
+        assert call("resume", run, "--processor", "cpu").exit_code == 0
+        (run / "result.json").unlink()
+    kept: Config = record.load(Config, run / "config.json")
+    assert kept.arguments.count("--processor") == 1
+
+
 def test_a_folder_of_a_time_without_processors_is_one_of_the_cpu(tmp_path: Path) -> None:
     RunFolder(tmp_path, config())
     RunFolder(tmp_path, config(settings={**config().settings, "processor": "cpu"}))
