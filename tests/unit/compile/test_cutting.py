@@ -68,11 +68,9 @@ def test_kernels_whose_blocks_go_first_say_so_to_the_threads(kind: str, cpu: str
     isa = isas.find(cpu, "x86_64")
     layer = conv(3, 9, 256)
     if kind != "binary":
-        # Too few rows to be worth filtering; several blocks of channels.
-        layer = replace(
-            layer, op="conv", in_bits=32, bits_out=False, float_out=True, dilation=(2, 2)
-        )
-        layer = replace(layer, padding=(2, 2, 2, 2), groups=256 if kind == "depthwise" else 1)
+        groups = 256 if kind == "depthwise" else 1
+        layer = replace(layer, op="conv", in_bits=32, bits_out=False, float_out=True, groups=groups)
+        layer = replace(layer, dilation=(2, 2), padding=(2, 2, 2, 2))  # dilated: not filtered
     kernel = family.generate(layer, isa, "kernel")
     assert kernel.sweeps > 1
     assert kernel.units == 9 * kernel.sweeps
