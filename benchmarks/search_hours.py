@@ -32,14 +32,9 @@ from binas.search.data import Dataset
 from binas.search.genotype import AnySpace, load_space
 from binas.search.hardware import Hardware, Processor, found_processor
 from binas.search.strategy import (
-    bars,
     bnas,
-    bnas_v2,
     catalogue,
     cp_nas,
-    darts,
-    dcp_nas,
-    pc_darts,
     uniform,
 )
 from binas.search.strategy.layout_ground import whole
@@ -48,16 +43,6 @@ from binas.search.strategy.task import SearchTask
 
 HALF = 25_000  # CIFAR-10's training images are split in two
 SPACES = {"bars": "cifar10", "bnas-v2": "broad-cifar10"}  # others: DARTS cells
-SEARCHES: dict[str, Any] = {
-    "bars": bars.Search,
-    "bnas": bnas.Search,
-    "bnas-v2": bnas_v2.Search,
-    "cp-nas": cp_nas.Search,
-    "darts": darts.Search,
-    "dcp-nas": dcp_nas.Search,
-    "pc-darts": pc_darts.PartialSearch,
-    "uniform": uniform.Search,
-}
 SMALL_SIDE, SMALL_BATCH = 8, 4
 
 
@@ -155,8 +140,7 @@ def task_of(name: str, batches: int, *, small: bool) -> SearchTask[Any, Any]:
         labels=tuple(map(str, range(space.classes))),
         normalisation="none",
     )
-    task: SearchTask[Any, Any] = SEARCHES[name](whole(space, None, None), data, settings, 0)
-    return task
+    return catalogue.find(name).task(whole(space, None, None), data, settings, 0)
 
 
 def timed(task: SearchTask[Any, Any], hardware: Hardware) -> list[Speed]:
@@ -237,7 +221,7 @@ def main(
     place = found_processor(processor)
     hardware = Hardware.searching(place)
     rows: list[dict[str, Any]] = []
-    for name in names or SEARCHES:
+    for name in names or [strategy.name for strategy in catalogue.STRATEGIES]:
         catalogue.find(name)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             arguments = (name, batches, place, threads)

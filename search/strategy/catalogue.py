@@ -23,6 +23,7 @@ from binas.search.strategy import (
 from binas.search.strategy.around import Around
 from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.settings import Found, SearchSettings
+from binas.search.strategy.task import SearchTask
 
 
 class Search(Protocol):
@@ -51,6 +52,7 @@ class Strategy:
         name: As typed.
         summary: In a line.
         search: Does it.
+        task: The search as epochs to be done one by one.
         settings: Its settings' class; the defaults are its published schedule.
         presets: Name → settings with the published batch and rates, too.
     """
@@ -58,6 +60,7 @@ class Strategy:
     name: str
     summary: str
     search: Search
+    task: type[SearchTask[Any, Any]]
     settings: type[SearchSettings]
     presets: Mapping[str, SearchSettings] = field(default_factory=dict)
 
@@ -81,6 +84,7 @@ STRATEGIES = (
         name="bars",
         summary="BARS: depth, width and cells at once, by gradient",
         search=bars.search,
+        task=bars.Search,
         settings=bars.BarsSettings,
         presets={PUBLISHED: bars.PUBLISHED},
     ),
@@ -88,6 +92,7 @@ STRATEGIES = (
         name="bnas",
         summary="BNAS: 1-bit networks sampled from a supernet, operations dropped by performance",
         search=bnas.search,
+        task=bnas.Search,
         settings=bnas.BnasSettings,
         presets={PUBLISHED: bnas.PUBLISHED},
     ),
@@ -95,6 +100,7 @@ STRATEGIES = (
         name="bnas-v2",
         summary="BNAS-v2: by gradient with a confident learning rate; made for broad networks",
         search=bnas_v2.search,
+        task=bnas_v2.Search,
         settings=bnas_v2.BnasV2Settings,
         presets={PUBLISHED: bnas_v2.PUBLISHED, f"{PUBLISHED}-pc": bnas_v2.PUBLISHED_PC},
     ),
@@ -102,6 +108,7 @@ STRATEGIES = (
         name="cp-nas",
         summary="CP-NAS: 1-bit Children sampled with their real-valued Parents",
         search=cp_nas.search,
+        task=cp_nas.Search,
         settings=cp_nas.CpNasSettings,
         presets={PUBLISHED: cp_nas.PUBLISHED},
     ),
@@ -109,6 +116,7 @@ STRATEGIES = (
         name="darts",
         summary="DARTS: a softmax mixture of operations on every edge",
         search=darts.search,
+        task=darts.Search,
         settings=darts.DartsSettings,
         presets={PUBLISHED: darts.PUBLISHED},
     ),
@@ -116,6 +124,7 @@ STRATEGIES = (
         name="dcp-nas",
         summary="DCP-NAS: a real-valued Parent gives the 1-bit Child its direction",
         search=dcp_nas.search,
+        task=dcp_nas.Search,
         settings=dcp_nas.DcpNasSettings,
         presets={PUBLISHED: dcp_nas.PUBLISHED},
     ),
@@ -123,6 +132,7 @@ STRATEGIES = (
         name="pc-darts",
         summary="PC-DARTS: partial channels and a weight per edge",
         search=pc_darts.search,
+        task=pc_darts.PartialSearch,
         settings=pc_darts.PcDartsSettings,
         presets={PUBLISHED: pc_darts.PUBLISHED},
     ),
@@ -130,6 +140,7 @@ STRATEGIES = (
         name="uniform",
         summary="random networks, each trained for a while; the best is kept",
         search=uniform.search,
+        task=uniform.Search,
         settings=uniform.UniformSettings,
     ),
 )

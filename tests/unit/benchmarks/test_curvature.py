@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+import pytest
 
 from benchmarks.curvature import Costs, compare
 from binas.search.space import Space
@@ -10,11 +10,9 @@ from binas.search.space import Space
 SMALL = Space(input_shape=(1, 8, 8), classes=3, channels=8, stages=2, max_cells=1)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_the_product_meets_its_targets() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     costs = compare(SMALL, images=24, rounds=5)
-    torch.set_num_threads(before)
     assert costs.parameters == 2 * 3 * 3 + 3 * 4
     assert costs.cosine >= 0.999
     assert costs.columns_s >= 5 * costs.gauss_newton_s

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from benchmarks import search_hours
-from benchmarks.search_hours import HALF, SEARCHES, kinds, published, space_of, task_of, timed
+from benchmarks.search_hours import HALF, kinds, published, space_of, task_of, timed
 from binas.search.hardware import PLAIN
 from binas.search.strategy import catalogue
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As the benchmark has it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+NAMES = [strategy.name for strategy in catalogue.STRATEGIES]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_every_strategy_is_timed() -> None:
-    assert list(SEARCHES) == [strategy.name for strategy in catalogue.STRATEGIES]
-
-
-@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_kinds_of_a_schedule_are_all_of_its_epochs(name: str) -> None:
     task = task_of(name, 1, small=True)
     space = space_of(name, small=True)
@@ -39,7 +27,7 @@ def test_the_kinds_of_a_schedule_are_all_of_its_epochs(name: str) -> None:
 
 
 def test_the_published_schedules_are_those_of_the_papers() -> None:
-    found = {name: {k.name: k.epochs for k in kinds(published(name), 8)} for name in SEARCHES}
+    found = {name: {k.name: k.epochs for k in kinds(published(name), 8)} for name in NAMES}
     assert found["darts"] == {"joint": 50}
     assert found["pc-darts"] == {"weights": 15, "joint": 35}
     assert found["bnas"]["path"] == 57  # as Σ 3 ⌈K/2⌉ for K = 8 ... 2

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import torch
 
 from binas.core.layer import Layer
 from binas.devices.null import FIXED_NS, invented_ns
@@ -45,12 +44,8 @@ class Invented:
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def repeatable(one_thread: None) -> None:
     """With one thread the same command gives the same bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session", params=[TINY, HOLLOW], ids=["tiny", "hollow"])
