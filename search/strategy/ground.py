@@ -25,7 +25,7 @@ SpaceT = TypeVar("SpaceT", bound=AnySpace)
 GenotypeT = TypeVar("GenotypeT", bound=AnyGenotype)
 
 # A band below the budget, widened downwards only while nothing lies within it.
-BANDS = (0.92, 0.85, 0.75, 0.5, 0.0)
+BANDS = (0.97, 0.92, 0.85, 0.75, 0.5, 0.0)
 FLATTENINGS = (1.0, 2.0, 4.0)  # temperatures: a sharp distribution may have no mass in the band
 DRAWS = 192  # per flattening
 
@@ -133,7 +133,7 @@ class Ground(ABC, Generic[SpaceT, GenotypeT]):
             p: Final probabilities, or scores of 0 or more that are as good.
             count: How many to return, at most.
             generator: Of the draws.
-            budget_ns: Predicted latency must lie in [0.92, 1] of it; in a wider band if none does.
+            budget_ns: Predicted latency must lie in [0.97, 1] of it; in a wider band if none does.
 
         Raises:
             SearchError: Every network drawn is above the budget.
