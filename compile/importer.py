@@ -259,13 +259,15 @@ _IN_PLACE |= {"PRelu", "Pad", "Relu", "Sub"}
 def static_shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
     """The shape of a value, which must be known."""
     dims = value.type.tensor_type.shape.dim
-    if any(not dim.HasField("dim_value") or dim.dim_value < 1 for dim in dims):
-        shown = [dim.dim_value or dim.dim_param or "?" for dim in dims]
-        raise CompileError(
-            f"{value.name!r} has shape {shown}, expected static sizes",
-            hint="export the model with a fixed batch and image size",
-        )
-    return tuple(dim.dim_value for dim in dims)
+    if all(dim.HasField("dim_value") and dim.dim_value > 0 for dim in dims):
+        return tuple(dim.dim_value for dim in dims)
+    known = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims]
+    raise CompileError(
+        f"{value.name!r} has shape [{', '.join(map(str, known))}], expected static sizes of at "
+        "least 1",
+        hint="export the model with a fixed batch and image size, a batch of 1 for example: "
+        "torch.onnx.export(model, torch.zeros(1, 3, 224, 224), ...) without dynamic shapes",
+    )
 
 
 def nhwc(shape: tuple[int, ...]) -> Shape:

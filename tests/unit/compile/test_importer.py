@@ -373,8 +373,10 @@ def test_an_input_that_is_no_float32_is_refused() -> None:
         plan(BinaryModel.of(proto, "m"))
 
 
-@pytest.mark.parametrize("size", [0, -1, "batch"])
-def test_a_shape_that_is_not_static_is_refused(size: int | str) -> None:
+@pytest.mark.parametrize(
+    ("size", "shown"), [(0, "[0, 3]"), (-1, "[-1, 3]"), ("batch", "[batch, 3]"), (None, "[?, 3]")]
+)
+def test_a_shape_that_is_not_static_is_refused(size: int | str | None, shown: str) -> None:
     proto = helper.make_model(
         helper.make_graph(
             [helper.make_node("Relu", ["x"], ["y"])],
@@ -385,8 +387,9 @@ def test_a_shape_that_is_not_static_is_refused(size: int | str) -> None:
         opset_imports=[helper.make_opsetid("", 21)],
         ir_version=10,
     )
-    with pytest.raises(CompileError, match="expected static sizes") as caught:
+    with pytest.raises(CompileError, match="expected static sizes of at least 1") as caught:
         plan(BinaryModel.of(proto, "m"))
+    assert f"'x' has shape {shown}" in str(caught.value)
     assert "fixed batch" in caught.value.hint
 
 
