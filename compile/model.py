@@ -21,6 +21,7 @@ from binas.compile.external import load_external
 from binas.compile.recognise import foreign
 from binas.compile.recognise.constants import fold_shapes
 from binas.compile.recognise.rewrite import recognise
+from binas.compile.windows import check_windows
 from binas.core import bits, record
 from binas.core.errors import CompileError, UsageError
 from binas.runtime.artifact import Normalisation, Port
@@ -283,6 +284,7 @@ class BinaryModel:
         if fold_shapes(proto):
             proto = checks.checked(proto, where)
         checks.name_nodes(proto)
+        check_windows(proto, where)  # before recognition, which runs layers to be sure of them
         original = onnx.ModelProto()
         original.CopyFrom(proto)
         found = recognise(proto)
