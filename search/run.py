@@ -71,12 +71,14 @@ class Config:
     origins: dict[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
 
-    def request(self) -> Config:
-        """What two runs must have in common to be the same; data by digest, whatever its path.
+    @property
+    def processor(self) -> str:
+        """Where it trains; folders that do not say are of a time when there was but the CPU."""
+        return str(self.settings.get("processor", "cpu"))
 
-        Folders that name no processor are of a time when there was but the CPU.
-        """
-        settings = {"processor": "cpu", **self.settings}
+    def request(self) -> Config:
+        """What two runs must have in common to be the same; data by digest, whatever its path."""
+        settings = {**self.settings, "processor": self.processor}
         return replace(self, data="", settings=settings, versions={}, origins={}, arguments=())
 
 
@@ -122,7 +124,7 @@ class RunFolder:
             if old.request() != config.request():
                 raise UsageError(
                     f"{path} holds a run with other {_difference(old.request(), config.request())}",
-                    hint="give another -o, or --force to start over",
+                    hint=_way_out(path, old, config),
                 )
         elif writes:
             record.save(config, kept)
@@ -208,3 +210,15 @@ def _difference(old: Config, new: Config) -> str:
             if before.get(key) != now.get(key):
                 return f"{key}: {before.get(key)}, now {now.get(key)}"
     return "settings"
+
+
+def _way_out(path: Path, old: Config, new: Config) -> str:
+    """What to do about a folder that holds another run."""
+    moved = replace(new, settings={**new.settings, "processor": old.processor})
+    if not old.arguments or old.request() != moved.request():
+        return "give another -o, or --force to start over"
+    # The same command: --processor auto finds another one on another machine.
+    there = f"binas-search resume {path}"
+    move = f"{there} --processor {new.processor} goes on here, where numbers round otherwise"
+    stay = f"{there} goes on on the CPU, and " if old.processor == "cpu" else ""
+    return f"{stay}{move}; or give another -o"

@@ -49,10 +49,14 @@ def resume(context: click.Context, /, *, run_folder: Path, processor: Any, as_js
             f"{run_folder} was made by binas-search {name}, which there is not",
             hint="type the command again that made it",
         )
-    if processor is not None and not _finished(run_folder):
+    answer, place = _answer(run_folder), config.processor
+    if processor is not None and answer is None:
         place = Hardware.of(found_processor(processor)).processor  # or says that it is not there
+    elif place not in ("cpu", found_processor("auto")):
+        raise _elsewhere(run_folder, place, answer)
+    rest = [*_without("--processor", rest), "--processor", place]  # whatever "auto" is here
+    if place != config.processor:
         settings = {**config.settings, "processor": place}
-        rest = [*_without("--processor", rest), "--processor", place]
         config = replace(config, settings=settings, arguments=(name, *rest))
         record.save(config, run_folder / "config.json")
     typed = [*rest, "-o", str(run_folder), *(["--json"] if as_json else [])]
@@ -71,6 +75,16 @@ def _without(option: str, typed: list[str]) -> list[str]:
     return kept
 
 
-def _finished(run_folder: Path) -> bool:
-    """Whether nothing is left to be computed, anywhere."""
-    return any((run_folder / name).exists() for name in ("result.json", "trained.json"))
+def _answer(run_folder: Path) -> Path | None:
+    """The file of a finished run: nothing is left to be computed, anywhere."""
+    files = (run_folder / name for name in ("result.json", "trained.json"))
+    return next((file for file in files if file.exists()), None)
+
+
+def _elsewhere(run_folder: Path, place: str, answer: Path | None) -> UsageError:
+    """What is said where the run's processor is not."""
+    move = f"binas-search resume {run_folder} --processor cpu goes on, but numbers round otherwise"
+    return UsageError(
+        f"{run_folder} is a run on {place}, and torch sees no CUDA device here",
+        hint=move if answer is None else f"it is finished: {answer}",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +88,66 @@ def test_a_run_of_a_gpu_goes_on_elsewhere_only_if_it_is_told_to(
     assert (run / "result.json").exists()
     assert call("resume", run).exit_code == 0  # it stays there
     assert record.load(Config, run / "config.json").settings["processor"] == "cpu"
+
+
+@pytest.fixture
+def begun_on(typed: list[str], tmp_path: Path) -> Callable[[str], Path]:
+    """Runs that `--processor auto` put somewhere, interrupted before their end."""
+
+    def begin(processor: str) -> Path:
+        run = tmp_path / processor
+        done = call(*typed, "--processor", "auto", "-o", run)
+        assert done.exit_code == 0, done.output
+        (run / "result.json").unlink()
+        kept: Config = record.load(Config, run / "config.json")
+        settings = {**kept.settings, "processor": processor}
+        record.save(replace(kept, settings=settings), run / "config.json")
+        return run
+
+    return begin
+
+
+def test_a_run_that_auto_put_on_a_gpu_says_how_to_go_on_where_there_is_none(
+    typed: list[str], begun_on: Callable[[str], Path]
+) -> None:
+    run = begun_on("cuda")
+    way_out = f"binas-search resume {run} --processor cpu"
+    again = [*typed, "--processor", "auto", "-o", str(run)]
+    for words in (["resume", str(run)], again):
+        refused = call(*words)
+        assert refused.exit_code == 2
+        assert "cuda" in refused.output
+        assert way_out in " ".join(refused.output.split())
+    assert "sees no CUDA device here" in call("resume", run).output
+    assert call(*way_out.split()[1:]).exit_code == 0
+    assert (run / "result.json").exists()
+
+
+def test_a_run_that_auto_put_on_a_cpu_goes_on_there_although_a_gpu_is_at_hand(
+    typed: list[str], begun_on: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun_on("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    again = call(*typed, "--processor", "auto", "-o", run)
+    assert again.exit_code == 2
+    assert "a run with other processor: cpu, now cuda" in again.output
+    assert f"binas-search resume {run} goes on" in " ".join(again.output.split())
+    done = call("resume", run)
+    assert done.exit_code == 0, done.output
+    kept: Config = record.load(Config, run / "config.json")
+    assert kept.settings["processor"] == "cpu"
+    assert kept.arguments[-2:] == ("--processor", "auto")
+
+
+def test_a_run_that_a_gpu_has_finished_says_where_its_answer_is(
+    begun_on: Callable[[str], Path],
+) -> None:
+    run = begun_on("cuda")
+    (run / "result.json").write_text("{}")
+    for words in (("resume", run), ("resume", run, "--processor", "cpu")):
+        refused = call(*words)
+        assert refused.exit_code == 2
+        assert f"it is finished: {run / 'result.json'}" in " ".join(refused.output.split())
 
 
 def test_a_run_that_moved_twice_names_one_processor_and_a_finished_one_is_not_relabelled(
