@@ -7,6 +7,10 @@ timed. Each strategy has a process of its own, whose peak of memory is its own.
 
     hours = Σ over kinds of: epochs of the kind · seconds of one over a half of CIFAR-10's images
 
+Images are those of the weight half, each counted once in an epoch. Passes are counted apart, as the
+rule of equal budgets counts them (`strategy.settings.scaled`): a step of DCP-NAS sends as many
+images six times forward and backward, through Parent and Child, for weights and architecture.
+
 That is a projection and no measurement. Where operations are dropped (BNAS, CP-NAS) later epochs
 compute less, so there it is a bound from above; the networks evaluated at the end are not in it.
 """
@@ -20,7 +24,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
@@ -67,13 +71,15 @@ class Speed:
 
     Attributes:
         kind: Of epoch.
-        images: Through forward and backward passes in the run that was timed.
+        images: Of the weight half in the run that was timed, each counted once.
+        passes: Of as many images, forward and backward through any network, in that run.
         seconds: It took, tests of sampled networks and the log included.
         half_seconds: The same over a half of CIFAR-10; projected.
     """
 
     kind: Kind
     images: int
+    passes: int
     seconds: float
     half_seconds: float
 
@@ -154,9 +160,15 @@ def timed(task: SearchTask[Any, Any], hardware: Hardware) -> list[Speed]:
         start = time.perf_counter()
         entry = task.epoch(kind.first)  # ends with the losses, which wait for the processor
         seconds = time.perf_counter() - start
-        half_s = seconds * HALF / (task.steps * task.size)
-        images = int(entry["images"])
-        found.append(Speed(kind=kind, images=images, seconds=seconds, half_seconds=half_s))
+        images = task.steps * task.size
+        speed = Speed(
+            kind=kind,
+            images=images,
+            passes=int(entry["images"]) // images,
+            seconds=seconds,
+            half_seconds=seconds * HALF / images,
+        )
+        found.append(speed)
     return found
 
 
@@ -171,15 +183,24 @@ def row(
     except torch.OutOfMemoryError as error:
         return {"strategy": name, "batch": task.size, "failure": str(error).splitlines()[0]}
     hours = sum(speed.kind.epochs * speed.half_seconds for speed in speeds) / 3600
+    images_per_s = _mean(speeds, "images") / _mean(speeds, "seconds")
+    passes = _mean(speeds, "passes")  # an epoch of each kind shows equally many images
     return {
         "strategy": name,
         "batch": task.size,
         "peak_bytes": _peak_bytes(processor),
-        "images_per_s": sum(s.kind.epochs * s.images for s in speeds)
-        / sum(s.kind.epochs * s.seconds for s in speeds),
+        "images_per_s": images_per_s,
+        "passes_per_epoch": passes,
+        "image_passes_per_s": passes * images_per_s,
         "projected_hours": None if small else hours,
         "kinds": [asdict(speed) for speed in speeds],
     }
+
+
+def _mean(speeds: Sequence[Speed], what: Literal["images", "passes", "seconds"]) -> float:
+    """Of an epoch of the whole schedule."""
+    epochs = sum(speed.kind.epochs for speed in speeds)
+    return float(sum(speed.kind.epochs * getattr(speed, what) for speed in speeds) / epochs)
 
 
 def _peak_bytes(processor: Processor) -> int:
@@ -204,7 +225,8 @@ def said(found: dict[str, Any]) -> str:
     hours = found["projected_hours"]
     projected = "" if hours is None else f", published schedule {hours:.2f} h (projected)"
     peak = found["peak_bytes"] / 2**20
-    return f"{start}  {found['images_per_s']:.0f} images/s, peak {peak:.0f} MiB{projected}"
+    speed = f"{found['images_per_s']:.0f} images/s, {found['passes_per_epoch']:.1f} passes an epoch"
+    return f"{start}  {speed}, peak {peak:.0f} MiB{projected}"
 
 
 @click.command()
@@ -228,7 +250,7 @@ def main(
             rows.append(pool.apply(row, arguments, {"small": small}))
         print(said(rows[-1]), flush=True)
     report = {
-        "schema": "binas.search-hours/1",
+        "schema": "binas.search-hours/2",
         "machine": machine_of(place),
         "torch": torch.__version__,
         "hardware": asdict(hardware),

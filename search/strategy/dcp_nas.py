@@ -78,8 +78,12 @@ class DcpNasSettings(GradientSettings):
     def passes(self, operations: int) -> int:
         """Parent: weights, α. Child: weights, α with its tangent and its curvature."""
         del operations
-        after = self.epochs - self.warmup_epochs
-        return 2 * self.epochs + (3 + (self.tangent > 0)) * after
+        warm = self.warmup_epochs
+        return warm * self.epoch_passes(warm=True) + (self.epochs - warm) * self.epoch_passes()
+
+    def epoch_passes(self, *, warm: bool = False) -> int:
+        """Of one epoch: weights of both; after the warm-up also α of both, tangent, curvature."""
+        return 2 if warm else 5 + (self.tangent > 0)
 
 
 # The paper's own are unknown; these are PC-DARTS's on CIFAR-10, as for 8 cells of 16 channels.
@@ -123,8 +127,8 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         """Lines 3-6 of algorithm 10: a Parent phase, α̂ ← α, a Child phase, α ← α̂."""
         parent = self._parent_phase(number)
         entry = super().train(number)
-        seen, warm = self.steps * self.size, self.progress < 0
-        return {**entry, "parent_loss": parent, "images": seen * (2 if warm else 5)}
+        passes = self.settings.epoch_passes(warm=self.progress < 0)
+        return {**entry, "parent_loss": parent, "images": passes * self.steps * self.size}
 
     def _parent_phase(self, number: int) -> float:
         """One epoch: w on the weight half, α on the other; mean loss of the weight steps."""

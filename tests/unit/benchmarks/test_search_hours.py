@@ -9,7 +9,15 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import search_hours
-from benchmarks.search_hours import HALF, kinds, published, space_of, task_of, timed
+from benchmarks.search_hours import (
+    HALF,
+    SMALL_BATCH,
+    kinds,
+    published,
+    space_of,
+    task_of,
+    timed,
+)
 from binas.search.hardware import PLAIN
 from binas.search.strategy import catalogue
 
@@ -34,11 +42,23 @@ def test_the_published_schedules_are_those_of_the_papers() -> None:
     assert found["bnas"]["weights"] == 3
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_images_count_once_and_passes_are_those_of_the_equal_budgets(name: str) -> None:
+    """Parent, Child, weights and architecture: the rule of `scaled` counts each."""
+    task = task_of(name, 1, small=True)
+    space = space_of(name, small=True)
+    speeds = timed(task, PLAIN)
+    assert {speed.images for speed in speeds} == {SMALL_BATCH}
+    passes = sum(speed.kind.epochs * speed.passes for speed in speeds)
+    operations = max(len(space.normal_ops), len(space.reduction_ops))
+    assert passes == task.settings.passes(operations)
+
+
 @pytest.mark.parametrize("name", ["bnas", "uniform"])
 def test_an_epoch_of_each_kind_is_run_and_brought_to_a_half_of_the_images(name: str) -> None:
     task = task_of(name, 2, small=True)
     for speed in timed(task, PLAIN):
-        assert speed.images % (task.steps * task.size) == 0
+        assert speed.images == 2 * task.size
         assert speed.half_seconds == pytest.approx(speed.seconds * HALF / (2 * task.size))
 
 
@@ -49,7 +69,8 @@ def test_a_small_report_has_speed_and_memory_and_promises_no_hours(tmp_path: Pat
     assert done.exit_code == 0, done.output
     report = json.loads(file.read_text())
     (row,) = report["rows"]
-    assert row["images_per_s"] > 0
+    assert row["passes_per_epoch"] == pytest.approx(85 / 50)  # the architecture rests in 15 of 50
+    assert row["image_passes_per_s"] == pytest.approx(85 / 50 * row["images_per_s"])
     assert row["peak_bytes"] > 0
     assert row["projected_hours"] is None
     assert "projected" not in done.output
