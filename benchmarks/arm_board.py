@@ -16,8 +16,9 @@ from typing import Any
 import click
 
 from benchmarks import models, report_file
-from benchmarks.arm import ANY, SIZES, layers
+from benchmarks.arm import layers
 from benchmarks.arm_stretches import counted
+from benchmarks.arm_works import ANY, SIZES, layer_name
 from benchmarks.onnx_builder import saved
 from binas.compile.build import compile_model
 from binas.compile.model import BinaryModel
@@ -62,8 +63,8 @@ def main(
             for out, artifact, index in layers(C, device.name, Path(folder)):
                 found = timed(artifact, link, index)
                 macs = counted(artifact.manifest.steps[index])
-                wanted = estimated_rate(known, f"{C}x{SIZES[C]}", out, device)
-                rows.append(row(f"{C}x{SIZES[C]}", out, found, macs, ghz, wanted))
+                wanted = estimated_rate(known, layer_name(C), out, device)
+                rows.append(row(layer_name(C), out, found, macs, ghz, wanted))
                 click.echo(line(rows[-1]))
         if network:
             made = bireal18(device, Path(folder))

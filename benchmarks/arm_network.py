@@ -13,18 +13,18 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from benchmarks import models, report_file
+from benchmarks import commit, models, report_file, targets
+from benchmarks.judge import judge
 from benchmarks.onnx_builder import saved
+from benchmarks.schema import ArmNetworkReport, ArmStep
 from binas.compile import cycles
 from binas.compile.build import compile_model
 from binas.compile.model import BinaryModel
-from binas.core import cli
+from binas.core import cli, record
 from binas.devices import registry
 from binas.runtime.artifact import Artifact
 from binas.runtime.emulated import EmulatedSession
 
-MACS_A_CYCLE = 85.0  # of the binary convolutions, as a yardstick for all the rest
-LIMIT = 0.15
 CONVOLUTIONS = ("binary_conv", "conv")
 
 
@@ -33,6 +33,7 @@ CONVOLUTIONS = ("binary_conv", "conv")
 @click.option("--device", default="rpi4", show_default=True, help="Compiled for; its CPU's model.")
 def main(*, file: Path, device: str) -> None:
     """Estimate the cycles of Bi-Real-18 by kind of step."""
+    sources = commit.of_sources()
     with TemporaryDirectory() as folder:
         path = saved("bireal18", models.bireal18, Path(folder))
         made = compile_model(
@@ -46,28 +47,24 @@ def main(*, file: Path, device: str) -> None:
         kinds[step.layer.op] += cost
     macs = sum(step.layer.macs for step, _ in steps if step.layer.op == "binary_conv")
     rest = outside + sum(cost for kind, cost in kinds.items() if kind not in CONVOLUTIONS)
-    share = rest / (macs / MACS_A_CYCLE)
-    report = {
-        "schema": "binas.benchmark.arm_network/1",
-        "kind": "estimate",
-        "device": device,
-        "model": found.model,
-        "total_cycles": found.total + outside,
-        "cycles": {**kinds, "around": outside},
-        "rest_share": share,
-        "met": share <= LIMIT,
-        "steps": [
-            {"step": step.name, "kernel": step.kernel, "macs": step.layer.macs, "cycles": cost}
+    report = ArmNetworkReport(
+        device=device,
+        model=found.model,
+        commit=sources,
+        total_cycles=found.total + outside,
+        cycles={**kinds, "around": outside},
+        rest_cycles=rest,
+        binary_macs=macs,
+        steps=tuple(
+            ArmStep(step=step.name, kernel=step.kernel, macs=step.layer.macs, cycles=cost)
             for step, cost in steps
-        ],
-    }
-    report_file.write(file, report)
-    for kind, cost in (*kinds.items(), ("around", outside), ("total", found.total + outside)):
-        click.echo(f"{kind:12} {cost / 1e6:8.2f} million cycles of {found.model}")
-    click.echo(
-        f"neither binary nor float convolution: {rest / 1e6:.2f} million, {share:.1%} of the "
-        f"binary convolutions at {MACS_A_CYCLE:g} MACs a cycle (at most {LIMIT:.0%})"
+        ),
     )
+    record.save(report, file)
+    for kind, cost in (*report.cycles.items(), ("total", report.total_cycles)):
+        click.echo(f"{kind:12} {cost / 1e6:8.2f} million cycles of {found.model}")
+    click.echo(f"neither binary nor float convolution: {rest / 1e6:.2f} million")
+    click.echo(judge(targets.arm_network([device]), [report]))
 
 
 def around(artifact: Artifact, model: str) -> float:

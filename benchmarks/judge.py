@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, log
 from statistics import mean, median
-from typing import Literal
+from typing import Any, Literal
 
 from benchmarks.ceiling import CEILINGS_OF
-from benchmarks.schema import Report, Row
+from benchmarks.schema import AnyReport, Report, Row
 from benchmarks.works import RAGGED
 
 Figure = Callable[[Report, str], float | None]
 Over = Literal["each", "mean", "geometric mean"]
 
-RUNS = 5  # that a verdict rests on
+RUNS = 5  # that a verdict on a time rests on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +30,25 @@ class Target:
         high: It must not be above; None: no such bound.
         over: How the works are summed up; "each" takes the worst.
         unit: Behind the number.
+        of: The kind of report that `figure` reads.
+        runs: That a verdict rests on; 1 where no run differs from another.
     """
 
     title: str
     works: tuple[str, ...]
-    figure: Figure
+    figure: Callable[[Any, str], float | None]
     low: float | None = None
     high: float | None = None
     over: Over = "each"
     unit: str = ""
+    of: type[AnyReport] = Report
+    runs: int = RUNS
+
+    @property
+    def bound(self) -> str:
+        """In words."""
+        sign, value = ("≥", self.low) if self.low is not None else ("≤", self.high)
+        return f"{self.over} {sign} {value:g}{self.unit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +82,28 @@ class Judgement:
         """In words; with fewer runs than a verdict needs, of how many."""
         if self.met is None:
             return "not measured"
-        words = "met" if self.met else "not met"
-        return words if self.runs >= RUNS else f"{words}, {self.runs} of {RUNS} runs"
+        words, wanted = "met" if self.met else "not met", self.target.runs
+        return words if self.runs >= wanted else f"{words}, {self.runs} of {wanted} runs"
+
+    @property
+    def measured(self) -> str:
+        """The figure with its unit, a digit more than bounds have; empty where there is none."""
+        return "" if self.found is None else f"{self.found:.4g}{self.target.unit}"
+
+    def __str__(self) -> str:
+        """A line for the terminal."""
+        worst = f" ({self.worst})" if self.worst and len(self.target.works) > 1 else ""
+        found = f"{self.measured}{worst}, " if self.measured else ""
+        return f"{self.target.title}: {found}{self.target.bound}: {self.verdict}"
 
 
-def judge(target: Target, reports: Sequence[Report]) -> Judgement:
-    """Hold a target to what was measured."""
+def judge(target: Target, reports: Sequence[AnyReport]) -> Judgement:
+    """Hold a target to what was measured, in reports of its kind."""
     per_work: dict[str, float] = {}
-    runs = len(reports)
+    own = [report for report in reports if isinstance(report, target.of)]
+    runs = len(own)
     for work in target.works:
-        figures = [f for r in reports if (f := target.figure(r, work)) is not None]
+        figures = [f for report in own if (f := target.figure(report, work)) is not None]
         if figures:
             per_work[work] = median(figures)
             runs = min(runs, len(figures))

@@ -1,9 +1,10 @@
 """docs/performance.md from measurements: `python -m benchmarks.performance FILE...`.
 
 The files are what benchmarks.layers, benchmarks.networks and benchmarks.threads wrote; several runs
-of the same may be given, and each figure is then the median over runs. No figure of the tables, of
-the drawing and of the verdicts is typed by hand; the notes that end the page (performance-notes.md)
-are, with the figures in them.
+of the same may be given, and each figure is then the median over runs. What benchmarks.arm,
+benchmarks.arm_network and benchmarks.footprint wrote may be among them, and is judged, too. No
+figure of the tables, of the drawing and of the verdicts is typed by hand; the notes that end the
+page (performance-notes.md) are, with the figures in them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import click
 
 from benchmarks import page, plot, report_file
+from benchmarks.schema import FootprintReport, Report
 from binas.core import cli, record
 from binas.core.errors import UsageError
 
@@ -33,12 +35,19 @@ NOTES = "performance-notes.md"
 def main(*, files: tuple[Path, ...], output: Path) -> None:
     """Write the page and its drawing."""
     reports = [report_file.read(file) for file in files]
-    cpus = {report.host.cpu for report in reports}
+    timed = [report for report in reports if isinstance(report, Report)]
+    if not timed:
+        raise UsageError(
+            "none of these files is of a run whose times make the page",
+            hint="python -m benchmarks.layers --json FILE",
+        )
+    weighed = [report for report in reports if isinstance(report, FootprintReport)]
+    cpus = {report.host.cpu for report in timed} | {report.cpu for report in weighed}
     if len(cpus) > 1:
         raise UsageError(f"these files are of several CPUs: {', '.join(sorted(cpus))}")
     notes = output.parent / NOTES
     text = notes.read_text() if notes.exists() else ""
-    record.write_atomic(output.parent / PLOT, plot.draw(reports))
+    record.write_atomic(output.parent / PLOT, plot.draw(timed))
     made = page.page(reports, plot=PLOT.as_posix(), notes=text)
     record.write_atomic(output, made.encode())
     click.echo(f"{output}, {output.parent / PLOT}", err=True)

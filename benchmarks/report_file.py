@@ -9,7 +9,14 @@ from typing import Any
 
 import click
 
-from benchmarks.schema import Report, ReportWithoutCommit
+from benchmarks.schema import (
+    AnyReport,
+    ArmNetworkReport,
+    ArmReport,
+    FootprintReport,
+    Report,
+    ReportWithoutCommit,
+)
 from binas.core import record
 
 option = click.option(
@@ -22,13 +29,21 @@ def write(file: Path, report: Mapping[str, Any]) -> None:
     record.write_atomic(file, (json.dumps(report, indent=1) + "\n").encode())
 
 
-def read(file: Path) -> Report:
-    """A report of layers, networks or threads, also one of the schema before.
+KINDS: tuple[type[AnyReport], ...] = (
+    ReportWithoutCommit,
+    ArmReport,
+    ArmNetworkReport,
+    FootprintReport,
+)
+
+
+def read(file: Path) -> AnyReport:
+    """A report that targets are about, of layers, networks and threads also in the schema before.
 
     Raises:
         UsageError: It is none.
     """
     text = record.read_bytes(file, record.MAX_RECORD_BYTES)
     # No other text of a report reads like this; whatever is wrong with the file, `loads` tells.
-    older = f'"{ReportWithoutCommit.SCHEMA}"'.encode() in text
-    return record.loads(ReportWithoutCommit if older else Report, text, where=str(file))
+    kind = next((k for k in KINDS if f'"{k.SCHEMA}"'.encode() in text), Report)
+    return record.loads(kind, text, where=str(file))

@@ -1,10 +1,15 @@
-"""What a benchmark writes: `binas.benchmark/3`, every sample kept."""
+"""What benchmarks that are held to targets write.
+
+`binas.benchmark/3` is of all that is timed here, every sample kept; the others are of ARM code as
+LLVM's models price it, and of what a network takes of disk and memory.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from benchmarks.arm_works import Out, work_name
 from benchmarks.commit import UNKNOWN
 
 Method = Literal["chain", "branches", "call"]
@@ -115,3 +120,125 @@ class ReportWithoutCommit(Report):
     """What was written before the commit was: it fits, and its commit is unknown."""
 
     SCHEMA: ClassVar[str] = "binas.benchmark/2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmRow:
+    """One layer of one build in one CPU's model.
+
+    Attributes:
+        work: Channels and rows.
+        out: What leaves it.
+        build: Device it was compiled for.
+        kernel: Tile and instruction set, as the artifact says.
+        model: LLVM's name of the CPU.
+        inner: MACs per cycle of the inner loop.
+        tile: Of a whole tile.
+        row: Of a whole row.
+        row_instructions: Instructions of that row.
+        stack_accesses: Those among them that read or write the stack.
+    """
+
+    work: str
+    out: Out
+    build: str
+    kernel: str
+    model: str
+    inner: float
+    tile: float
+    row: float
+    row_instructions: int
+    stack_accesses: int
+
+    @property
+    def name(self) -> str:
+        """Of the work, as targets know it."""
+        return work_name(self.work, self.out, self.model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmReport:
+    """Binary MACs per cycle of layers: an estimate.
+
+    Attributes:
+        llvm_mca: Version of the tool whose models they are.
+        commit: Of the sources.
+        rows: One per layer, result, build and model.
+    """
+
+    SCHEMA: ClassVar[str] = "binas.benchmark.arm/2"
+
+    kind: Literal["estimate"] = "estimate"
+    llvm_mca: str
+    commit: str
+    rows: tuple[ArmRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmStep:
+    """A step of a network, and its share of the cycles."""
+
+    step: str
+    kernel: str
+    macs: int
+    cycles: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmNetworkReport:
+    """Where the cycles of Bi-Real-18 go: an estimate.
+
+    Attributes:
+        device: It was compiled for.
+        model: LLVM's name of its CPU.
+        commit: Of the sources.
+        total_cycles: Of a run.
+        cycles: Kind of step → its cycles; "around": of what stands around the steps.
+        rest_cycles: Of all that is neither a binary nor a float convolution.
+        binary_macs: Of the binary convolutions, padded taps included.
+        steps: In order.
+    """
+
+    SCHEMA: ClassVar[str] = "binas.benchmark.arm_network/2"
+
+    kind: Literal["estimate"] = "estimate"
+    device: str
+    model: str
+    commit: str
+    total_cycles: float
+    cycles: dict[str, float]
+    rest_cycles: float
+    binary_macs: int
+    steps: tuple[ArmStep, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FootprintReport:
+    """What Bi-Real-18 takes to compile, to store and to run.
+
+    Attributes:
+        device: It was compiled for.
+        cpu: The machine that compiled, as it names itself.
+        commit: Of the sources.
+        compile_s: With an empty kernel cache.
+        artifact_bytes: The file.
+        weights_bytes: Stored in it, float ones included.
+        arena_bytes: Planned.
+        lower_bound_bytes: No arena for these tensors can be smaller.
+        peak_bytes: Most memory that a run had; None where the device is another machine.
+    """
+
+    SCHEMA: ClassVar[str] = "binas.benchmark.footprint/2"
+
+    device: str
+    cpu: str
+    commit: str
+    compile_s: float
+    artifact_bytes: int
+    weights_bytes: int
+    arena_bytes: int
+    lower_bound_bytes: int
+    peak_bytes: int | None
+
+
+AnyReport = Report | ArmReport | ArmNetworkReport | FootprintReport

@@ -1,18 +1,26 @@
-"""What the compiler is held to; `judge.py` says how."""
+"""What the compiler is held to: every bound there is; `judge.py` says how.
+
+What one command measures by itself has a function of its own, which may be asked for a part of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import eq
 
+from benchmarks import arm_works, figures
+from benchmarks.arm_works import IN_ORDER, NETWORK_DEVICES, OUTS, REORDERING, SIZES
 from benchmarks.gains import scaling
-from benchmarks.judge import Over, Target, inverse, per_cycle, raggedness, share, speedup
+from benchmarks.judge import RUNS, Over, Target, inverse, per_cycle, raggedness, share, speedup
+from benchmarks.schema import ArmNetworkReport, ArmReport, FootprintReport
 from benchmarks.works import BINARY_PEER, RAGGED, SCALING, SEVEN, layers
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 CELL_NETWORKS = ("dcp_nas_l_224", "dcp_nas_l_32", "bnas_224", "bnas_32")
 LONG_BITS = 512  # products per output from which on a layer must not be slow
+MACS_A_CYCLE = 85.0  # of ARM's binary convolutions, as a yardstick for all else of a network
+HOST = "host"
 
 
 def targets() -> list[Target]:
@@ -32,6 +40,9 @@ def targets() -> list[Target]:
             low=0.93,
             unit=TIMES,
         ),
+        *arm(),
+        arm_network(),
+        *footprint(),
     ]
 
 
@@ -206,4 +217,71 @@ def _network() -> list[Target]:
             )
             for words, end, low in (("as published", "", 4), ("fully binary", "_binary", 8))
         ),
+    ]
+
+
+def arm(channels: Sequence[int] = tuple(SIZES)) -> list[Target]:
+    """Binary 3x3 layers with so many channels in the models of ARM CPUs."""
+    # The residual form's tiles have no target: they read a float for each that they write.
+    plain: tuple[arm_works.Out, ...] = ("bits", "floats")
+    inner, tile = figures.cycle_rate("inner"), figures.cycle_rate("tile")
+    bounds = (
+        ("inner loop, C = 32", inner, OUTS, (32,), (80, 34)),
+        ("inner loop, C ≥ 64", inner, OUTS, (64, 128, 256, 512), (84, 35)),
+        ("tile with epilogue, C = 64", tile, plain, (64,), (76, 32.5)),
+        ("tile with epilogue, C ≥ 128", tile, plain, (128, 256, 512), (78, 33)),
+    )
+    priced = partial(Target, of=ArmReport, runs=1)
+    found = [
+        priced(
+            title=f"{', '.join(cpus)}: {words}, own build",
+            works=arm_works.works([C for C in channels if C in wanted], outs, cpus),
+            figure=figure,
+            low=low,
+            unit=" MAC/cycle",
+        )
+        for words, figure, outs, wanted, lows in bounds
+        for cpus, low in zip((REORDERING, IN_ORDER), lows, strict=True)
+    ]
+    common = priced(
+        title="one build for all ARM CPUs: inner loop, share of the rate in each CPU's own build",
+        works=arm_works.works(channels, OUTS, arm_works.BUILDS),
+        figure=figures.one_build,
+        low=0.97,
+    )
+    return [target for target in (*found, common) if target.works]
+
+
+def arm_network(devices: Sequence[str] = NETWORK_DEVICES) -> Target:
+    """Bi-Real-Net-18 in the models of these devices' CPUs."""
+    return Target(
+        title="Bi-Real-Net-18 on ARM, cycles of all that is neither binary nor float convolution, "
+        f"share of (binary MACs / {MACS_A_CYCLE:g})",
+        works=tuple(map(figures.network_work, devices)),
+        figure=figures.rest_share(MACS_A_CYCLE),
+        high=0.15,
+        of=ArmNetworkReport,
+        runs=1,
+    )
+
+
+def footprint(devices: Sequence[str] = (HOST,)) -> list[Target]:
+    """Bi-Real-Net-18 compiled for these devices; only for this machine it is run."""
+    bounds: tuple[tuple[str, Callable[[FootprintReport], float | None], float, str], ...] = (
+        ("compile time, empty kernel cache", figures.compile_s, 30, " s"),
+        ("artifact beyond its stored weights", figures.overhead_kib, 256, " KiB"),
+        ("arena, of the live tensors' lower bound", figures.arena_ratio, 1.1, TIMES),
+        ("peak memory beyond 1.3 (weights + arena)", figures.peak_beyond_mib(1.3), 4, " MiB"),
+    )
+    return [
+        Target(
+            title=f"Bi-Real-Net-18, {words}",
+            works=tuple(map(figures.footprint_work, devices)),
+            figure=figures.of_footprint(value),
+            high=limit,
+            unit=unit,
+            of=FootprintReport,
+            runs=RUNS if unit == " s" else 1,
+        )
+        for words, value, limit, unit in bounds
     ]

@@ -6,28 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import arm, arm_stretches
-from benchmarks.arm import LOWS, Row
+from benchmarks import arm, arm_stretches, targets
 from benchmarks.arm_stretches import Stretch
+from benchmarks.arm_works import ANY, Out, layer_name
+from benchmarks.figures import one_build
+from benchmarks.judge import judge
 from binas.compile import cycles
+from tests.unit.benchmarks.reports import arm_network_report, arm_report, arm_row
 
 A, B, C, D = ((at, 4) for at in range(4))
-
-
-def row(model: str, build: str, inner: float) -> Row:
-    return Row(
-        work="64x56",
-        out="bits",
-        build=build,
-        kernel="binary_conv dot threshold generic 4x16",
-        model=model,
-        inner=inner,
-        tile=80.0,
-        row=79.0,
-        row_instructions=1,
-        stack_accesses=0,
-        met=True,
-    )
 
 
 def test_the_loop_is_the_most_frequent_way_from_a_block_to_itself() -> None:
@@ -54,21 +41,48 @@ def test_a_stretch_counts_128_macs_per_sixteen_bytes_and_none_elsewhere() -> Non
     ],
 )
 def test_limits_are_those_of_channels_and_cpu(
-    C: int, out: arm.Out, model: str, inner: float, tile: float, met: bool
+    C: int, out: Out, model: str, inner: float, tile: float, met: bool
 ) -> None:
-    assert arm._met(LOWS[C], out, model, inner, tile) is met
+    row = arm_row(model, "rpi", inner, work=layer_name(C), out=out, tile=tile)
+    own = [
+        replace(target, works=(row.name,))
+        for target in targets.arm()
+        if row.name in target.works and target.figure is not one_build
+    ]
+    assert own
+    assert all(judge(target, [arm_report(row)]).met for target in own) is met
 
 
 def test_one_build_is_compared_with_each_cpus_own_at_worst() -> None:
     rows = [
-        row("cortex-a72", "rpi4", 84.0),
-        row("cortex-a53", "rpi3", 36.0),
-        row("cortex-a72", arm.ANY, 84.0),
-        row("cortex-a53", arm.ANY, 34.9),
+        arm_row("cortex-a72", "rpi4", 84.0),
+        arm_row("cortex-a53", "rpi3", 36.0),
+        arm_row("cortex-a72", ANY, 84.0),
+        arm_row("cortex-a53", ANY, 34.9),
     ]
-    assert arm.one_build(rows) == {"least_share": pytest.approx(34.9 / 36), "met": False}
-    better = [*rows[:3], replace(rows[3], inner=35.0)]
-    assert arm.one_build(better)["met"]
+    (common,) = (target for target in targets.arm() if target.figure is one_build)
+    common = replace(common, works=tuple(row.name for row in rows[:2]))
+    found = judge(common, [arm_report(*rows)])
+    assert found.found == pytest.approx(34.9 / 36)
+    assert found.verdict == "not met"
+    better = judge(common, [arm_report(*rows[:3], replace(rows[3], inner=35.0))])
+    assert better.verdict == "met"  # of one run: an estimate does not vary
+    assert judge(common, [arm_report(*rows[:2])]).verdict == "not measured"
+
+
+def test_layers_that_were_not_asked_for_are_not_judged() -> None:
+    own = targets.arm((64,))
+    assert {work.split("/")[1] for target in own for work in target.works} == {"64x56"}
+    assert {target.low for target in own} == {84, 35, 76, 32.5, 0.97}
+
+
+@pytest.mark.parametrize(("rest_cycles", "verdict"), [(1.5e6, "met"), (1.6e6, "not met")])
+def test_what_is_no_convolution_is_held_to_the_binary_macs(
+    rest_cycles: float, verdict: str
+) -> None:
+    found = judge(targets.arm_network(["rpi4"]), [arm_network_report(rest_cycles=rest_cycles)])
+    assert found.found == pytest.approx(rest_cycles / 1e7)
+    assert found.verdict == verdict
 
 
 def test_long_stretches_are_priced_too(monkeypatch: pytest.MonkeyPatch) -> None:

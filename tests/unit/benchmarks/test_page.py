@@ -10,11 +10,18 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import page, performance, plot, report_file
-from benchmarks.schema import Report
+from benchmarks.schema import AnyReport, Report
 from benchmarks.targets import TIMES
 from binas.core import record
 from binas.core.errors import UsageError
-from tests.unit.benchmarks.reports import report, row
+from tests.unit.benchmarks.reports import (
+    arm_network_report,
+    arm_report,
+    arm_row,
+    footprint_report,
+    report,
+    row,
+)
 
 ROWS = (
     row("bits_to_bits/r18_64x56", "binas", 100_000.0),
@@ -39,6 +46,21 @@ def test_the_file_has_the_fields_it_promises() -> None:
     assert all(promised < set(one) for one in data["rows"])
 
 
+def weighed() -> list[AnyReport]:
+    """A report of each kind that is not of times."""
+    return [
+        arm_report(arm_row("cortex-a72", "rpi4", 84.0)),
+        arm_network_report(),
+        footprint_report(),
+    ]
+
+
+@pytest.mark.parametrize("made", weighed(), ids=lambda made: type(made).__name__)
+def test_a_report_of_any_kind_is_read_as_what_it_is(made: AnyReport, tmp_path: Path) -> None:
+    record.save(made, tmp_path / "a.json")
+    assert report_file.read(tmp_path / "a.json") == made
+
+
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"schema": "binas.benchmark/1"}')
     with pytest.raises(UsageError, match=r"binas\.benchmark/1"):
@@ -51,6 +73,7 @@ def test_a_file_from_before_commits_were_recorded_is_read(tmp_path: Path) -> Non
     del old["host"]["commit"]
     (tmp_path / "a.json").write_text(json.dumps(old))
     read = report_file.read(tmp_path / "a.json")
+    assert isinstance(read, Report)
     assert (read.host.commit, read.rows) == ("unknown", ROWS)
 
 
@@ -105,6 +128,35 @@ def test_the_page_lists_the_commits_of_its_files() -> None:
     new = replace(old, host=replace(old.host, commit="ba9876543210"))
     text = page.page([old, new, old], plot="", notes="")
     assert "made at commit 0123456789ab+, commit ba9876543210." in text
+
+
+def test_arm_and_footprint_stand_in_the_table_where_their_reports_are_given(
+    tmp_path: Path,
+) -> None:
+    made = [report(*ROWS), *weighed(), arm_network_report("rpi3", rest_cycles=1.6e6)]
+    files = [str(tmp_path / f"{number}.json") for number in range(len(made))]
+    for file, one in zip(files, made, strict=True):
+        record.save(one, Path(file))
+    page_file = tmp_path / "page.md"
+    done = CliRunner().invoke(performance.main, [*files, "-o", str(page_file)])
+    assert done.exit_code == 0, done.output
+    text = page_file.read_text()
+    lines = {one.split(" | ")[0]: one for one in text.splitlines()}
+    (network,) = (one for title, one in lines.items() if "on ARM" in title)
+    assert network.endswith("| each ≤ 0.15 | 0.16 | arm_network/rpi3 | 1 | **not met** |")
+    (arena,) = (one for title, one in lines.items() if "arena, of" in title)
+    assert arena.endswith("| 1 | met |")
+    assert "1 files, made at commit 0123456789ab, commit 0123456789ab+." in text
+    alone = page.page([report(*ROWS)], plot="", notes="")
+    assert not any(words in alone for words in ("cortex-a72", "on ARM", "arena"))
+
+
+def test_a_page_needs_times(tmp_path: Path) -> None:
+    record.save(footprint_report(), tmp_path / "a.json")
+    words = [str(tmp_path / "a.json"), "-o", str(tmp_path / "page.md")]
+    done = CliRunner().invoke(performance.main, words)
+    assert done.exit_code == 2
+    assert "benchmarks.layers --json" in done.output
 
 
 def test_equal_reports_give_equal_drawings() -> None:

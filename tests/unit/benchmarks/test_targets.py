@@ -10,9 +10,16 @@ from benchmarks.cell_networks import works
 from benchmarks.gains import scaling
 from benchmarks.judge import RUNS, Target, inverse, judge, raggedness, share, speedup
 from benchmarks.networks import BIREAL
+from benchmarks.schema import AnyReport, Report
 from benchmarks.targets import targets
 from benchmarks.works import SCALING, layers
-from tests.unit.benchmarks.reports import report, row
+from tests.unit.benchmarks.reports import (
+    arm_network_report,
+    arm_report,
+    footprint_report,
+    report,
+    row,
+)
 
 WORKS = ("g/one", "g/two")
 
@@ -114,6 +121,22 @@ def test_ragged_channels_are_held_to_whole_words() -> None:
 def test_every_target_is_of_works_that_are_timed() -> None:
     networks = {BIREAL, SCALING.work} | {work.name for work in works()}
     timed = {work.name for work in layers()} | networks
-    assert {work for target in targets() for work in target.works} <= timed
+    by_clock = [target for target in targets() if target.of is Report]
+    assert {work for target in by_clock for work in target.works} <= timed
     assert all((target.low is None) != (target.high is None) for target in targets())
     assert all(target.works for target in targets())
+
+
+def test_a_target_is_not_held_to_reports_of_another_kind() -> None:
+    reports: list[AnyReport] = [
+        report(),
+        arm_report(),
+        arm_network_report(),
+        footprint_report(),
+    ]
+    others = [target for target in targets() if target.of is not Report]
+    assert {target.of for target in others} == {type(one) for one in reports[1:]}
+    found = {target.title: judge(target, reports).found for target in others}
+    assert sum(value is not None for value in found.values()) == 4  # of a footprint
+    missing = judge(others[0], reports)
+    assert (missing.met, missing.missing) == (None, others[0].works)
