@@ -15,7 +15,7 @@ from binas.compile.model import BinaryModel
 from binas.compile.plan import plan
 from binas.compile.recognise import proof, steps
 from binas.core.errors import UnsupportedOpError
-from tests.unit.compile.test_recognise import EXACT, Writer, one_layer, same_as_the_original
+from tests.unit.compile.spellings import EXACT, Writer, one_layer, same_as_the_original
 
 Array = NDArray[Any]
 LIMIT_S = 2.0  # of CPU, as for fuzzing

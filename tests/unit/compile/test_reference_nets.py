@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from binas.compile.model import BinaryModel
-from tests.unit.compile.test_recognise import EXACT, Writer, estimator, larq, same_as_the_original
+from tests.unit.compile.spellings import EXACT, Writer, estimator, larq, same_as_the_original
 
 
 def norm(w: Writer, x: str, C: int) -> str:
