@@ -1,107 +1,30 @@
-"""Each operator and each of its forms, against onnxruntime; what is refused names the node.
+"""Every form of every operator: what its fused plan means is what onnxruntime computes.
 
-Two sides of one coin: for every form the numpy meaning of the fused plan equals what onnxruntime
-makes of the file, and no form is accepted that would be computed wrong.
+What is refused has tests of its own (`test_importer_refusals.py`): no form is accepted that would
+be computed wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from binas.compile import truth
 from binas.compile.graph import Graph
-from binas.compile.model import BinaryModel, ModelWriter
+from binas.compile.model import BinaryModel
 from binas.compile.plan import plan
 from binas.core import bits
-from binas.core.errors import CompileError, UnsupportedOpError
-
-Array = NDArray[Any]
-
-
-class Writer(ModelWriter):
-    """A writer with numbers at hand."""
-
-    def __init__(self) -> None:
-        super().__init__("form")
-        self._random = np.random.default_rng(0)
-
-    def random(self, *shape: int) -> str:
-        """A constant of standard normal numbers."""
-        return self.constant(self.numbers(*shape))
-
-    def numbers(self, *shape: int) -> Array:
-        """Standard normal numbers."""
-        return self._random.standard_normal(shape).astype(np.float32)
-
-    def whole(self, *values: int) -> str:
-        """A constant of int64."""
-        return self.constant(np.array(values, np.int64))
-
-    def binary(self, x: str, C: int, K: int, **fields: Any) -> str:
-        """A binary convolution named `conv`."""
-        w = np.where(self.numbers(K, 3, 3, C) >= 0, 1.0, -1.0)
-        fields = {"scale": np.ones(K), "bias": np.zeros(K), "name": "conv", **fields}
-        return self.binary_conv2d(x, w, **fields)
-
-
-Form = Callable[[Writer], str]
-
-
-def image(w: Writer) -> str:
-    """The usual input."""
-    return w.input("x", (2, 6, 5, 7))
-
-
-def norm(w: Writer, x: str, C: int, **attributes: Any) -> str:
-    """A batch norm whose scales are positive, negative and zero."""
-    gamma = w.numbers(C)
-    gamma[0] = 0
-    arrays = (gamma, w.numbers(C), w.numbers(C), np.abs(w.numbers(C)))
-    return w.node("BatchNormalization", [x, *map(w.constant, arrays)], name="n", **attributes)
-
-
-def grid(w: Writer, op: str, **attributes: Any) -> str:
-    """A pool or, with weights, a convolution of the usual input."""
-    operands = [image(w)]
-    if op == "Conv":
-        operands.append(w.random(4, 6 // attributes.get("group", 1), 3, 3))
-    else:
-        attributes.setdefault("kernel_shape", [3, 3])
-    return w.node(op, operands, name="n", **attributes)
-
-
-def shapes(
-    w: Writer, op: str, *more: str, shape: tuple[int, ...] = (2, 6, 5, 7), **rest: Any
-) -> str:
-    """One operator on an input of a shape."""
-    return w.node(op, [w.input("x", shape), *more], name="n", **rest)
-
-
-def twice(w: Writer, op: str, **attributes: Any) -> str:
-    """One operator that reads the usual input twice."""
-    x = image(w)
-    return w.node(op, [x, x], name="n", **attributes)
-
-
-def around(w: Writer, name: str = "x") -> str:
-    """An image with a border of zeros."""
-    x = image(w) if name == "x" else w.input(name, (2, 6, 5, 7))
-    return w.node("Pad", [x, w.whole(0, 0, 1, 2, 0, 0, 0, 1)])
-
-
-def padded_twice(w: Writer) -> str:
-    """One padded image, read by those who can pad and by those who cannot."""
-    inner = w.node("Pad", [w.binary_quantize(image(w)), w.whole(0, 0, 1, 0, 0, 0, 1, 0)])
-    outer = w.node("Pad", [inner, w.whole(0, 0, 0, 1, 0, 0, 0, 1)])
-    pooled = w.node("AveragePool", [outer], kernel_shape=[3, 3])
-    return w.node("Add", [pooled, w.node("Conv", [outer, w.random(6, 6, 3, 3)])])
-
+from tests.unit.compile.onnx_forms import (
+    Form,
+    Writer,
+    around,
+    grid,
+    image,
+    norm,
+    padded_twice,
+    shapes,
+    twice,
+)
 
 SUPPORTED: dict[str, Form] = {
     "conv with a bias": lambda w: w.node("Conv", [image(w), w.random(4, 6, 3, 3), w.random(4)]),
@@ -220,220 +143,6 @@ def test_a_form_means_what_onnxruntime_computes(form: str) -> None:
     means_the_same(graph, model)
     for name, port in zip(graph.outputs, model.outputs, strict=True):
         assert np.prod(graph.values[name].shape) == np.prod(port.shape)
-
-
-def unnamed(w: Writer, op: str, *inputs: str, **attributes: Any) -> str:
-    """A node called `n`."""
-    return w.node(op, list(inputs), name="n", **attributes)
-
-
-UNSUPPORTED: dict[str, tuple[Form, str]] = {
-    "sigmoid": (lambda w: shapes(w, "Sigmoid"), "no kernel for ai.onnx.Sigmoid"),
-    "weights that are computed": (
-        lambda w: unnamed(w, "Conv", image(w), w.input("w", (4, 6, 1, 1))),
-        "'w' is computed, expected a constant",
-    ),
-    "add that broadcasts": (
-        lambda w: unnamed(w, "Add", image(w), w.input("z", (2, 6, 1, 1))),
-        "adds",
-    ),
-    "product of two values": (
-        lambda w: twice(w, "Mul"),
-        "Mul of two computed values",
-    ),
-    "constant divided by x": (
-        lambda w: unnamed(w, "Div", w.random(1), image(w)),
-        "Div of two computed values",
-    ),
-    "constant per pixel": (lambda w: shapes(w, "Mul", w.random(1, 1, 5, 7)), "constant of shape"),
-    "constant along the columns": (
-        lambda w: shapes(w, "Mul", w.random(6), shape=(2, 6, 6, 6)),
-        "constant of shape (6,)",
-    ),
-    "constant that widens": (
-        lambda w: shapes(w, "Mul", w.random(6, 1, 1), shape=(2, 1, 5, 7)),
-        "constant of shape",
-    ),
-    "scalar that adds dimensions": (
-        lambda w: shapes(w, "Mul", w.random(1, 1, 1, 1), shape=(3, 6)),
-        "a form of it we have no kernel for",
-    ),
-    "gemm with a bias per row": (
-        lambda w: shapes(w, "Gemm", w.random(9, 4), w.random(4, 1), shape=(4, 9)),
-        "bias of shape (4, 1)",
-    ),
-    "gemm with a transposed input": (
-        lambda w: shapes(w, "Gemm", w.random(2, 4), shape=(2, 9), transA=1),
-        "transposed input",
-    ),
-    "matmul over columns": (lambda w: shapes(w, "MatMul", w.random(7, 4)), "weights (4, 7)"),
-    "matmul of a single pixel": (
-        lambda w: shapes(w, "MatMul", w.random(1, 4), shape=(1, 1, 1, 1)),
-        "a form of it we have no kernel for",
-    ),
-    "ceil_mode": (lambda w: grid(w, "MaxPool", ceil_mode=1), "ceil_mode"),
-    "a window of padding": (
-        lambda w: unnamed(
-            w,
-            "MaxPool",
-            w.input("x", (1, 2, 3, 3)),
-            kernel_shape=[2, 2],
-            dilations=[4, 4],
-            pads=[1, 1, 1, 1],
-        ),
-        "nothing but padding",
-    ),
-    "mean over channels": (lambda w: shapes(w, "ReduceMean", w.whole(1)), "mean over axes [1]"),
-    "concat of rows": (
-        lambda w: twice(w, "Concat", axis=2),
-        "concat along another axis",
-    ),
-    "concat of a constant": (
-        lambda w: shapes(w, "Concat", w.random(2, 1, 5, 7), axis=1),
-        "is a constant, expected data",
-    ),
-    "trailing channels": (
-        lambda w: shapes(w, "Slice", w.whole(2), w.whole(6), w.whole(1)),
-        "neither the leading ones nor whole parts",
-    ),
-    "every other channel": (
-        lambda w: shapes(w, "Slice", w.whole(0), w.whole(6), w.whole(1), w.whole(2)),
-        "only neighbouring channels can be sliced",
-    ),
-    "channels padded in front": (
-        lambda w: shapes(w, "Pad", w.whole(0, 2, 0, 0, 0, 0, 0, 0)),
-        "Pad other than zeros around the image or after the channels",
-    ),
-    "channels cut by a negative pad": (
-        lambda w: shapes(w, "Pad", w.whole(0, 0, 0, 0, 0, -2, 0, 0)),
-        "Pad other than zeros around the image or after the channels",
-    ),
-    "channels reflected": (
-        lambda w: shapes(w, "Pad", w.whole(0, 0, 0, 0, 0, 2, 0, 0), mode="reflect"),
-        "Pad other than zeros around the image or after the channels",
-    ),
-    "channels padded with ones": (
-        lambda w: shapes(w, "Pad", w.whole(0, 0, 0, 0, 0, 2, 0, 0), w.constant(np.array(1.0))),
-        "Pad other than zeros around the image or after the channels",
-    ),
-    "relu of a flattened image": (
-        lambda w: unnamed(w, "Relu", w.node("Flatten", [image(w)])),
-        "of a flattened image",
-    ),
-    "flatten of the batch": (lambda w: shapes(w, "Flatten", axis=2), "Flatten along axis"),
-    "reshape to another image": (
-        lambda w: shapes(w, "Reshape", w.whole(2, 5, 6, 7)),
-        "Reshape of",
-    ),
-    "half a padding": (
-        lambda w: w.binary(
-            w.binary_quantize(image(w)), 6, 4, pads=(1, 1, 1, 1), pad_value=0.5, name="n"
-        ),
-        "pad_value is 0.5, expected 0, +1 or -1",
-    ),
-    "a padding of two": (
-        lambda w: w.binary(
-            w.binary_quantize(image(w)), 6, 4, pads=(1, 1, 1, 1), pad_value=2, name="n"
-        ),
-        "pad_value is 2.0",
-    ),
-    "real activations padded with one": (
-        lambda w: w.binary(image(w), 6, 4, pads=(1, 1, 1, 1), pad_value=1, name="n"),
-        "pads a float convolution",
-    ),
-}
-
-
-@pytest.mark.parametrize("form", UNSUPPORTED)
-def test_an_unsupported_form_names_its_node(form: str) -> None:
-    write, said = UNSUPPORTED[form]
-    w = Writer()
-    with pytest.raises(UnsupportedOpError) as caught:
-        plan(BinaryModel.of(w.finish([write(w)]), "form"))
-    assert said in str(caught.value)
-    assert "node 'n'" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_batch_norm_in_training_mode_is_refused() -> None:
-    w = Writer()
-    proto = w.finish([norm(w, image(w), 6)])
-    proto.graph.node[0].attribute.append(helper.make_attribute("training_mode", 1))
-    proto.graph.node[0].output.extend(["mean", "variance"])
-    with pytest.raises(UnsupportedOpError, match="node 'n': training_mode"):
-        plan(BinaryModel.of(proto, "m"))
-
-
-def test_an_input_that_is_no_float32_is_refused() -> None:
-    w = Writer()
-    proto = w.finish([shapes(w, "Relu")])
-    for value in (*proto.graph.input, *proto.graph.output):
-        value.type.tensor_type.elem_type = TensorProto.DOUBLE
-    with pytest.raises(UnsupportedOpError, match="input 'x' is not float32"):
-        plan(BinaryModel.of(proto, "m"))
-
-
-@pytest.mark.parametrize(
-    ("size", "shown"), [(0, "[0, 3]"), (-1, "[-1, 3]"), ("batch", "[batch, 3]"), (None, "[?, 3]")]
-)
-def test_a_shape_that_is_not_static_is_refused(size: int | str | None, shown: str) -> None:
-    proto = helper.make_model(
-        helper.make_graph(
-            [helper.make_node("Relu", ["x"], ["y"])],
-            "g",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [size, 3])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [size, 3])],
-        ),
-        opset_imports=[helper.make_opsetid("", 21)],
-        ir_version=10,
-    )
-    with pytest.raises(CompileError, match="expected static sizes of at least 1") as caught:
-        plan(BinaryModel.of(proto, "m"))
-    assert f"'x' has shape {shown}" in str(caught.value)
-    assert "fixed batch" in caught.value.hint
-
-
-def test_a_slice_of_no_channels_is_refused() -> None:
-    w = Writer()
-    proto = w.finish([shapes(w, "Slice", w.whole(0), w.whole(0), w.whole(1))])
-    with pytest.raises(CompileError, match="expected static sizes"):
-        plan(BinaryModel.of(proto, "m"))
-
-
-def test_an_absurd_size_is_refused_before_anything_is_allocated() -> None:
-    w = Writer()
-    proto = w.finish([shapes(w, "Relu", shape=(1, 3, 100_000, 100_000))])
-    with pytest.raises(CompileError, match=r"'x' alone 111\.8 GiB"):
-        plan(BinaryModel.of(proto, "m"))
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("where", ["weights", "bias", "scale", "shift"])
-def test_weights_that_are_not_finite_are_refused(bad: float, where: str) -> None:
-    w = Writer()
-    numbers = {"weights": np.ones((4, 6, 1, 1)), "bias": np.ones(4), "scale": np.ones((4, 1, 1))}
-    numbers["shift"] = np.ones((4, 1, 1))
-    numbers[where].reshape(-1)[1] = bad
-    x = w.node("Conv", [image(w), w.constant(numbers["weights"]), w.constant(numbers["bias"])])
-    y = w.node(
-        "Add", [w.node("Mul", [x, w.constant(numbers["scale"])]), w.constant(numbers["shift"])]
-    )
-    with pytest.raises(CompileError, match="NaN, infinite or beyond float32"):
-        plan(BinaryModel.of(w.finish([y]), "m"))
-
-
-def test_division_by_zero_and_a_variance_of_zero_are_refused() -> None:
-    for write in (
-        lambda w: shapes(w, "Div", w.constant(np.zeros((6, 1, 1)))),
-        lambda w: w.node(
-            "BatchNormalization",
-            [image(w), *(w.constant(np.full(6, v)) for v in (1.0, 0.0, 0.0, 0.0))],
-            epsilon=0.0,
-        ),
-    ):
-        w = Writer()
-        with pytest.raises(CompileError, match="NaN, infinite or beyond float32"):
-            plan(BinaryModel.of(w.finish([write(w)]), "m"))
 
 
 def test_every_weighted_node_is_reported_with_its_kind_and_reason() -> None:
