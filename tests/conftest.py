@@ -150,6 +150,7 @@ LONGEST = (
     "test_devices_artifact",
     "test_reproducible",
     "test_native",
+    "test_native_harness",
     "test_skips",
     "test_completion",
     "test_table",

@@ -1,144 +1,42 @@
-"""The C interface through ctypes, the harness's refusals, and the pool under ThreadSanitizer."""
+"""The C interface of a compiled network, through ctypes: what it refuses, and what it computes."""
 
 from __future__ import annotations
 
 import ctypes
-import json
-import os
 import subprocess
 import sys
 import threading
-import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
-from numpy.typing import NDArray
 
-from binas.compile import link
-from binas.compile.build import compile_layers, compile_model
-from binas.compile.model import BinaryModel, ModelWriter
-from binas.core import record
-from binas.core.errors import CompileError, UsageError
-from binas.core.layer import Layer
-from binas.devices import registry
-from binas.runtime.artifact import MEMBERS, Artifact, load
-from binas.runtime.cli import bench as bench_command
-from binas.runtime.library import Library
-from tests.integration.sanitizers import FAKE_PLAN, sanitizing_compiler
+from binas.runtime.artifact import Artifact
+from tests.integration.native_network import (
+    NULL,
+    OK,
+    RANGE,
+    SIZE,
+    STATE,
+    THREADS,
+    UNALIGNED,
+    WEIGHTS,
+    Array,
+    Network,
+    aligned,
+    at,
+    compiled,
+    pointers,
+)
 
-OK, NULL, SIZE, UNALIGNED, WEIGHTS, THREADS, RANGE, KERNEL, STATE = range(9)
-SIZES = ("context_bytes", "arena_bytes", "weights_bytes", "input_count", "output_count")
-Array = NDArray[Any]
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def network(channels: int) -> BinaryModel:
-    """Two binary convolutions and an activation; two outputs."""
-    generator = np.random.default_rng(channels)
-    w = ModelWriter("net")
-    x = w.input("x", (1, channels, 6, 6))
-    for i in range(2):
-        values = np.where(generator.random((channels, 3, 3, channels)) < 0.5, 1.0, -1.0)
-        x = w.binary_conv2d(
-            w.binary_quantize(x),
-            values,
-            scale=generator.standard_normal(channels),
-            bias=generator.standard_normal(channels),
-            pads=(1, 1, 1, 1),
-            name=f"conv{i}",
-        )
-    return BinaryModel.of(w.finish([x, w.node("Relu", [x])]), "net")
-
-
-def aligned(data: bytes | int) -> Array:
-    """Bytes at a multiple of 64."""
-    size = data if isinstance(data, int) else len(data)
-    room = np.zeros(size + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    view = room[start : start + size]
-    if not isinstance(data, int):
-        view[:] = np.frombuffer(data, np.uint8)
-    return view
-
-
-def at(array: Array | None, offset: int = 0) -> ctypes.c_void_p:
-    """A pointer."""
-    return ctypes.c_void_p(None if array is None else array.ctypes.data + offset)
-
-
-class Network:
-    """One loaded library with its weights and what the reference says."""
-
-    def __init__(self, artifact: Artifact, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        (folder / "libmodel.so").write_bytes(artifact.read("libmodel.so"))
-        self.library = ctypes.CDLL(str(folder / "libmodel.so"))
-        for name in SIZES:
-            getattr(self.library, f"binas_{name}").restype = ctypes.c_size_t
-        for name in ("input_bytes", "output_bytes"):
-            getattr(self.library, f"binas_{name}").restype = ctypes.c_size_t
-            getattr(self.library, f"binas_{name}").argtypes = [ctypes.c_size_t]
-        self.library.binas_step_name.restype = ctypes.c_char_p
-        self.library.binas_step_name.argtypes = [ctypes.c_size_t]
-        self.weights = aligned(artifact.read("weights.bin"))
-        taps = artifact.taps()
-        self.inputs = [taps[f"input:{port.name}"] for port in artifact.manifest.inputs]
-        self.expected = [taps[f"output:{port.name}"] for port in artifact.manifest.outputs]
-        self.arena_bytes = self.library.binas_arena_bytes()
-        self.context_bytes = self.library.binas_context_bytes()
-
-    def context(self) -> Array:
-        """Memory for a context."""
-        return aligned(self.context_bytes)
-
-    def create(self, memory: Array, room: Array | None = None, **changes: Any) -> int:
-        """binas_create in `memory` with `room` as the arena; `changes` replace arguments."""
-        room = aligned(self.arena_bytes) if room is None else room
-        arguments: dict[str, Any] = {
-            "context": at(memory),
-            "context_bytes": self.context_bytes,
-            "arena": at(room),
-            "arena_bytes": self.arena_bytes,
-            "weights": at(self.weights),
-            "weights_bytes": self.weights.size,
-            "threads": 1,
-        }
-        assert set(changes) <= set(arguments)
-        given = {**arguments, **changes}
-        for name, value in given.items():
-            given[name] = ctypes.c_size_t(value) if name.endswith("_bytes") else value
-        return int(self.library.binas_create(*given.values()))
-
-    def run(self, context: Array) -> tuple[int, list[Array]]:
-        """binas_run on the fixed input."""
-        outputs = [np.full_like(y, np.nan) for y in self.expected]
-        status = self.library.binas_run(at(context), pointers(self.inputs), pointers(outputs))
-        return int(status), outputs
-
-    def is_right(self, outputs: list[Array]) -> bool:
-        """Whether outputs are the reference's."""
-        return all(
-            np.allclose(y, expected, rtol=0, atol=1e-4 * max(1.0, np.abs(expected).max()))
-            for y, expected in zip(outputs, self.expected, strict=True)
-        )
-
-
-def pointers(arrays: list[Array]) -> Any:
-    """A C array of pointers."""
-    return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
 
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
-    """Two networks for this machine."""
-    folder = tmp_path_factory.mktemp("native")
-    host = registry.find("host")
-    return [compile_model(network(C), host, folder / f"{C}.binas").artifact for C in (33, 64)]
+    """Two networks."""
+    return compiled(tmp_path_factory.mktemp("native"), 33, 64)
 
 
 @pytest.fixture(scope="module")
@@ -360,174 +258,6 @@ def test_contexts_and_networks_run_at_once_in_one_process(nets: list[Network]) -
     assert wrong == []
 
 
-@pytest.fixture(scope="module")
-def bench(artifacts: list[Artifact], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The harness of one network beside its weights and an input."""
-    folder = tmp_path_factory.mktemp("bench")
-    (folder / "bench").write_bytes(artifacts[0].read("bench"))
-    (folder / "bench").chmod(0o755)
-    weights = artifacts[0].read("weights.bin")
-    (folder / "weights.bin").write_bytes(weights)
-    (folder / "short.bin").write_bytes(weights[:-64])
-    (folder / "damaged.bin").write_bytes(b"\x55" + weights[1:])
-    (folder / "empty.bin").touch()
-    size = sum(port.size_bytes for port in artifacts[0].manifest.inputs)
-    (folder / "input.bin").write_bytes(bytes(size))
-    (folder / "long.bin").write_bytes(bytes(size + 1))
-    return folder
-
-
-def call(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
-    """Run the harness with arguments."""
-    return subprocess.run(
-        [str(folder / "bench"), *line.split()],
-        cwd=folder,
-        env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},  # what lives to the end is no leak
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
-RUN = "run --weights weights.bin --input input.bin --output out.bin"
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("", "usage"),
-        ("fly --weights weights.bin", "unknown mode: fly"),
-        ("time", "--weights is missing"),
-        ("time --weights", "an option without a value: --weights"),
-        ("time --weights weights.bin --speed 3", "unknown option: --speed"),
-        ("time --weights weights.bin --repeats 0", "--repeats"),
-        ("time --weights weights.bin --repeats many", "not a number: many"),
-        ("time --weights weights.bin --max-ns 1e9x", "not a number: 1e9x"),
-        ("time --weights weights.bin --core zero", "not a number: zero"),
-        ("time --weights weights.bin --core 100000", "cannot pin"),
-        ("time --weights weights.bin --threads 0", "--threads"),
-        ("time --weights weights.bin --threads 4294967297", "--threads"),
-        ("time --weights nowhere.bin", "cannot open: nowhere.bin"),
-        ("time --weights .", "."),
-        ("time --weights empty.bin", "weights of another network, or damaged"),
-        ("time --weights short.bin", "weights of another network, or damaged"),
-        ("time --weights damaged.bin", "weights of another network, or damaged"),
-        ("run --weights weights.bin", "--input and --output are needed"),
-        ("run --weights weights.bin --input no.bin --output out.bin", "cannot open: no.bin"),
-        ("run --weights weights.bin --input empty.bin --output out.bin", "wrong size: empty.bin"),
-        ("run --weights weights.bin --input long.bin --output out.bin", "wrong size: long.bin"),
-        ("run --weights weights.bin --input input.bin --output no/out.bin", "cannot write"),
-        ("run --weights weights.bin --input input.bin --output /dev/full", "cannot write"),
-        ("steps --weights weights.bin --input empty.bin --output o.bin", "too short: empty.bin"),
-        ("steps --weights weights.bin --input no.bin --output new.bin", "cannot open: no.bin"),
-    ],
-)
-def test_a_wrong_call_of_the_harness_exits_2_with_one_line(
-    bench: Path, line: str, said: str
-) -> None:
-    done = call(bench, line)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert done.stderr.startswith("bench: ")
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
-
-
-def test_a_missing_input_leaves_no_output(bench: Path) -> None:
-    call(bench, "steps --weights weights.bin --input no.bin --output untouched.bin")
-    assert not (bench / "untouched.bin").exists()
-
-
-def test_the_harness_says_what_it_is_and_measures(bench: Path, artifacts: list[Artifact]) -> None:
-    info = json.loads(call(bench, "info").stdout)
-    manifest = artifacts[0].manifest
-    assert info["steps"] == len(manifest.steps)
-    assert info["arena_bytes"] == manifest.arena_bytes
-    options = "--weights weights.bin --repeats 4 --min-batch-ns 1e4 --threads 2"
-    timed = json.loads(call(bench, f"time {options}").stdout)
-    assert timed["threads"] == 2
-    assert 4 <= len(timed["samples_ns"]) <= 64  # until four were undisturbed, or patience ends
-    assert len(timed["preemptions"]) == len(timed["yardsticks_ns"]) == len(timed["samples_ns"])
-    assert min(timed["samples_ns"]) > 0 and min(timed["yardsticks_ns"]) > 0
-    layers = json.loads(call(bench, f"layers {options} --seed 7").stdout)["steps"]
-    assert sorted(step["index"] for step in layers) == list(range(info["steps"]))
-    assert all(len(step["samples_ns"]) >= 4 for step in layers)
-    some = json.loads(call(bench, f"layers {options} --only 2,0").stdout)["steps"]
-    assert sorted(step["index"] for step in some) == [0, 2]
-    assert "--only names no steps" in call(bench, f"layers {options} --only 2,99").stderr
-
-
-def test_a_device_kept_busy_says_what_becomes_of_its_latency(artifacts: list[Artifact]) -> None:
-    asked = [str(artifacts[0].path), "--device", "host", "--repeats", "2", "--cool-down", "100ms"]
-    done = CliRunner().invoke(bench_command, [*asked, "--sustained", "300ms", "--json"])
-    lasting = json.loads(done.stdout)["sustained"]
-    assert 0.2 < lasting["seconds"] < 2
-    assert lasting["first_ns"] > 0 and lasting["last_ns"] > 0
-    shown = CliRunner().invoke(bench_command, [*asked, "--sustained", "300ms"]).stdout
-    assert "to the first tenth" in shown
-
-
-def test_where_no_machine_is_as_quick_as_asked_for_the_harness_gives_up_in_time(
-    bench: Path,
-) -> None:
-    options = "--weights weights.bin --repeats 4 --min-batch-ns 1e4 --quiet-ns 1 --max-ns 1e6"
-    timed = json.loads(call(bench, f"time {options}").stdout)
-    assert 3 <= len(timed["samples_ns"]) <= 64
-    assert timed["quiet_ns"] == 1
-
-
-def test_a_harness_that_keeps_a_device_busy_waits_for_nothing(bench: Path) -> None:
-    options = "--weights weights.bin --repeats 4 --min-batch-ns 1e4 --quiet-ns 1 --waits 0"
-    begin = time.monotonic()
-    timed = json.loads(call(bench, f"time {options} --max-ns 1e10").stdout)
-    assert time.monotonic() - begin < 2  # a wait would last half of the ten seconds
-    assert len(timed["samples_ns"]) == 4
-
-
-def test_a_harness_that_was_told_of_a_slower_machine_believes_its_own_eyes(bench: Path) -> None:
-    options = "--weights weights.bin --repeats 4 --min-batch-ns 1e4 --quiet-ns 1e9"
-    timed = json.loads(call(bench, f"time {options}").stdout)
-    assert min(timed["yardsticks_ns"]) * 0.8 < timed["quiet_ns"] < 1e9
-
-
-@pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
-def test_the_harness_is_clean_under_sanitizers(sanitizer: str, tmp_path: Path) -> None:
-    compiler = sanitizing_compiler(sanitizer, tmp_path)
-    (tmp_path / "plan.c").write_text(FAKE_PLAN)
-    sources = [
-        *link.native_sources("model.c", "layout.c", "threads.c", "bench.c", "sampling.c"),
-        tmp_path / "plan.c",
-    ]
-    header = link.native_sources("model.h")[0].parent
-    subprocess.run(
-        [
-            *(compiler, "-std=gnu11", "-O1", "-g", f"-fsanitize={sanitizer}"),
-            *("-fno-sanitize-recover=all", f"-I{header}", "-pthread", *map(str, sources)),
-            *("-o", str(tmp_path / "bench")),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    (tmp_path / "weights.bin").write_bytes(bytes(64))
-    x = np.arange(1024, dtype="<f4")
-    (tmp_path / "input.bin").write_bytes(x.tobytes())
-    done = call(tmp_path, f"{RUN} --threads 3")
-    assert (done.returncode, done.stderr) == (0, "")
-    y = np.frombuffer((tmp_path / "out.bin").read_bytes(), "<f4")
-    # The port is [16, 8, 8] and the arena [8, 8, 16]: the same numbers, transposed.
-    expected = (x + 2).reshape(64, 16).T.reshape(-1)
-    np.testing.assert_array_equal(y, expected)
-    timing = "time --weights weights.bin --repeats 5 --min-batch-ns 1e5 --threads 3"
-    for line in (timing, timing.replace("time", "layers")):
-        done = call(tmp_path, line)
-        assert (done.returncode, done.stderr) == (0, "")
-    steps = np.concatenate([x] * 4).astype("<f4").tobytes()
-    (tmp_path / "steps.bin").write_bytes(steps)
-    done = call(tmp_path, "steps --weights weights.bin --input steps.bin --output o.bin")
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 def test_a_whole_network_stays_between_guard_pages(artifacts: list[Artifact]) -> None:
     for artifact in artifacts:
         done = subprocess.run(
@@ -539,40 +269,3 @@ def test_a_whole_network_stays_between_guard_pages(artifacts: list[Artifact]) ->
             timeout=60,
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
-
-
-def test_a_library_that_is_not_the_manifests_is_refused(tmp_path: Path) -> None:
-    layer = Layer(op="elementwise", in_shape=(1, 2, 2, 32), out_channels=32)
-    made = compile_layers([layer], registry.find("host"), tmp_path / "one.binas")
-    members = {name: made.read(name) for name in MEMBERS if name != "manifest.json"}
-    with zipfile.ZipFile(made.path, "w") as archive:
-        archive.writestr("manifest.json", record.dumps(made.manifest))
-        for name, data in members.items():
-            archive.writestr(name, b"garbage" if name == "libmodel.so" else data)
-    with pytest.raises(UsageError, match=r"libmodel\.so is not what its manifest describes"):
-        Library(load(made.path))
-
-
-def cold_cache_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What zig made before it could link an empty program and library for this machine."""
-    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(tmp_path / "zig"))
-    link.prepare([registry.find("host").arch])
-    return [path.name for path in (tmp_path / "zig" / "o").rglob("*") if path.is_file()]
-
-
-@pytest.mark.skipif(registry.find("host").arch != "x86_64", reason="on ARM a program holds musl")
-def test_a_first_compile_for_this_machine_waits_for_no_c_library(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = cold_cache_files(tmp_path, monkeypatch)
-    assert len(made) < 150  # musl alone are a thousand objects
-    assert not [name for name in made if "compiler_rt" in name or name == "libc.a"]
-
-
-def test_a_library_that_lacks_a_function_is_not_linked(tmp_path: Path) -> None:
-    source = tmp_path / "lacking.c"
-    source.write_text(
-        "int nobody(void);\nint binas_abi(void);\nint binas_abi(void) { return nobody(); }\n"
-    )
-    with pytest.raises(CompileError, match="undefined symbol: nobody"):
-        link.link_library(registry.find("host").arch, [source], tmp_path / "library.so")
