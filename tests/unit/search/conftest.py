@@ -15,6 +15,7 @@ from binas.search.data import Dataset
 from binas.search.genotype import Genotype
 from binas.search.menu import Menu, menu
 from binas.search.space import Space
+from binas.search.strategy.cell_ground import CellGround
 from binas.search.survey import random_genotypes
 
 TINY = Space(input_shape=(1, 8, 8), classes=3, channels=8, stages=2, widths=(0.5, 1.0))
@@ -90,6 +91,12 @@ def lut_of(menu_of_space: Callable[[Space], Menu]) -> Callable[[Space], Lut]:
 def genotype(tiny: Space) -> Genotype:
     """One network of the plain space."""
     return random_genotypes(tiny, 1, seed=3)[0]
+
+
+@pytest.fixture
+def ground(tiny: Space) -> CellGround:
+    """Cells of two stages of two normal cells, one reduction; without a table."""
+    return CellGround(tiny, None)
 
 
 @pytest.fixture(scope="session")

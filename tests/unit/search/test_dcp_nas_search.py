@@ -1,0 +1,174 @@
+"""DCP-NAS as a search: what Parent, tangent, curvature and coupling do to the Child."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from binas.search.data import Dataset
+from binas.search.networks.supernet import Mixture
+from binas.search.strategy import (
+    batch_statistics,
+    dcp_nas,
+    gauss_newton,
+)
+from binas.search.strategy.cell_ground import CellGround
+from binas.search.strategy.ground import softmax
+from binas.search.train import fit
+
+
+def dcp(ground: CellGround, images: Dataset, **changes: Any) -> dcp_nas.Search:
+    settings = dcp_nas.DcpNasSettings(epochs=2, batch=24, **changes)
+    task = dcp_nas.Search(ground, images, settings, 0)
+    task.net.train()
+    task.parent.train()
+    return task
+
+
+def given_by(task: dcp_nas.Search, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    """The gradient that an architecture step of the Child hands on."""
+    kept: list[Tensor] = []
+    monkeypatch.setattr(
+        task, "_move", lambda _name, _optimiser, found: kept.append(gauss_newton.flat(found))
+    )
+    batch = task.architecture_half[0][:24], task.architecture_half[1][:24]
+    task.architecture_step(batch, batch)
+    return kept[0]
+
+
+def take_statistics(task: dcp_nas.Search, x: Tensor) -> None:
+    with torch.no_grad(), batch_statistics.taking_statistics(task.child):
+        task.child(x, task.mixture())
+
+
+def explicit_rows(task: dcp_nas.Search, x: Tensor, y: Tensor) -> Tensor:
+    """∂ log p_n/∂α of every image by itself."""
+    with batch_statistics.fixed_statistics(task.child):
+        out = task.child(x, task.mixture())
+    scores = -functional.cross_entropy(out, y, reduction="none")
+    rows = [
+        gauss_newton.flat(
+            torch.autograd.grad(
+                score, task.logits, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+        )
+        for score in scores
+    ]
+    return torch.stack(rows)
+
+
+@pytest.mark.paper_check(number=10)
+def test_dcp_nas_product_equals_the_explicit_sum_of_g_gt_v(
+    ground: CellGround, images: Dataset
+) -> None:
+    task = dcp(ground, images)
+    x, y = task.architecture_half[0][:24], task.architecture_half[1][:24]
+    take_statistics(task, x)
+    rows = dcp_nas.image_gradients(task.child, task.logits, x, y)
+    explicit = explicit_rows(task, x, y)
+    v = torch.randn(explicit.shape[1], generator=torch.Generator().manual_seed(0))
+    expected = sum((g * (g @ v) for g in explicit), torch.zeros_like(v)) / len(explicit)
+    found = gauss_newton.product(rows, v)
+    assert float(torch.cosine_similarity(found, expected, dim=0)) >= 0.999
+    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-6 * float(expected.abs().max()))
+    assert torch.allclose(rows, explicit, atol=1e-5 * float(explicit.abs().max()))
+
+
+@pytest.mark.paper_check(number=10)
+def test_without_tangent_and_reconstruction_the_child_distils_the_parents_architecture(
+    ground: CellGround, images: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = {"tangent": 0.0, "reconstruction": 0.0}
+    found = given_by(dcp(ground, images, **alone), monkeypatch)
+    task = dcp(ground, images, **alone)
+    x, y = task.architecture_half[0][:24], task.architecture_half[1][:24]
+    mixture = Mixture.soft(softmax(task.logits))
+    p_parent, p_child = (net(x, mixture).softmax(-1) for net in (task.parent, task.child))
+    kl = (p_parent.detach() * (p_parent.detach() / p_child).log()).sum(-1).mean()
+    expected = gauss_newton.flat(torch.autograd.grad(kl, task.logits))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+    weights = list(task.child.parameters())
+    plain = functional.cross_entropy(task.child(x, task.weight_mixture()), y)
+    gradients = torch.autograd.grad(plain, weights, allow_unused=True)
+    task.weight_step(task.child, task.weights, (x, y), task.weight_mixture())
+    for weight, gradient in zip(weights, gradients, strict=True):
+        torch.testing.assert_close(weight.grad, gradient)
+
+
+def test_the_tangent_bends_the_childs_step(
+    ground: CellGround, images: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weight = 0.5
+    bent, plain = (given_by(dcp(ground, images, tangent=t), monkeypatch) for t in (weight, 0.0))
+    task = dcp(ground, images)
+    x, y = task.architecture_half[0][:24], task.architecture_half[1][:24]
+    mixture = Mixture.soft(softmax(task.logits))
+    parent = task.parent(x, mixture)
+    log_likelihood = -functional.cross_entropy(parent, y)
+    t = gauss_newton.flat(torch.autograd.grad(log_likelihood, task.logits, retain_graph=True))
+    minus_g = functional.kl_div(
+        task.child(x, mixture).log_softmax(-1), parent.detach().softmax(-1), reduction="batchmean"
+    )
+    g = -gauss_newton.flat(torch.autograd.grad(minus_g, task.logits))
+    assert torch.allclose(plain, -g, atol=1e-6)  # without it: distillation of architectures
+    take_statistics(task, x)
+    rows = explicit_rows(task, x, y)
+    expected = -g + 2 * weight * -(rows.T @ (rows @ (g - t)) / len(rows))
+    assert torch.allclose(bent, expected, atol=1e-5 * float(expected.abs().max()))
+    assert not torch.allclose(bent, plain, rtol=1e-2)
+
+
+def test_the_exact_curvature_is_there_to_compare_with(
+    ground: CellGround, images: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = given_by(dcp(ground, images, tangent=0.5, curvature="exact"), monkeypatch)
+    assert bool(found.isfinite().all())
+
+
+@pytest.mark.paper_check(number=10)
+def test_backtracking_moves_what_lags_and_eta_0_turns_it_off(
+    ground: CellGround, images: Dataset
+) -> None:
+    after = {}
+    for eta in (1.0, 0.0):
+        task = dcp(ground, images, backtracking=eta)
+        for coupling in task.couplings.values():
+            for psi in coupling.psi:
+                psi.fill_(0.5)
+        task._rank_operations("child")
+        before = [alpha.detach().clone() for alpha in task.logits]
+        batch = task.architecture_half[0][:24], task.architecture_half[1][:24]
+        task.architecture_step(batch, batch)
+        after[eta] = [alpha.detach().clone() for alpha in task.logits]
+        columns = task.couplings["child"].columns
+        assert all(int(c.sum()) == len(c) - len(c) // 2 for c in columns)
+    for with_it, without, old, lagging in zip(after[1.0], after[0.0], before, columns, strict=True):
+        assert torch.allclose(with_it, without + 0.5 * old * lagging, atol=1e-7)
+        assert not torch.equal(with_it, without)
+
+
+@pytest.mark.paper_check(number=10)
+def test_the_coupling_learns_from_the_next_gradient_and_stays_positive(
+    ground: CellGround, images: Dataset
+) -> None:
+    task = dcp(ground, images, coupling_rate=10.0)
+    fit(task)
+    for coupling in task.couplings.values():
+        psi = torch.cat(coupling.psi)
+        assert bool((psi >= 0).all())
+        assert not torch.allclose(psi, torch.full_like(psi, 1e-3))
+
+
+def test_the_childs_weights_are_drawn_to_their_reconstruction(
+    ground: CellGround, images: Dataset
+) -> None:
+    errors = []
+    for mu in (0.0, 50.0):
+        task = dcp(ground, images, reconstruction=mu, weight_rate=0.02)
+        task.epoch(0)
+        errors.append(float(dcp_nas.reconstruction_error(task.child).detach()))
+    assert errors[1] < 0.8 * errors[0]
