@@ -130,6 +130,7 @@ LONGEST = (
     "test_demo",
     "test_compile_cli",
     "test_search_journey",
+    "test_run_folders",
     "test_search_hardware",
     "test_train",
     "test_strategies",

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 from binas.compile.cli import main as compile_command
 from binas.core import record
@@ -27,60 +20,13 @@ from binas.runtime.table import Entry, LatencyTable
 from binas.search.cli import main as search_command
 from binas.search.genotype import Genotype
 from binas.search.run import Config
-
-SPACE = """
-input_shape = [1, 8, 8]
-classes = 3
-channels = 8
-nodes = 1
-stages = 2
-max_cells = 1
-widths = [0.5, 1.0]
-normal_ops = ["skip", "b3"]
-reduction_ops = ["b3"]
-"""
-SHORT = ["--epochs", "2", "--warmup-epochs", "1", "--batch", "16", "--samples", "2"]
-
-
-def call(command: Any, *arguments: object) -> Result:
-    """Run a command in this process."""
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])
-
-
-def answer(command: Any, *arguments: object) -> dict[str, Any]:
-    """The one JSON object that a command prints."""
-    result = call(command, *arguments, "--json")
-    assert result.exit_code == 0, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
-
-
-def must_refuse(result: Result, code: int, said: str, hint: str = "") -> None:
-    """One sentence and a hint on stderr, the code of its kind, nothing on stdout."""
-    assert result.exit_code == code, result.output
-    lines = result.stderr.splitlines()
-    assert len(lines) == 2, result.stderr
-    assert lines[0].startswith("Error: ")
-    assert said in lines[0]
-    assert lines[1].startswith("Hint: ")
-    assert hint in lines[1]
-    assert result.stdout == ""
+from tests.integration.typed import SHORT, answer, asked, begun, call, must_refuse
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a space, images, and a table measured on this machine."""
-    folder = tmp_path_factory.mktemp("journey")
-    (folder / "tiny.toml").write_text(SPACE)
-    generator = np.random.default_rng(0)
-    arrays: dict[str, Any] = {}
-    for part, count in (("train", 96), ("test", 30)):
-        y = np.arange(count) % 3
-        x = generator.normal(0, 0.3, (count, 1, 8, 8)).astype(np.float32)
-        for image, place in zip(x, y, strict=True):
-            image[0, :, 2 * place : 2 * place + 2] += 1
-        arrays |= {f"x_{part}": x, f"y_{part}": y}
-    np.savez(folder / "images.npz", **arrays, labels=np.array(["left", "middle", "right"]))
+    folder = begun(tmp_path_factory.mktemp("journey"))
     space = ["--space", folder / "tiny.toml"]
     built = answer(
         table_command, "build", *space, "--fit-nets", "2", "-o", folder / "table.json", "--jobs", 1
@@ -90,11 +36,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert built["reused"] == 0
     assert built["fit"]["networks"] == 2
     return folder
-
-
-def asked(home: Path) -> list[object]:
-    """Space and images."""
-    return ["--space", home / "tiny.toml", "--data", home / "images.npz"]
 
 
 def test_from_a_space_to_a_verified_answer_on_this_machine(home: Path) -> None:
@@ -173,63 +114,6 @@ def test_sampled_networks_are_measured_while_the_search_evaluates_them(
     assert f"measured latency {found['candidates'][0]['measured_ns'] / 1e3:.1f} us" in shown.stdout
     nowhere = call(search_command, *(word for word in search if word not in ("--device", "host")))
     must_refuse(nowhere, 2, "--measure needs to know where", "give --device NAME")
-
-
-def test_what_is_finished_is_reused_and_force_starts_over(home: Path, tmp_path: Path) -> None:
-    search = ["run", *asked(home), *SHORT, "-o", tmp_path / "run"]
-    first = answer(search_command, *search)
-    again = call(search_command, *search, "--json")
-    assert json.loads(again.stdout) == first
-    assert "is finished: reused" in again.stderr
-    other = call(search_command, *search, "--seed", "1")
-    must_refuse(other, 2, "holds a run with other seed: 0, now 1", "--force")
-    assert call(search_command, *search, "--seed", "1", "--force").exit_code == 0
-
-    train = ["retrain", tmp_path / "run", "--data", home / "images.npz", "-o", tmp_path / "net"]
-    one = answer(search_command, *train, "--epochs", 1)
-    must_refuse(call(search_command, *train, "--epochs", 2), 2, "epochs: 1, now 2", "--force")
-    two = answer(search_command, *train, "--epochs", 2, "--force")
-    assert one["seconds"] != two["seconds"]
-    assert len((tmp_path / "net" / "log.jsonl").read_text().splitlines()) == 2
-    assert set(two["sources"]) == {"data", "search_data"}
-
-    other_search = record.load(Config, tmp_path / "run" / "config.json")
-    tables = {**other_search.inputs, "table": "0123456789ab"}
-    record.save(replace(other_search, inputs=tables), tmp_path / "run" / "config.json")
-    same = call(search_command, *train, "--epochs", 2, "--json")
-    assert "is finished: reused" in same.stderr
-    three = json.loads(same.stdout)
-    assert three == {**two, "sources": {**two["sources"], "table": "0123456789ab"}}
-    assert (
-        json.loads((tmp_path / "net" / "trained.json").read_text())["sources"] == three["sources"]
-    )
-
-
-def test_interrupted_it_says_so_and_the_same_command_goes_on(home: Path, tmp_path: Path) -> None:
-    command = [
-        str(Path(sys.executable).with_name("binas-search")),
-        *map(str, ["run", *asked(home), "--batch", 8, "--epochs", 60, "--samples", 1]),
-        *("-o", str(tmp_path / "run"), "--json"),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-    while not (tmp_path / "run" / "checkpoint.safetensors").exists():
-        assert child.poll() is None
-        time.sleep(0.005)
-    child.send_signal(signal.SIGINT)
-    out, said = child.communicate()
-    assert child.returncode == 130, said
-    assert out == ""
-    assert said.splitlines()[-1] == "Interrupted. The same command goes on where it stopped."
-    assert "Traceback" not in said
-    again = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert "goes on after epoch" in again.stderr
-    whole = answer(search_command, *command[1:-3], "-o", str(tmp_path / "whole"))
-    resumed = json.loads(again.stdout)
-    del whole["seconds"], resumed["seconds"]
-    assert resumed == whole
 
 
 def test_wrong_input_is_refused_before_anything_is_written(home: Path, tmp_path: Path) -> None:
@@ -320,71 +204,6 @@ def test_a_table_made_with_another_tuning_database_is_doubted(home: Path, tmp_pa
     assert done.exit_code == 0, done.output
     assert f"Doubt: 1 of {len(entries)} layers of {tmp_path / 'tuned.json'} " in done.stderr
     assert "another tuning database" in done.stderr
-
-
-def test_a_genotype_alone_is_enough_to_train(home: Path, tmp_path: Path) -> None:
-    answer(search_command, "run", *asked(home), *SHORT, "-o", tmp_path / "run")
-    genotype = tmp_path / "run" / "genotype.json"
-    assert record.load(Genotype, genotype).space.channels == 8
-    found = answer(
-        search_command,
-        *("retrain", genotype, "--data", home / "images.npz", "--epochs", 1, "--real"),
-        *("-o", tmp_path / "twin"),
-    )
-    assert found["real"] is True
-    listed = answer(search_command, "list")
-    assert listed["schema"] == "binas.search-list/1"
-    assert "digits" in listed["spaces"]
-
-
-def test_resume_needs_the_folder_alone_and_gives_the_same(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(home)  # typed with relative paths, resumed from elsewhere
-    search = ["run", "--space", "tiny.toml", "--data", "images.npz", *SHORT, "--set", "samples=1"]
-    whole = answer(search_command, *search, "-o", tmp_path / "run")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "run" / "result.json").unlink()
-    (tmp_path / "run" / "checkpoint.safetensors").unlink()  # as if killed in the first epoch
-    again = answer(search_command, "resume", tmp_path / "run")
-    del whole["seconds"], again["seconds"]
-    assert again == whole
-    kept: Config = record.load(Config, tmp_path / "run" / "config.json")
-    assert kept.origins["epochs"] == kept.origins["samples"] == "command line"
-    assert kept.origins["entropy"] == "default"
-
-    record.save(replace(kept, arguments=()), tmp_path / "run" / "config.json")
-    must_refuse(call(search_command, "resume", tmp_path / "run"), 2, "does not say which", "again")
-    must_refuse(call(search_command, "resume", tmp_path / "no"), 2, "no such file")
-
-
-def test_a_network_is_taught_by_its_twin_and_shows_its_settings(home: Path, tmp_path: Path) -> None:
-    answer(search_command, "run", *asked(home), *SHORT, "-o", tmp_path / "run")
-    train = ["retrain", tmp_path / "run", "--data", home / "images.npz", "--epochs", 3]
-    answer(search_command, *train, "--real", "-o", tmp_path / "twin")
-    teach = [*train, "--set", "distil=0.5", "-o", tmp_path / "net"]
-    taught = answer(search_command, *teach, "--teacher", tmp_path / "twin", "--steps", "2")
-    assert taught["real"] is False
-    log = (tmp_path / "net" / "log.jsonl").read_text().splitlines()
-    assert len(log) == 6, "three epochs in each of two steps"
-    config: Config = record.load(Config, tmp_path / "net" / "config.json")
-    assert config.inputs.keys() == {"genotype", "teacher"}
-    must_refuse(call(search_command, *teach, "--force"), 2, "no teacher", "--teacher")
-    must_refuse(
-        call(search_command, *teach, "--force", "--teacher", home), 2, "no trained network", "run"
-    )
-    shown = answer(search_command, *teach, "--show-config")
-    assert shown["schema"] == "binas.settings/1"
-    assert shown["settings"]["distil"] == 0.5
-    assert shown["origins"]["distil"] == "command line"
-    must_refuse(
-        call(search_command, *train, "--set", "distill=1", "-o", tmp_path / "x"),
-        *(2, "unknown setting 'distill'", "did you mean distil?"),
-    )
-    must_refuse(
-        call(search_command, "run", "--strategy", "bar", "-o", tmp_path / "x"),
-        *(2, "unknown strategy 'bar'", "bars"),
-    )
 
 
 def test_strategies_are_compared_and_their_networks_put_in_one_plane(
