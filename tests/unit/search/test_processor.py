@@ -16,7 +16,7 @@ from binas.core import record
 from binas.search.cli import main
 from binas.search.data import Dataset
 from binas.search.run import Config, RunFolder
-from tests.unit.search.test_train import config
+from tests.unit.search.runs import config
 
 SHORT = ("--epochs", "2", "--warmup-epochs", "1", "--batch", "24", "--samples", "1")
 

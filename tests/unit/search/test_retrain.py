@@ -26,7 +26,7 @@ from binas.search.retrain import retrain, untrained
 from binas.search.run import RunFolder
 from binas.search.train import calibrate, fit
 from binas.search.training import Training, _pieces
-from tests.unit.search.test_train import config
+from tests.unit.search.runs import config
 
 EVERYTHING = RetrainSettings(
     epochs=2,

@@ -38,7 +38,7 @@ from binas.search.strategy.cell_ground import CellGround
 from binas.search.strategy.settings import Found, SearchSettings
 from tests.unit.search import elsewhere
 from tests.unit.search.conftest import TINY
-from tests.unit.search.test_train import config
+from tests.unit.search.runs import config
 
 SIZES: dict[str, Any] = {"input_shape": (1, 8, 8), "classes": 3, "channels": 8, "nodes": 1}
 OPS: dict[str, Any] = {

@@ -23,7 +23,7 @@ from binas.search.strategy import darts
 from binas.search.strategy.cell_ground import CellGround
 from binas.search.train import fit
 from binas.search.training import Training
-from tests.unit.search.test_train import config
+from tests.unit.search.runs import config
 
 
 def test_every_step_is_logged_once_and_in_order() -> None:
