@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from binas.core.layer import Layer
+from binas.devices import registry
+from binas.devices.device import Device
 from binas.devices.null import FIXED_NS, invented_ns
+from binas.search import survey
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import Genotype
@@ -85,6 +88,28 @@ def menu_of_space() -> Callable[[Space], Menu]:
 def lut_of(menu_of_space: Callable[[Space], Menu]) -> Callable[[Space], Lut]:
     """A menu with invented prices."""
     return lambda space: Lut.of(menu_of_space(space), Invented())
+
+
+@pytest.fixture
+def device() -> Device:
+    """The device that is none."""
+    return registry.find("null")
+
+
+@pytest.fixture
+def layers(
+    tiny: Space, menu_of_space: Callable[[Space], Menu], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Layer, ...]:
+    """The layers of the plain space, which is planned once only."""
+    found = menu_of_space(tiny)
+
+    def planned(_space: Space, *, progress: Callable[[int, int], None] | None = None) -> Menu:
+        if progress is not None:
+            progress(1, 1)
+        return found
+
+    monkeypatch.setattr(survey, "plan_menu", planned)
+    return found.layers
 
 
 @pytest.fixture

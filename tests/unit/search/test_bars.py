@@ -1,4 +1,8 @@
-"""BARS: repeatable, within its budget, blind to held-out images, and every step of it counts."""
+"""BARS: repeatable, within its budget, blind to held-out images, and every step of it counts.
+
+What a distribution over a space is worth and which networks come of it is in
+`test_bars_choices.py`.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,12 @@ from binas.core.errors import SearchError, UsageError
 from binas.search.complexity import expected_biops
 from binas.search.cost import Lut
 from binas.search.data import Dataset
-from binas.search.genotype import CellOps, Genotype
-from binas.search.networks.bars_supernet import Choice, logits, one_hot, sample
+from binas.search.genotype import Genotype
+from binas.search.networks.bars_supernet import Choice, sample
 from binas.search.run import Config, RunFolder
 from binas.search.space import Space
-from binas.search.strategy import bars, derive, ground
+from binas.search.strategy import bars, ground
 from binas.search.strategy.bars import BarsSettings, Search, search
-from binas.search.strategy.ground import entropy
 from binas.search.strategy.layout_ground import LayoutGround
 from binas.search.strategy.settings import Found
 from binas.search.survey import random_genotypes
@@ -252,42 +255,6 @@ def test_evaluation_depends_on_the_genotype_alone(start: Callable[..., Search]) 
     assert [task.evaluate(genotype) for genotype in (first, second)] == marks[:2]
 
 
-def test_entropy_is_one_per_uniform_choice_and_nothing_for_a_certain_one(tiny: Space) -> None:
-    generator = torch.Generator().manual_seed(0)
-    choice = logits(tiny, generator)
-    uniform = choice.with_tensors([torch.zeros_like(v) for v in choice.tensors()]).probabilities()
-    # 2 depths, 2 widths, 4 normal cells, 1 reduction.
-    assert float(entropy(uniform.tensors())) == pytest.approx(9)
-    certain = one_hot(random_genotypes(tiny, 1, seed=0)[0])
-    assert float(entropy(certain.tensors())) == pytest.approx(0, abs=1e-6)
-
-
-def test_a_certain_distribution_derives_its_network(space: Space) -> None:
-    generator = torch.Generator().manual_seed(0)
-    for genotype in random_genotypes(space, 5, seed=12):
-        p = one_hot(genotype)
-        assert derive.most_probable(space, p) == genotype
-        assert derive.draw(space, p, generator) == genotype
-
-
-def test_draws_follow_the_probabilities_and_never_leave_a_node_empty(tiny: Space) -> None:
-    p = logits(tiny, torch.Generator().manual_seed(0)).probabilities()
-    p = replace(p, width=(torch.tensor([0.8, 0.2]), p.width[1]))
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        drawn = [derive.draw(tiny, p, generator) for _ in range(400)]  # a Genotype refuses the rest
-    assert abs(sum(g.widths[0] == 0 for g in drawn) / 400 - 0.8) < 0.06
-
-
-def test_without_a_budget_the_most_probable_network_is_among_the_candidates(tiny: Space) -> None:
-    p = logits(tiny, torch.Generator().manual_seed(0)).probabilities()
-    plain = LayoutGround(tiny, None)
-    with torch.no_grad():
-        found = plain.candidates(p.tensors(), 4, torch.Generator().manual_seed(0), None)
-    assert found[0] == derive.most_probable(tiny, p)
-    assert len(set(found)) == len(found) == 4
-
-
 def test_a_search_whose_operations_without_weights_have_won_stops_and_keeps_the_last_good_epoch(
     tiny: Space, images: Dataset, tmp_path: Path
 ) -> None:
@@ -322,13 +289,3 @@ def test_a_search_whose_operations_without_weights_have_won_stops_and_keeps_the_
     assert kept is not None
     assert [entry["epoch"] for entry in kept[1]] == [0, 1]
     assert all(entry["weight_free"] < 0.99 for entry in kept[1])
-
-
-def test_weight_free_operations_are_counted_on_the_edges_of_normal_cells(tiny: Space) -> None:
-    genotype = random_genotypes(tiny, 1, seed=2)[0]
-    skip: CellOps = ("skip",) * 3
-    convolution: CellOps = ("b3",) * 3
-    convolving = replace(genotype, normal=((skip,), (convolution,)))
-    # The stages' unused second cell repeats the first: one half skips, one half convolves.
-    share = LayoutGround(tiny, None).weight_free(one_hot(convolving).tensors())
-    assert share == pytest.approx(0.5)
