@@ -142,6 +142,7 @@ LONGEST = (
     "test_ssh_link",
     "test_onnx",
     "test_fuzz",
+    "test_hostile_records",
     "test_hostile",
     "test_wheel",
     "test_codegen",

@@ -1,7 +1,7 @@
 """Whatever a file holds: reading it succeeds, or is refused with a sentence, soon and in few bytes.
 
 Files are broken at random from valid ones, for part of a second per kind; `make fuzz` takes its
-time and another seed. Faults that were found are tests of their own in `test_hostile.py`.
+time and another seed. Faults that were found are tests of their own in `test_hostile*.py`.
 """
 
 from __future__ import annotations

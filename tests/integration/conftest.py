@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,7 @@ import pytest
 
 from binas.devices.registry import find, reach
 from binas.devices.ssh import SshLink
-
-Board = Callable[..., SshLink]
+from tests.integration.boards import Board
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
-"""Everything that can go wrong with a board, over a real ssh connection.
+"""What can go wrong with a board, over a real ssh connection.
 
 Real here: a cut connection, a full disk, a noexec folder and a board that is read-only but for our
 directory (where mounting is allowed), a time limit, programs of another architecture, illegal
-instructions and kills, Ctrl-C. Scripted, because no test may do it to the machine: a board of
-another kind, a 32-bit system, a clock that runs wrong, a board that is too hot. What is scripted
-pretends to be another machine, so nothing measured there is a latency, and a test says so.
+instructions and kills, Ctrl-C. What no test may do to the machine is scripted, in
+`test_board_walk.py`.
 """
 
 from __future__ import annotations
@@ -16,86 +15,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from binas.core.errors import DeviceError, TimedOutError, TransportError
 from binas.devices import hello
-from binas.devices.check import CheckStep, check
-from binas.devices.device import CPUS, Arch
+from binas.devices.check import check
+from binas.devices.device import Arch
 from binas.devices.link import Finished
-from binas.devices.probe import host_device, this_machine
-from binas.devices.registry import connect, find
+from binas.devices.probe import host_device
 from binas.devices.ssh import SshLink
-
-Board = Callable[..., SshLink]
+from tests.integration.boards import Board, broken, ended, mounted, put, shims, wait_for
 
 pytestmark = pytest.mark.timeout(120)
-
-X86_ONLY = pytest.mark.isa("x86_64")
-
-
-def put(link: SshLink, tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / "local").write_text(text)
-    link.put(tmp_path / "local", name, executable=True)
-
-
-def broken(name: str) -> CheckStep:
-    last = list(check(name))[-1]
-    assert not last.ok, last
-    return last
-
-
-def shims(tmp_path: Path, **programs: str) -> str:
-    """A prelude that puts shell scripts in front of a board's own programs."""
-    folder = tmp_path / "shims"
-    folder.mkdir(exist_ok=True)
-    for name, text in programs.items():
-        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-        (folder / name).chmod(0o755)
-    return f"PATH={folder}:$PATH\nexport PATH\n"
-
-
-@contextmanager
-def mounted(folder: Path, options: str, then: str = "true") -> Iterator[str | None]:
-    """A small disk at `folder` in a namespace of its own: the prelude that enters it.
-
-    None where this machine does not allow to mount.
-    """
-    disk = f"mount -t tmpfs -o {options} tmpfs {folder}"
-    mount = f"{disk} && {then} && echo ready && exec sleep 300"
-    user = [] if os.geteuid() == 0 else ["--map-root-user"]
-    with subprocess.Popen(
-        ["unshare", *user, "--mount", "sh", "-c", mount], stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        try:
-            ready = holder.stdout.readline() == "ready\n"
-            enter = "" if os.geteuid() == 0 else "-U --preserve-credentials "
-            command = f'exec nsenter {enter}-m -t {holder.pid} sh -c "$SSH_ORIGINAL_COMMAND"\n'
-            yield command if ready else None
-        finally:
-            holder.kill()
-
-
-def ended(pid: int) -> bool:
-    for _ in range(200):
-        stat = Path(f"/proc/{pid}/stat")
-        if not stat.exists() or stat.read_text().split()[2] == "Z":
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def wait_for(found: Callable[[], bool]) -> None:
-    for _ in range(400):
-        if found():
-            return
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
 
 
 # Real: the far end of the connection is killed.
@@ -234,62 +168,6 @@ def test_a_program_that_the_kernel_ends_says_how(board: Board, tmp_path: Path) -
         assert run(link, tmp_path, bytes(program)).how.startswith("illegal instruction")
         assert run(link, tmp_path, b"#!/bin/sh\nkill -9 $$\n").how.startswith("killed")
         assert run(link, tmp_path, b"#!/bin/sh\nkill -SEGV $$\n").how.startswith("segmentation")
-
-
-# Scripted: boards that are not what was described.
-
-
-@X86_ONLY
-def test_a_32_bit_system_is_named_and_so_is_the_board_to_use(
-    scripted_board: Board, tmp_path: Path
-) -> None:
-    prelude = shims(tmp_path, uname="echo armv7l", getconf="echo 32")
-    scripted_board(prelude=prelude, board="rpi4").close()
-    step = broken("loop")
-    assert (step.name, step.found[:6]) == ("architecture", "armv7l")
-    assert "-32" in step.hint
-    with pytest.raises(DeviceError, match="needs aarch64 with cortex-a72") as caught:
-        connect(find("loop"))
-    assert "-32" in caught.value.hint
-
-
-@X86_ONLY
-def test_a_board_of_another_kind_is_told_before_anything_is_sent(
-    scripted_board: Board, tmp_path: Path
-) -> None:
-    prelude = shims(tmp_path, uname="echo riscv64")
-    scripted_board(prelude=prelude, board="rpi4").close()
-    assert broken("loop").name == "architecture"
-    with pytest.raises(DeviceError, match="it is riscv64"):
-        connect(find("loop"))
-
-
-@X86_ONLY
-def test_a_cpu_that_lacks_a_feature(board: Board) -> None:
-    if not this_machine().lacks(CPUS["x86_64"]["x86-64-v4"]):
-        return  # this CPU lacks nothing
-    board(board="x86-64-v4").close()
-    step = broken("loop")
-    assert step.name == "features" and "lacks avx512" in step.found
-    assert "an older CPU" in step.hint
-
-
-def test_a_clock_that_runs_wrong_ends_the_walk(scripted_board: Board, tmp_path: Path) -> None:
-    # `sleep 1` comes back at once: what passed there by its clock is not the second it should be.
-    scripted_board(prelude=shims(tmp_path, sleep="exit 0")).close()
-    step = broken("loop")
-    assert step.name == "clock" and "runs wrong" in step.hint
-
-
-def test_a_throttled_board_ends_the_walk_and_is_taken_for_no_real_one(
-    scripted_board: Board, tmp_path: Path
-) -> None:
-    prelude = shims(tmp_path, vcgencmd="echo throttled=0x50005")
-    with scripted_board(prelude=prelude) as link:
-        assert link.trust == "emulated"  # no Raspberry Pi has this CPU: its sensor is made up
-    step = broken("loop")
-    assert step.name == "throttling" and "under-voltage now" in step.found
-    assert "power supply" in step.hint
 
 
 # Real: Ctrl-C, at each stage, in a program of its own.

@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,9 @@ from binas.devices.check import check
 from binas.devices.probe import host_device, this_machine
 from binas.devices.registry import connect, find
 from binas.devices.ssh import SshLink
+from tests.integration.boards import Board
 from tests.integration.conftest import Server, sshd
 
-Board = Callable[..., SshLink]
 pytestmark = pytest.mark.timeout(120)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 
 from binas.core.bits import pack
 from binas.core.layer import Layer
@@ -73,6 +74,11 @@ def taps(x: np.ndarray = X) -> dict[str, np.ndarray]:
         "b": pack(y),
         "margin:b": np.abs(y),
     }
+
+
+def call(command: Any, *arguments: object) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
