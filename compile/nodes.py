@@ -8,6 +8,8 @@ from typing import Any
 import onnx
 from onnx import helper
 
+from binas.core.errors import CompileError
+
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     """An attribute of a node."""
@@ -20,6 +22,23 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
 def label(node: onnx.NodeProto) -> str:
     """How messages name a node."""
     return f"node {node.name or node.output[0]!r}"
+
+
+def binary_channels(node: onnx.NodeProto) -> tuple[int, int]:
+    """Input channels per group of a BinaryConv2d, and its groups; nobody else checks their types.
+
+    Raises:
+        CompileError: They are no whole numbers.
+    """
+    found, groups = attribute(node, "in_channels", None), attribute(node, "group", 1)
+    whole = isinstance(groups, int) and isinstance(found, list) and len(found) == 1
+    if whole and isinstance(found[0], int):
+        return found[0], groups
+    raise CompileError(
+        f"{label(node)}: in_channels is {found!r:.60} and group {groups!r:.60}, expected a list of "
+        "one whole number, and a whole number",
+        hint="export the model again with binas-search export",
+    )
 
 
 def pads(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import onnx
 
 from binas.compile import functions
-from binas.compile.nodes import attribute, label, pads
+from binas.compile.nodes import attribute, binary_channels, label, pads
 from binas.core.errors import CompileError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -61,11 +62,10 @@ def _window(node: onnx.NodeProto, shapes: Shapes) -> Window | None:
     weights = shapes.get(node.input[1], ()) if len(node.input) > 1 else ()
     if len(weights) != 4 or min(weights) < 1:
         return None
-    groups = attribute(node, "group", 1)
     if (domain, node.op_type) == ("", "Conv"):
-        return Window(weights[2:], weights[1] * groups)
+        return Window(weights[2:], weights[1] * attribute(node, "group", 1))
     if (domain, node.op_type) == (functions.DOMAIN, "BinaryConv2d"):
-        return Window(weights[1:3], attribute(node, "in_channels", [0])[0] * groups)
+        return Window(weights[1:3], math.prod(binary_channels(node)))
     return None
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Affine, Stage
 from binas.compile.importer import Build, static_shape
-from binas.compile.nodes import attribute, label, pads
+from binas.compile.nodes import attribute, binary_channels, label, pads
 from binas.compile.recognise.weights import REAL
 from binas.core import bits
 from binas.core.errors import CompileError, UnsupportedOpError
@@ -36,7 +36,7 @@ def conv(build: Build, node: onnx.NodeProto) -> None:
 
 def binary_conv2d(build: Build, node: onnx.NodeProto) -> None:
     """BinaryConv2d: binary, or weight-binary where its input is real."""
-    channels = attribute(node, "in_channels", [0])[0]
+    channels, _ = binary_channels(node)
     packed, scale, bias = (build.constant_of(name, node) for name in node.input[1:4])
     if packed.dtype != np.uint8 or packed.ndim != 4 or packed.shape[3] != -(-channels // 8):
         raise CompileError(

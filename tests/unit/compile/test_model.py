@@ -101,6 +101,21 @@ def no_in_channels(proto: onnx.ModelProto) -> None:
     proto.graph.node[1].attribute.extend(kept)
 
 
+def with_attribute(proto: onnx.ModelProto, name: str, value: Any) -> None:
+    kept = [a for a in proto.graph.node[1].attribute if a.name != name]
+    del proto.graph.node[1].attribute[:]
+    proto.graph.node[1].attribute.extend([*kept, helper.make_attribute(name, value)])
+
+
+def channels_as_a_number(proto: onnx.ModelProto) -> None:
+    with_attribute(proto, "in_channels", 33)
+
+
+def groups_as_a_list(proto: onnx.ModelProto) -> None:
+    with_attribute(proto, "in_channels", [2**40])
+    with_attribute(proto, "group", [1])
+
+
 def a_cycle(proto: onnx.ModelProto) -> None:
     proto.graph.node[0].input[0] = proto.graph.node[1].output[0]
 
@@ -113,6 +128,8 @@ def a_cycle(proto: onnx.ModelProto) -> None:
         (new_opset, "uses ONNX opset 99, expected 13 to 26"),
         (external_data, "lies in another file"),
         (no_in_channels, "is not a valid model"),
+        (channels_as_a_number, "node 'conv': in_channels is 33 and group 1, expected"),
+        (groups_as_a_list, "node 'conv': in_channels is [1099511627776] and group [1], expected"),
         (a_cycle, "is not a valid model"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
