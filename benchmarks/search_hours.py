@@ -128,16 +128,23 @@ def space_of(name: str, *, small: bool) -> AnySpace:
     return replace(space, input_shape=shape, channels=16)
 
 
-def task_of(name: str, batches: int, *, small: bool) -> SearchTask[Any, Any]:
-    """A search whose epochs have so many batches, of the published size unless small."""
+def task_of(
+    name: str, batches: int, *, small: bool, batch: int | None = None
+) -> SearchTask[Any, Any]:
+    """A search whose epochs have so many batches, of the published size unless told otherwise."""
     settings, space = published(name), space_of(name, small=small)
-    if small:
-        settings = replace(settings, batch=SMALL_BATCH)
+    if batch or small:
+        settings = replace(settings, batch=batch or SMALL_BATCH)
+    data = noise(space, 2 * settings.batch * batches)
+    return catalogue.find(name).task(whole(space, None, None), data, settings, 0)
+
+
+def noise(space: AnySpace, count: int) -> Dataset:
+    """Images of the space's shape to train on, with nothing to be learned from them."""
     rng = np.random.default_rng(0)
-    count = 2 * settings.batch * batches
     x = rng.normal(size=(count, *space.input_shape)).astype(np.float32)
     y = rng.integers(space.classes, size=count)
-    data = Dataset(
+    return Dataset(
         name="noise",
         x_train=x,
         y_train=y,
@@ -146,7 +153,6 @@ def task_of(name: str, batches: int, *, small: bool) -> SearchTask[Any, Any]:
         labels=tuple(map(str, range(space.classes))),
         normalisation="none",
     )
-    return catalogue.find(name).task(whole(space, None, None), data, settings, 0)
 
 
 def timed(task: SearchTask[Any, Any], hardware: Hardware) -> list[Speed]:
@@ -173,11 +179,11 @@ def timed(task: SearchTask[Any, Any], hardware: Hardware) -> list[Speed]:
 
 
 def row(
-    name: str, batches: int, processor: Processor, threads: int, *, small: bool
+    name: str, batches: int, processor: Processor, threads: int, *, small: bool, batch: int | None
 ) -> dict[str, Any]:
     """What is reported of a strategy; run it in a process of its own."""
     torch.set_num_threads(threads)
-    task = task_of(name, batches, small=small)
+    task = task_of(name, batches, small=small, batch=batch)
     try:
         speeds = timed(task, Hardware.searching(processor))
     except torch.OutOfMemoryError as error:
@@ -234,10 +240,17 @@ def said(found: dict[str, Any]) -> str:
 @click.option("--strategy", "names", multiple=True, help="Repeatable; all when left out.")
 @click.option("--processor", type=click.Choice(["cpu", "cuda", "auto"]), default="auto")
 @click.option("--batches", type=click.IntRange(1), default=20, show_default=True, help="An epoch.")
+@click.option("--batch", type=click.IntRange(1), help="Images of one; as published when left out.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--small", is_flag=True, help="Next to nothing, to see that all works; no hours.")
 def main(
-    file: Path, names: Sequence[str], processor: Any, batches: int, threads: int, small: bool
+    file: Path,
+    names: Sequence[str],
+    processor: Any,
+    batches: int,
+    batch: int | None,
+    threads: int,
+    small: bool,
 ) -> None:
     """Time every strategy's supernet at CIFAR's shapes and project its published schedule."""
     place = found_processor(processor)
@@ -247,7 +260,7 @@ def main(
         catalogue.find(name)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             arguments = (name, batches, place, threads)
-            rows.append(pool.apply(row, arguments, {"small": small}))
+            rows.append(pool.apply(row, arguments, {"small": small, "batch": batch}))
         print(said(rows[-1]), flush=True)
     report = {
         "schema": "binas.search-hours/2",

@@ -3,13 +3,15 @@
 A step of a differentiable search consists of forward and backward passes, to weights or to the
 architecture: two in DARTS and BARS, six in DCP-NAS (Parent: weights, architecture, tangent; Child:
 weights, divergence, curvature). Steps and just these passes are timed in turns; the ratio is what
-everything else costs: sampling, optimisers, terms of the loss, decoupling, the log.
+everything else costs: sampling, optimisers, terms of the loss, decoupling, the log. Every strategy
+has a process of its own, whose peak memory is reported.
 """
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import platform
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from binas.core import record
+from benchmarks import report_file
+from binas.core import cli
 from binas.search.cells import CellSpace
 from binas.search.data import Dataset
 from binas.search.space import Space
@@ -42,6 +45,7 @@ PASSES = {
 }
 LAST = 1  # an epoch after the warm-up
 Search = GradientSearch[Any, Any]
+Sizes = dict[str, int]  # the arguments of `task_of` besides the strategy
 
 
 def task_of(name: str, side: int, channels: int, cells: int, batch: int) -> Search:
@@ -96,8 +100,13 @@ def _to_architecture(task: Search, net: nn.Module, x: Tensor, y: Tensor) -> None
     torch.autograd.grad(loss, task.logits, allow_unused=True, materialize_grads=True)
 
 
-def measured(name: str, task: Search, rounds: int) -> dict[str, Any]:
-    """Seconds of a step and of its passes, taken in turns, and the ratio."""
+def measured(name: str, rounds: int, sizes: Sizes) -> dict[str, Any]:
+    """Seconds of a step and of its passes, taken in turns, their ratio, and peak memory.
+
+    To be called in a process of its own: what is counted is the memory of the whole process.
+    """
+    torch.set_num_threads(1)
+    task = task_of(name, **sizes)
     passes, pairs = passes_of(name, task), []
     for round_ in range(rounds + 1):
         start = time.perf_counter()
@@ -112,33 +121,39 @@ def measured(name: str, task: Search, rounds: int) -> dict[str, Any]:
         "step_s": median(step for step, _ in pairs),
         "passes_s": median(alone for _, alone in pairs),
         "ratio": median(step / alone for step, alone in pairs),
+        "samples_s": pairs,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 
 
-@click.command()
-@click.option("--json", "path", type=click.Path(path_type=Path, dir_okay=False), help="Report.")
+@click.command(cls=cli.Command)
+@report_file.option
+@click.option("--strategy", "names", multiple=True, type=click.Choice([*PASSES]), help="Else all.")
 @click.option("--rounds", type=click.IntRange(1), default=7, show_default=True)
 @click.option("--side", type=click.IntRange(8), default=32, show_default=True)
 @click.option("--channels", type=click.IntRange(4), default=16, show_default=True)
 @click.option("--cells", type=click.IntRange(3), default=8, show_default=True)
 @click.option("--batch", type=click.IntRange(2), default=64, show_default=True)
-def main(path: Path | None, rounds: int, side: int, channels: int, cells: int, batch: int) -> None:
+def main(*, file: Path, names: tuple[str, ...], rounds: int, **sizes: int) -> None:
     """Time a step of DARTS, BARS and DCP-NAS beside the passes that it consists of."""
-    torch.set_num_threads(1)
-    rows = [measured(n, task_of(n, side, channels, cells, batch), rounds) for n in PASSES]
-    report = {
-        "schema": "binas.search-passes/1",
-        "machine": platform.processor() or platform.machine(),
-        "sizes": {"side": side, "channels": channels, "cells": cells, "batch": batch},
-        "rows": rows,
-    }
-    if path is not None:
-        record.write_atomic(path, (json.dumps(report, indent=1) + "\n").encode())
-    for row in rows:
-        print(
+    rows = []
+    for name in names or PASSES:
+        with multiprocessing.get_context("spawn").Pool(1) as alone:
+            row = alone.apply(measured, (name, rounds, sizes))
+        rows.append(row)
+        click.echo(
             f"{row['strategy']:>8}  {row['step_s']:.3f} s a step, its {row['passes']} passes alone "
-            f"{row['passes_s']:.3f} s: {row['ratio']:.2f}"
+            f"{row['passes_s']:.3f} s: {row['ratio']:.2f}; peak {row['peak_bytes'] / 2**20:.0f} MiB"
         )
+    report_file.write(
+        file,
+        {
+            "schema": "binas.search-passes/2",
+            "machine": platform.processor() or platform.machine(),
+            "sizes": sizes,
+            "rows": rows,
+        },
+    )
 
 
 if __name__ == "__main__":
