@@ -4,7 +4,8 @@ The files are what benchmarks.layers, benchmarks.networks and benchmarks.threads
 of the same may be given, and each figure is then the median over runs. What benchmarks.arm,
 benchmarks.arm_network and benchmarks.footprint wrote may be among them, and is judged, too. No
 figure of the tables, of the drawing and of the verdicts is typed by hand; the notes that end the
-page (performance-notes.md) are, with the figures in them.
+page (performance-notes.md beside performance.md) are, with the figures in them. A page is of one
+CPU: `-o docs/performance-zen4.md` makes another one's.
 """
 
 from __future__ import annotations
@@ -18,9 +19,6 @@ from benchmarks.schema import FootprintReport, Report
 from binas.core import cli, record
 from binas.core.errors import UsageError
 
-PLOT = Path("images") / "performance.svg"
-NOTES = "performance-notes.md"
-
 
 @click.command(cls=cli.Command)
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
@@ -30,7 +28,7 @@ NOTES = "performance-notes.md"
     type=click.Path(path_type=Path),
     default=Path("docs/performance.md"),
     show_default=True,
-    help="Page; its notes lie beside it, its drawing in images/.",
+    help="Page; its notes (NAME-notes.md) lie beside it, its drawing in images/.",
 )
 def main(*, files: tuple[Path, ...], output: Path) -> None:
     """Write the page and its drawing."""
@@ -45,12 +43,13 @@ def main(*, files: tuple[Path, ...], output: Path) -> None:
     cpus = {report.host.cpu for report in timed} | {report.cpu for report in weighed}
     if len(cpus) > 1:
         raise UsageError(f"these files are of several CPUs: {', '.join(sorted(cpus))}")
-    notes = output.parent / NOTES
+    name = output.stem
+    notes, drawing = output.with_name(f"{name}-notes.md"), Path("images", f"{name}.svg")
     text = notes.read_text() if notes.exists() else ""
-    record.write_atomic(output.parent / PLOT, plot.draw(timed))
-    made = page.page(reports, plot=PLOT.as_posix(), notes=text)
+    record.write_atomic(output.parent / drawing, plot.draw(timed))
+    made = page.page(reports, name=name, plot=drawing.as_posix(), notes=text)
     record.write_atomic(output, made.encode())
-    click.echo(f"{output}, {output.parent / PLOT}", err=True)
+    click.echo(f"{output}, {output.parent / drawing}", err=True)
 
 
 if __name__ == "__main__":

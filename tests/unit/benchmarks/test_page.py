@@ -94,10 +94,27 @@ def test_the_page_says_what_is_met_and_what_is_not_measured(tmp_path: Path) -> N
     assert (tmp_path / "images" / "performance.svg").read_bytes().startswith(b"<?xml")
 
 
-def test_the_page_in_the_documentation_ends_with_the_notes_beside_it() -> None:
-    docs = Path(__file__).parents[3] / "docs"
-    notes = (docs / "performance-notes.md").read_text().strip()
-    assert (docs / "performance.md").read_text().strip().endswith(notes)
+def test_the_page_of_another_cpu_has_notes_and_a_drawing_of_its_own(tmp_path: Path) -> None:
+    record.save(report(*ROWS), tmp_path / "a.json")
+    (tmp_path / "performance-notes.md").write_text("Of one CPU.\n")
+    (tmp_path / "performance-other-notes.md").write_text("Of another.\n")
+    output = tmp_path / "performance-other.md"
+    done = CliRunner().invoke(performance.main, [str(tmp_path / "a.json"), "-o", str(output)])
+    assert done.exit_code == 0, done.output
+    text = output.read_text()
+    assert "performance-other-notes.md, at the end" in text
+    assert "(images/performance-other.svg)" in text
+    assert text.endswith("Of another.\n")
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["performance-other.svg"]
+
+
+PAGES = sorted((Path(__file__).parents[3] / "docs").glob("performance*-notes.md"))
+
+
+@pytest.mark.parametrize("notes", PAGES, ids=lambda path: path.stem)
+def test_a_page_in_the_documentation_ends_with_the_notes_beside_it(notes: Path) -> None:
+    page = notes.with_name(notes.name.replace("-notes", ""))
+    assert page.read_text().strip().endswith(notes.read_text().strip())
 
 
 def two_threads(loop_ns: float, together_ns: float = 100.0) -> str:
@@ -105,7 +122,7 @@ def two_threads(loop_ns: float, together_ns: float = 100.0) -> str:
     engines = ("binas", "registers", "binas-2-threads", "registers-2-threads")
     times = zip(engines, (160.0, 100.0, together_ns, loop_ns), strict=True)
     made = report(*(row("threads/bireal18", engine, ns) for engine, ns in times))
-    return page.page([made], plot="", notes="")
+    return page.page([made], name="performance", plot="", notes="")
 
 
 def test_two_threads_are_shown_by_what_each_side_gains() -> None:
@@ -126,7 +143,7 @@ def test_a_run_in_doubt_is_told_and_not_judged() -> None:
 def test_the_page_lists_the_commits_of_its_files() -> None:
     old = report(*ROWS)
     new = replace(old, host=replace(old.host, commit="ba9876543210"))
-    text = page.page([old, new, old], plot="", notes="")
+    text = page.page([old, new, old], name="performance", plot="", notes="")
     assert "made at commit 0123456789ab+, commit ba9876543210." in text
 
 
@@ -147,7 +164,7 @@ def test_arm_and_footprint_stand_in_the_table_where_their_reports_are_given(
     (arena,) = (one for title, one in lines.items() if "arena, of" in title)
     assert arena.endswith("| 1 | met |")
     assert "1 files, made at commit 0123456789ab, commit 0123456789ab+." in text
-    alone = page.page([report(*ROWS)], plot="", notes="")
+    alone = page.page([report(*ROWS)], name="performance", plot="", notes="")
     assert not any(words in alone for words in ("cortex-a72", "on ARM", "arena"))
 
 
