@@ -5,7 +5,9 @@ version, 2021, arXiv:2009.04247 (UCB, 1-bit activations). Which convolutions are
 which optimiser (XNOR, PCNN), is the space's to say (`form`, `binarizer`).
 
 Unknown in the papers and ours here: the weights of sampled networks are the supernet's, trained in
-place; edges are kept by the likelihood of their last operation.
+place; edges are kept by the likelihood of their last operation (by its running value with UCB).
+The journal's formula of UCB could not be had; `rule="ucb"` is algorithm and bound of the group's
+bandit search (`bandit.py`) around BNAS's supernet, without its α: that one picks nothing there.
 """
 
 from __future__ import annotations
@@ -37,13 +39,16 @@ class BnasSettings(SearchSettings):
     Attributes:
         weight_epochs: First epochs of the supernet, weights alone.
         joint_epochs: Epochs of the supernet after them, weights and α.
-        repeats: T: sweeps per reduction.
+        repeats: T: samples per operation tested and reduction.
         reduced_epochs: V: epochs of the supernet after each reduction.
         partial: C: a channel in so many is sampled.
         temperature: Of the likelihood; see `likelihood.updated`.
-        rule: What drops an operation: the selection likelihood, or the upper confidence bound.
+        rule: What drops an operation. "likelihood": of the half of smallest α, and of what that
+            half shows for the others, the selection likelihood. "ucb": the upper confidence bound
+            of all that is left, each of which is tested.
         sampling: How networks are drawn: each operation once per sweep, or by the lower confidence
-            bound (only then the bounds differ from plain accuracy).
+            bound ("bandit"), as the algorithm of "ucb" has it. In sweeps all are drawn alike, and
+            the bound ranks by the running accuracy alone.
     """
 
     weight_epochs: int = 3
@@ -63,17 +68,22 @@ class BnasSettings(SearchSettings):
         if min(self.weight_epochs, self.joint_epochs, self.reduced_epochs) < 0:
             raise UsageError("epochs must be 0 or more", hint=SEE_HELP)
 
+    def tests(self, left: int) -> int:
+        """Operations of an edge that are tested while K are left: ⌈K/2⌉, or all with "ucb"."""
+        return left if self.rule == "ucb" else likelihood.half(left)
+
     def schedule(self, operations: int) -> list[Step]:
         """All epochs of a search from K operations to one.
 
-        Σ_{K=8..2} T ⌈K/2⌉ = 57 of them are sampled networks with T = 3.
+        With T = 3, Σ_{K=8..2} T ⌈K/2⌉ = 57 of them are sampled networks by the likelihood, and
+        Σ_{K=8..2} T K = 105 by UCB (eq. 4.14 of the book: T Σ_{k=2..K} k).
         """
         steps = [Step("weights")] * self.weight_epochs + [Step("joint")] * self.joint_epochs
         for left in range(operations, 1, -1):
-            tests = -(-left // 2)
+            paths = self.tests(left) * self.repeats
             steps += [
-                Step("path", first=place == 0, last=place == tests * self.repeats - 1, place=place)
-                for place in range(tests * self.repeats)
+                Step("path", first=place == 0, last=place == paths - 1, place=place)
+                for place in range(paths)
             ]
             steps += [Step("joint")] * self.reduced_epochs
         return steps
@@ -140,7 +150,7 @@ class Search(SampledSearch[BnasSettings]):
         self.tables |= {
             "tested": torch.zeros(rows, most, dtype=torch.bool),
             "likelihood": torch.zeros(rows, most, dtype=torch.float64),
-            "paths": torch.zeros(-(-most // 2), rows, dtype=torch.int64),
+            "paths": torch.zeros(settings.tests(most), rows, dtype=torch.int64),
             "bandit_mean": torch.zeros(rows, most, dtype=torch.float64),
             "bandit_draws": torch.zeros(rows, most, dtype=torch.float64),
         }
@@ -202,8 +212,7 @@ class Search(SampledSearch[BnasSettings]):
     def _path_epoch(self, step: Step, rate_at: tuple[int, int]) -> dict[str, Any]:
         """Sample a network, train it for an epoch, test it; at the end of a round, drop."""
         if step.first:
-            alpha = self._padded(self.logits)
-            self.tables["tested"].copy_(likelihood.weakest(alpha, self.alive))
+            self.tables["tested"].copy_(self._chosen())
         path = self._sample(step.place)
         loss, right = self.train_path("child", self.weights, path, rate_at)
         marks = self.validation("child", path)
@@ -218,12 +227,18 @@ class Search(SampledSearch[BnasSettings]):
             "images": self.steps * self.size,
         }
 
+    def _chosen(self) -> Tensor:
+        """What is tested in a round: V of the likelihood, all that is left by UCB."""
+        if self.settings.rule == "ucb":
+            return self.alive
+        return likelihood.weakest(self._padded(self.logits), self.alive)
+
     def _sample(self, place: int) -> Tensor:
-        """One operation of V per edge; where one is left, that one."""
+        """One of the tested operations per edge; where one is left, that one."""
         tested = self.tables["tested"]
         single = self.alive.sum(dim=1, keepdim=True) == 1
         open_ = torch.where(single, self.alive, tested)
-        if self.settings.sampling == "bandit":
+        if self.settings.sampling == "bandit":  # p(o) of eq. 4.10
             p = bandit.probabilities(self.tables["bandit_mean"], self.tables["bandit_draws"], open_)
             return torch.multinomial(p, 1, generator=self.generator).flatten()
         paths = self.tables["paths"]
@@ -233,6 +248,7 @@ class Search(SampledSearch[BnasSettings]):
         return paths[place % longest]
 
     def _observe_bandit(self, path: Tensor, value: float) -> None:
+        """Running value and draws of what was drawn (eq. 4.11)."""
         mean, draws = self.tables["bandit_mean"], self.tables["bandit_draws"]
         values = torch.tensor([value], dtype=torch.float64)
         _, drawn = observed(path[None], values, self.alternatives)
@@ -241,15 +257,15 @@ class Search(SampledSearch[BnasSettings]):
         draws += drawn
 
     def _reduce(self) -> None:
-        """Drop argmin s(o), or argmin of the upper bound among what was tested."""
-        tested = self.tables["tested"]
+        """O ← O - {argmin s(o)}, or by UCB O ← O - {argmin s_U(o)} (eqs. 4.12, 4.13)."""
+        mean, draws = self.tables["bandit_mean"], self.tables["bandit_draws"]
         if self.settings.rule == "ucb":
-            bound = bandit.upper(self.mean(), self.tables["bandit_draws"])
-            finite = torch.where(tested, bound, torch.zeros_like(bound))
-            self.drop(finite, protected=~tested & (self.alive.sum(dim=1, keepdim=True) > 1))
+            self.drop(bandit.upper(mean, draws), rank=mean)
             return
-        s = self.tables["likelihood"]
-        s.copy_(likelihood.updated(s, self.mean(), tested, self.settings.temperature))
+        s, tested = self.tables["likelihood"], self.tables["tested"]
+        # Bandit sampling may leave out of a round what it knows from an earlier one.
+        seen = torch.where(self.tables["count"] > 0, self.mean(), mean)
+        s.copy_(likelihood.updated(s, seen, tested, self.settings.temperature))
         self.drop(s)
 
     def _padded(self, tables: list[Tensor]) -> Tensor:

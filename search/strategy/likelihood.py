@@ -6,7 +6,11 @@ reducing the search space".
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from torch import Tensor
+
+CountT = TypeVar("CountT", int, Tensor)
 
 
 def weakest(alpha: Tensor, alive: Tensor) -> Tensor:
@@ -22,7 +26,7 @@ def weakest(alpha: Tensor, alive: Tensor) -> Tensor:
     return (rank < half(count)) & (count > 1)
 
 
-def half(count: Tensor) -> Tensor:
+def half(count: CountT) -> CountT:
     """⌈K/2⌉."""
     return -(-count // 2)
 

@@ -28,7 +28,7 @@ class SampledSearch(SearchTask[CellGround, SampledT]):
     Tables, all [rows, alternatives], rows being the edges of all groups in order:
         alive: What is left.
         total, count: Sum and number of values observed in this round.
-        score: Of the last round.
+        score: Of the last round; what is left at the end is ranked by it.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class SampledSearch(SearchTask[CellGround, SampledT]):
         """Mean value per operation in this round; 0 where none was observed."""
         return self.tables["total"] / self.tables["count"].clamp(min=1)
 
-    def drop(self, score: Tensor, protected: Tensor | None = None) -> None:
+    def drop(self, score: Tensor, rank: Tensor | None = None) -> None:
         """Drop the worst operation of every edge and begin a new round.
 
         With a budget the score is reduced by λ · max(0, T/T* - 1), T the expected latency of the
@@ -116,10 +116,9 @@ class SampledSearch(SearchTask[CellGround, SampledT]):
 
         Args:
             score: [rows, alternatives].
-            protected: bool: may not be dropped.
+            rank: What edges are ranked by at the end; the score itself by default.
         """
-        self.tables["score"].copy_(score)
-        score = score if protected is None else score.masked_fill(protected, torch.inf)
+        self.tables["score"].copy_(score if rank is None else rank)
         if self.ground.prices is None or self.budget_ns is None:
             self.alive.copy_(drop_worst(self.alive, score))
         else:

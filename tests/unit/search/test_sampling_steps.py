@@ -50,6 +50,15 @@ def test_bnas_samples_57_epochs_from_eight_operations_to_one() -> None:
     assert len(steps) == 5 + 57 + 7
 
 
+@pytest.mark.paper_check(number=7)
+def test_by_ucb_bnas_tests_all_that_is_left_35_networks_per_repeat() -> None:
+    settings = bnas.BnasSettings(rule="ucb")
+    steps = settings.schedule(EIGHT)
+    assert sum(step.kind == "path" for step in steps) == 35 * 3
+    assert sum(step.last for step in steps) == sum(step.first for step in steps) == 7
+    assert settings.passes(EIGHT) == 3 + 2 * 2 + 105 + 2 * 7
+
+
 @pytest.mark.paper_check(number=8)
 def test_cp_nas_samples_35_pairs_per_sweep() -> None:
     for repeats in (1, 3):
@@ -108,22 +117,48 @@ def test_bnas_drops_what_did_worst_among_what_was_tested(
 
 def test_ucb_keeps_an_operation_that_was_drawn_seldom(ground: CellGround, images: Dataset) -> None:
     task = search_of(Scripted, ground, images, rule="ucb")
-    task.tables["tested"].fill_(True)
-    task.tables["total"].copy_(torch.tensor([0.9, 0.6, 0.5, 0.4]))
-    task.tables["count"].fill_(1.0)
+    task.tables["bandit_mean"].copy_(torch.tensor([0.9, 0.6, 0.5, 0.4]))
     task.tables["bandit_draws"].copy_(torch.tensor([9.0, 9.0, 1.0, 9.0]))
     task._reduce()
     # Plain accuracy would drop the third; its bound is the highest, the second's the lowest.
     assert task.alive[0].tolist() == [True, False, True, False]
 
 
+def test_ucb_tests_and_may_drop_the_operation_of_largest_alpha(
+    ground: CellGround, images: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scripted, "accuracies", (0.5, 0.6, 0.1, 0.7))
+    task = search_of(Scripted, ground, images, rule="ucb")
+    with torch.no_grad():
+        for alpha in task.logits:
+            alpha[:, 2] = 9.0
+    drawn = set()
+    for number in range(12):  # four operations, three times
+        task.epoch(number)
+        drawn.add(int(task.tables["paths"][number % 4][-1]))
+    assert drawn == {0, 1, 2}
+    assert task.alive[-1].tolist() == [True, True, False, False]
+
+
 def test_ucb_draws_again_what_has_been_tested_little(ground: CellGround, images: Dataset) -> None:
-    task = search_of(Scripted, ground, images, sampling="bandit")
+    task = search_of(Scripted, ground, images, rule="ucb", sampling="bandit")
     task.tables["tested"].copy_(task.alive)
     task.tables["bandit_mean"].fill_(0.5)
     task.tables["bandit_draws"].copy_(torch.tensor([40.0, 40.0, 1.0, 40.0]))
     drawn = torch.stack([task._sample(0) for _ in range(40)])
     assert (drawn == 2).double().mean() > 0.6
+
+
+def test_what_a_round_did_not_draw_again_keeps_what_it_has_shown(
+    ground: CellGround, images: Dataset
+) -> None:
+    task = search_of(Scripted, ground, images, sampling="bandit")
+    task.tables["tested"].copy_(torch.tensor([True, True, False, False]) & task.alive)
+    task.tables["bandit_mean"].copy_(torch.tensor([0.8, 0.4, 0.0, 0.0]))
+    task.tables["count"].copy_(torch.tensor([0.0, 3.0, 0.0, 0.0]))
+    task.tables["total"].copy_(torch.tensor([0.0, 1.2, 0.0, 0.0]))
+    task._reduce()
+    assert task.alive[-1].tolist() == [True, False, True, False]
 
 
 class Pairs(cp_nas.Search):
