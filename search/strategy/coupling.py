@@ -37,11 +37,10 @@ class Coupling:
             yield from ((f"{key}{i}", table) for i, table in enumerate(getattr(self, key)))
 
     def rank(self, norms: list[Tensor]) -> None:
-        """Choose what is backtracked from now on."""
+        """Choose what is backtracked from now on; norms per group, NaN without learned weights."""
+        threshold, largest_first = self.settings.threshold, self.settings.largest_first
         for columns, norm in zip(self.columns, norms, strict=True):
-            threshold = self.settings.threshold or len(norm) // 2
-            lagging = decoupled.lagging(norm, threshold, largest_first=self.settings.largest_first)
-            columns.copy_(lagging)
+            columns.copy_(decoupled.lagging(norm, threshold, largest_first=largest_first))
 
     def learn(self, gradients: tuple[Tensor, ...]) -> None:
         """ψ̃ᵗ⁺¹ = |ψ̃ᵗ - η_ψ ∂L/∂ψ̃ᵗ|, with the gradient at the parameters it corrected."""

@@ -6,7 +6,11 @@ never published.
 
 Unknown in the paper and ours here: the divergence is KL(Parent ‖ Child); the tangent is taken on
 the very batch of the Child's step; weights are never copied, only α is; L_R is the mean over a
-layer's weights, not the sum, which would exceed the cross entropy a hundredfold.
+layer's weights (`effective_weights.py`).
+
+What differs: backtracking ranks operations with learned weights alone. The book ranks all, and with
+half of them as τ, ours, those pushed would be the ones without weights in every cell and model: the
+push is for weights that lag (`decoupled.lagging`).
 """
 
 from __future__ import annotations
@@ -25,21 +29,17 @@ from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
 from binas.search.hardware import PLAIN, Hardware, Selection
 from binas.search.networks.supernet import Mixture, Supernet
-from binas.search.ops import BinaryConv
 from binas.search.strategy import gauss_newton
 from binas.search.strategy.around import Around, run
 from binas.search.strategy.batch_statistics import fixed_statistics, taking_statistics
 from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.coupling import Coupling
+from binas.search.strategy.effective_weights import operation_norm, reconstruction_error
 from binas.search.strategy.gradient import GradientSearch
 from binas.search.strategy.ground import softmax
 from binas.search.strategy.settings import SEE_HELP, Found, GradientSettings
 from binas.search.strategy.task import Batch
 from binas.search.train import cross_entropy, set_rate
-
-POOL_SIDE = 3  # pools count as weights of 1/(K·K), identities as 1 (the book, p. 112)
-WEIGHTLESS = {"none": 0.0, "skip": 1.0, "pool": 1 / POOL_SIDE**2, "max": 1 / POOL_SIDE**2}
-WEIGHTLESS |= {"avg": 1 / POOL_SIDE**2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,8 @@ class DcpNasSettings(GradientSettings):
         curvature: How H_G v is had: Gauss-Newton products, or twice differentiated.
         backtracking: η; 0 turns backtracking off.
         coupling_rate: η_ψ.
-        threshold: τ: rank of the norm above which an operation is backtracked; 0: half of them.
+        threshold: τ: rank of the norm, among operations with learned weights, above which one is
+            backtracked; 0: half of those.
         largest_first: Whether rank 1 is the largest norm.
     """
 
@@ -229,7 +230,7 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         coupling.correct(self.logits, before)
 
     def _rank_operations(self, name: str) -> None:
-        """R(w_m) = ‖w_m‖²₂ of every operation, once per phase (eq. 4.53)."""
+        """R(w_m) = ‖w_m‖²₂ of every operation with weights, once per phase (eq. 4.53)."""
         net = self.parent if name == "parent" else self.child
         norms = [
             torch.tensor([operation_norm(net, group, op) for op in range(len(g.ops))])
@@ -251,41 +252,6 @@ def image_gradients(
         out = hardware.logits(net, x, Mixture.soft(weights))
     scores = -functional.cross_entropy(out, y, reduction="none")
     return gauss_newton.image_gradients(scores, spread)
-
-
-def reconstruction_error(net: nn.Module) -> Tensor:
-    """L_R = Σ over layers of the mean of (w - β ∘ sgn(w))², β = mean |w| per output channel."""
-    errors = []
-    for layer in net.modules():
-        if isinstance(layer, BinaryConv):
-            w = layer.weight
-            beta = w.detach().abs().mean(dim=(1, 2, 3), keepdim=True)
-            signs = torch.where(w.detach() >= 0, 1.0, -1.0)
-            errors.append((w - beta * signs).square().mean())
-    return torch.stack(errors).sum() if errors else torch.zeros(())
-
-
-def operation_norm(net: Supernet, group: int, op: int) -> float:
-    """R(w_m): the squared norm of an operation's weights, of binary ones as reconstructed."""
-    modules = net.op_modules(group, op)
-    name = net.groups[group].ops[op]
-    layers = [
-        layer
-        for module in modules
-        for layer in module.modules()
-        if isinstance(layer, BinaryConv | nn.Conv2d)
-    ]
-    with torch.no_grad():
-        if layers:
-            return float(sum(_effective(layer).square().sum() for layer in layers))
-    return WEIGHTLESS[name] ** 2
-
-
-def _effective(layer: BinaryConv | nn.Conv2d) -> Tensor:
-    """The weights a layer multiplies with."""
-    if isinstance(layer, BinaryConv) and not layer.real:
-        return layer.binarizer.weights(layer.weight, layer.learned)
-    return layer.weight
 
 
 def search(

@@ -13,18 +13,23 @@ import torch
 from torch import Tensor
 
 
-def lagging(norms: Tensor, threshold: int, *, largest_first: bool = True) -> Tensor:
+def lagging(norms: Tensor, threshold: int = 0, *, largest_first: bool = True) -> Tensor:
     """Operations to backtrack: those with ranking(R(w_m)) > τ; bool [operations] (eq. 4.52).
 
+    Only operations with learned weights are ranked: ∂L/∂α of the others misses no term through
+    weights. The book ranks all, with stand-ins for the norms of pools and identities.
+
     Args:
-        norms: R(w_m) = ‖w_m‖²₂ per operation (eq. 4.53).
-        threshold: τ.
+        norms: R(w_m) = ‖w_m‖²₂ per operation (eq. 4.53); NaN without learned weights.
+        threshold: τ; 0: half of those ranked, so that one alone is backtracked.
         largest_first: Rank 1 is the largest norm, so what is little trained is pushed. The paper
             does not say which way it counts.
     """
-    rank = torch.empty_like(norms, dtype=torch.int64)
-    rank[norms.argsort(descending=largest_first, stable=True)] = torch.arange(1, len(norms) + 1)
-    return rank > threshold
+    ranked = (~norms.isnan()).nonzero().flatten()
+    order = ranked[norms[ranked].argsort(descending=largest_first, stable=True)]
+    found = torch.zeros(len(norms), dtype=torch.bool)
+    found[order[threshold or len(order) // 2 :]] = True
+    return found
 
 
 def backtracked(

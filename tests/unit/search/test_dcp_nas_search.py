@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from binas.search.cells import CellSpace
 from binas.search.data import Dataset
 from binas.search.networks.supernet import Mixture
 from binas.search.strategy import (
     batch_statistics,
     dcp_nas,
+    effective_weights,
     gauss_newton,
 )
 from binas.search.strategy.cell_ground import CellGround
@@ -145,10 +147,26 @@ def test_backtracking_moves_what_lags_and_eta_0_turns_it_off(
         task.architecture_step(batch, batch)
         after[eta] = [alpha.detach().clone() for alpha in task.logits]
         columns = task.couplings["child"].columns
-        assert all(int(c.sum()) == len(c) - len(c) // 2 for c in columns)
+        for group, pushed in zip(ground.groups, columns, strict=True):
+            assert [op for op, on in zip(group.ops, pushed, strict=True) if on] == ["b3"]
     for with_it, without, old, lagging in zip(after[1.0], after[0.0], before, columns, strict=True):
         assert torch.allclose(with_it, without + 0.5 * old * lagging, atol=1e-7)
         assert not torch.equal(with_it, without)
+
+
+@pytest.mark.parametrize("name", ["parent", "child"])
+def test_on_darts_cells_backtracking_pushes_learned_operations_alone(
+    images: Dataset, name: str
+) -> None:
+    space = CellSpace(input_shape=(1, 8, 8), classes=3, channels=4, cells=3, nodes=2)
+    task = dcp(CellGround(space, None), images)
+    task._rank_operations(name)
+    learned = {"normal": {"sep3", "sep5", "dil3", "dil5"}}
+    learned["reduction"] = {*learned["normal"], "skip"}  # there it is a factorised reduction
+    for group, pushed in zip(task.child.groups, task.couplings[name].columns, strict=True):
+        found = {op for op, on in zip(group.ops, pushed, strict=True) if on}
+        assert found < learned[group.name]
+        assert len(found) == (len(learned[group.name]) + 1) // 2
 
 
 @pytest.mark.paper_check(number=10)
@@ -170,5 +188,5 @@ def test_the_childs_weights_are_drawn_to_their_reconstruction(
     for mu in (0.0, 50.0):
         task = dcp(ground, images, reconstruction=mu, weight_rate=0.02)
         task.epoch(0)
-        errors.append(float(dcp_nas.reconstruction_error(task.child).detach()))
+        errors.append(float(effective_weights.reconstruction_error(task.child).detach()))
     assert errors[1] < 0.8 * errors[0]

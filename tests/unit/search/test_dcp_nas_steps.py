@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -12,7 +13,7 @@ from binas.search.cells import CellSpace
 from binas.search.networks.family import supernet
 from binas.search.ops import BinaryConv
 from binas.search.strategy import decoupled, gauss_newton
-from binas.search.strategy.dcp_nas import operation_norm
+from binas.search.strategy.effective_weights import operation_norm
 
 IMAGES = 4000
 
@@ -96,6 +97,16 @@ def test_operations_of_small_norm_lag_and_the_flag_turns_the_ranking_round() -> 
     assert not decoupled.lagging(norms, 4).any()
 
 
+def test_what_has_no_learned_weights_is_not_ranked_and_never_pushed() -> None:
+    norms = torch.tensor([math.nan, 9.0, math.nan, 1.0, 4.0])
+    assert decoupled.lagging(norms, 1).tolist() == [False, False, False, True, True]
+    assert decoupled.lagging(norms, 2).tolist() == [False, False, False, True, False]
+    # 0: half of those ranked, so of one that one, and of none nothing.
+    assert decoupled.lagging(norms).tolist() == [False, False, False, True, True]
+    assert decoupled.lagging(norms[:2]).tolist() == [False, True]
+    assert not decoupled.lagging(norms[:1]).any()
+
+
 @pytest.mark.paper_check(number=10)
 def test_backtracking_adds_the_old_parameters_in_the_columns_that_lag() -> None:
     stepped, before = torch.zeros(2, 3), torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
@@ -138,3 +149,5 @@ def test_operations_are_ranked_by_the_weights_that_they_multiply_with(real: bool
             size = size if real else size.sqrt().mean().square().expand(layer.weight.shape)
             wanted += float(size.sum())
     assert operation_norm(net, 0, op) == pytest.approx(wanted, rel=1e-5)
+    for name in ("none", "skip", "max", "avg"):
+        assert math.isnan(operation_norm(net, 0, net.groups[0].ops.index(name)))
