@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from binas.search.cells import CellSpace
+from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.networks.supernet import Mixture
+from binas.search.space import Space
 from binas.search.strategy import (
     batch_statistics,
     dcp_nas,
@@ -23,9 +26,11 @@ from binas.search.strategy.ground import softmax
 from binas.search.train import fit
 
 
-def dcp(ground: CellGround, images: Dataset, **changes: Any) -> dcp_nas.Search:
+def dcp(
+    ground: CellGround, images: Dataset, budget_ns: float | None = None, **changes: Any
+) -> dcp_nas.Search:
     settings = dcp_nas.DcpNasSettings(epochs=2, batch=24, **changes)
-    task = dcp_nas.Search(ground, images, settings, 0)
+    task = dcp_nas.Search(ground, images, settings, 0, budget_ns)
     task.net.train()
     task.parent.train()
     return task
@@ -124,11 +129,57 @@ def test_the_tangent_bends_the_childs_step(
     assert not torch.allclose(bent, plain, rtol=1e-2)
 
 
-def test_the_exact_curvature_is_there_to_compare_with(
+def test_the_exact_curvature_is_that_of_minus_the_divergence(
     ground: CellGround, images: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = given_by(dcp(ground, images, tangent=0.5, curvature="exact"), monkeypatch)
-    assert bool(found.isfinite().all())
+    # A real-valued Child in float64: through signs there is nothing to take differences of.
+    weight, step = 0.5, 1e-5
+    task = dcp(ground, images, tangent=weight, curvature="exact")
+    torch.manual_seed(1)
+    task.child, task.parent = ground.net(real=True).double(), task.parent.double()
+    task.logits = [alpha.detach().double().requires_grad_() for alpha in task.logits]
+    task.architecture_half = task.architecture_half[0].double(), task.architecture_half[1]
+    x, y = task.architecture_half[0][:24], task.architecture_half[1][:24]
+    target = task.parent(x, task.mixture()).detach().softmax(-1)
+
+    def gradient(alphas: list[Tensor]) -> Tensor:
+        """∂G/∂α of G = -KL."""
+        leaves = [alpha.detach().clone().requires_grad_() for alpha in alphas]
+        out = task.child(x, Mixture.soft(softmax(leaves)))
+        kl = functional.kl_div(out.log_softmax(-1), target, reduction="batchmean")
+        return -gauss_newton.flat(torch.autograd.grad(kl, leaves))
+
+    parent = task.parent(x, task.mixture())
+    t = -gauss_newton.flat(torch.autograd.grad(functional.cross_entropy(parent, y), task.logits))
+    g = gradient(task.logits)
+    parts = (g - t).split([alpha.numel() for alpha in task.logits])
+    sides = [
+        gradient([a + sign * v.view_as(a) for a, v in zip(task.logits, parts, strict=True)])
+        for sign in (step, -step)
+    ]
+    expected = -g + 2 * weight * (sides[0] - sides[1]) / (2 * step)
+    found = given_by(task, monkeypatch)
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
+    assert not torch.allclose(found, -g, rtol=1e-2)
+
+
+def test_the_childs_step_feels_the_latency_above_its_budget(
+    tiny: Space, images: Dataset, lut_of: Callable[[Space], Lut], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground, strength = CellGround(tiny, lut_of(tiny)), 3.0
+    flat = float(ground.expected_ns(ground.uniform()) or 0.0)
+    fastest = ground.fastest_ns() or 0.0
+    assert fastest < flat
+    budget = 0.5 * (fastest + flat)
+    task = dcp(ground, images, budget, strength=strength)
+    task.progress = 1.0
+    pressed = given_by(task, monkeypatch)
+    plain = given_by(dcp(ground, images, strength=strength), monkeypatch)
+    ratio = task.ground.expected_ns(softmax(task.logits))
+    assert ratio is not None
+    extra = gauss_newton.flat(torch.autograd.grad(strength * ratio / budget, task.logits))
+    assert float(extra.abs().max()) > 1e-2
+    torch.testing.assert_close(pressed - plain, extra.to(plain), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.paper_check(number=10)

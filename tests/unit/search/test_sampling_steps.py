@@ -11,12 +11,14 @@ from torch import Tensor
 
 from binas.search.cost import Lut
 from binas.search.data import Dataset
+from binas.search.ops import BatchSign
 from binas.search.space import Space
 from binas.search.strategy import (
     bnas,
     cp_nas,
 )
 from binas.search.strategy.cell_ground import CellGround
+from binas.search.train import cross_entropy
 
 EIGHT = 8
 
@@ -159,6 +161,48 @@ def test_what_a_round_did_not_draw_again_keeps_what_it_has_shown(
     task.tables["total"].copy_(torch.tensor([0.0, 1.2, 0.0, 0.0]))
     task._reduce()
     assert task.alive[-1].tolist() == [True, False, True, False]
+
+
+def test_bnas_lowers_the_validation_loss_by_alpha_in_joint_epochs_alone(
+    ground: CellGround, images: Dataset
+) -> None:
+    settings = bnas.BnasSettings(
+        batch=48, weight_epochs=1, joint_epochs=8, weight_rate=1e-9, architecture_rate=0.1
+    )
+    task = bnas.Search(ground, images, settings, 0)
+    x, y = task.architecture_half
+
+    def state() -> tuple[list[Tensor], float]:
+        with torch.no_grad():
+            loss = cross_entropy(task.net.train()(x, task.mixture()), y)
+        return [alpha.detach().clone() for alpha in task.logits], float(loss)
+
+    first, _ = state()
+    task.epoch(0)
+    rested, before = state()
+    assert all(map(torch.equal, rested, first))
+    for number in range(1, 9):
+        task.epoch(number)
+    moved, after = state()
+    assert not any(map(torch.equal, moved, rested))
+    assert after < before - 0.02
+    task.epoch(9)
+    assert task.schedule[9].kind == "path"
+    assert all(map(torch.equal, task.logits, moved))
+
+
+def test_cp_nas_samples_1_bit_children_and_real_valued_parents(
+    ground: CellGround, images: Dataset
+) -> None:
+    task = cp_nas.Search(ground, images, cp_nas.CpNasSettings(batch=24), 0)
+    task.epoch(0)
+    x = images.x_train[:4]
+    for name, signs in (("child", True), ("parent", False)):
+        layers = [m for m in task.nets[name].modules() if isinstance(m, BatchSign)]
+        assert layers
+        for layer in layers:
+            found = layer(torch.from_numpy(x).expand(-1, layer.norm.num_features, -1, -1))
+            assert bool((found.abs() == 1).all()) is signs
 
 
 class Pairs(cp_nas.Search):

@@ -16,15 +16,18 @@ from torch import Tensor, nn
 
 from binas.search.cost import Lut
 from binas.search.data import Dataset
+from binas.search.ops import Unit
 from binas.search.space import Space
 from binas.search.strategy import (
     bars,
+    bnas,
     bnas_v2,
     darts,
     pc_darts,
 )
 from binas.search.strategy.cell_ground import CellGround
 from binas.search.strategy.layout_ground import LayoutGround
+from binas.search.strategy.settings import SearchSettings
 from binas.search.survey import random_genotypes
 from binas.search.train import fit
 
@@ -71,6 +74,29 @@ def test_partial_channels_of_one_part_without_edge_weights_are_darts(
     assert all(map(torch.equal, plain.logits, part.logits))
 
 
+def convolved(net: nn.Module) -> int:
+    """Weights of the binary 3x3 convolutions on edges."""
+    units = [layer for layer in net.modules() if isinstance(layer, Unit)]
+    return sum(w.numel() for unit in units for w in unit.parameters() if w.dim() == 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "k"),
+    [
+        (pc_darts.PartialSearch, pc_darts.PcDartsSettings(), 4),
+        (bnas_v2.Search, bnas_v2.PC, 4),
+        (bnas_v2.Search, bnas_v2.BnasV2Settings(), 1),
+        (bnas.Search, bnas.BnasSettings(), 2),
+    ],
+    ids=["pc-darts", "bnas-v2 pc", "bnas-v2 clr", "bnas"],
+)
+def test_operations_see_the_part_of_the_channels_that_the_method_gives_them(
+    ground: CellGround, images: Dataset, kind: type[Any], settings: SearchSettings, k: int
+) -> None:
+    task = kind(ground, images, settings, 0)
+    assert convolved(task.nets["child"]) * k**2 == convolved(ground.net()) > 0
+
+
 @pytest.mark.paper_check(number=4)
 def test_pc_darts_learns_a_weight_per_edge_and_derives_with_it(
     ground: CellGround, images: Dataset
@@ -90,17 +116,23 @@ def test_pc_darts_learns_a_weight_per_edge_and_derives_with_it(
             assert float(weights[list(into)].sum().detach()) == pytest.approx(1, abs=1e-6)
 
 
-def test_the_second_order_gradient_is_that_through_one_step_of_the_weights() -> None:
-    # On L_train = (w - α)², L_val = (w - 1)² the step is w' = w - 2ξ(w - α), so
-    # ∂L_val(w')/∂α = 2 (w' - 1) · 2ξ.
+@pytest.mark.parametrize(
+    ("decay", "earlier"), [(0.0, 0.0), (0.5, 0.0), (0.0, 2.0)], ids=["plain", "decay", "momentum"]
+)
+def test_the_second_order_gradient_is_that_through_one_step_of_the_weights(
+    decay: float, earlier: float
+) -> None:
+    # On L_train = (w - α)², L_val = (w - 1)² the step, with SGD's memory b of earlier ones and its
+    # decay, is w' = w - ξ (2 (w - α) + 0.9 b + decay · w), so ∂L_val(w')/∂α = 2 (w' - 1) · 2ξ.
     w, alpha, rate = 0.3, 0.7, 0.1
 
     class Line(darts.Search):
         def __init__(self) -> None:
-            self.settings = darts.DartsSettings(order=2)
+            self.settings = darts.DartsSettings(order=2, weight_decay=decay)
             self.net = self.line = nn.Linear(1, 1, bias=False)
             nn.init.constant_(self.line.weight, w)
             self.weights = torch.optim.SGD(self.net.parameters(), lr=rate)
+            self.weights.state[self.line.weight]["momentum_buffer"] = torch.tensor([[earlier]])
             self.logits = [torch.tensor(alpha, requires_grad=True)]
 
         def _gradients(
@@ -119,7 +151,7 @@ def test_the_second_order_gradient_is_that_through_one_step_of_the_weights() -> 
 
     task = Line()
     task.architecture_step((torch.zeros(0), torch.zeros(0)), (torch.zeros(0), torch.zeros(0)))
-    ahead = w - 2 * rate * (w - alpha)
+    ahead = w - rate * (2 * (w - alpha) + 0.9 * earlier + decay * w)
     assert float(task.found[0]) == pytest.approx(2 * (ahead - 1) * 2 * rate, rel=1e-3)
     assert float(task.line.weight.detach()) == pytest.approx(w)
 
