@@ -222,14 +222,6 @@ MCONV = Binarizer(triangle_sign, LearnedScale())
 REACTNET = Binarizer(triangle_sign, ChannelScale(), shifted=True)
 
 
-def reconstruction(w: Tensor, scaled: Tensor) -> Tensor:
-    """||w - β ∘ sgn(w)||² with β ∘ sgn(w) given: L_R of DCP-NAS for one layer.
-
-    Source: Li et al., DCP-NAS, 2023, arXiv:2306.15390, eq. 4.23 of the book.
-    """
-    return (w - scaled).square().sum()
-
-
 def _must(learned: Tensor | None) -> Tensor:
     if learned is None:
         raise ValueError(

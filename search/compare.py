@@ -8,9 +8,7 @@ from statistics import fmean, stdev
 from typing import ClassVar
 
 from binas.search.cells import CellGenotype
-from binas.search.genotype import AnyGenotype
-
-WEIGHT_FREE = ("none", "skip", "pool", "max", "avg")
+from binas.search.genotype import WEIGHT_FREE, AnyGenotype
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from binas.search.cells import CellGenotype, CellOp, CellSpace
 from binas.search.reference import Reference
 from binas.search.space import OpName, Space
 
+WEIGHT_FREE = ("none", "skip", "pool", "max", "avg")  # of either kind of space
 CellOps = tuple[OpName, ...]  # one operation per edge of the cell, in the order of Space.edges
 
 

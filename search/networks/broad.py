@@ -80,13 +80,10 @@ class BroadBody(nn.Module):
         self.features_channels = sum(
             cast(Embedding, e).channels for e in (*self.features, *self.embeddings)
         )
-        self.auxiliary_channels = last
         self.head = Head(self.features_channels, space.classes)
 
-    def forward(
-        self, x: Tensor, mixture: Mixture | None = None, drop_path: float = 0.0
-    ) -> tuple[Tensor, Tensor]:
-        """Images [N, C, H, W] → logits [N, classes], and the last block's features."""
+    def forward(self, x: Tensor, mixture: Mixture | None = None, drop_path: float = 0.0) -> Tensor:
+        """Images [N, C, H, W] → logits [N, classes]."""
         convolution = ALL if mixture is None else mixture.of(0)
         enhancement = ALL if mixture is None else mixture.of(1)
         before, last = self.stem(x)
@@ -104,7 +101,7 @@ class BroadBody(nn.Module):
             out = cell(before, last, enhancement, drop_path)
             features.append(embed(out))
             before, last = last if place else block, out
-        return self.head(torch.cat(features, dim=1)), block
+        return cast(Tensor, self.head(torch.cat(features, dim=1)))
 
     def write(self, writer: ModelWriter, x: str) -> str:
         """All nodes; every name starts with its piece's name and `/`."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from binas.core.errors import UsageError
 from binas.search import binarize
@@ -35,12 +34,8 @@ class CellMaker(Protocol):
 class Body(Protocol):
     """A network made of cells: `DartsBody`, `BroadBody`; an nn.Module."""
 
-    auxiliary_channels: int
-
-    def __call__(
-        self, x: Tensor, mixture: Mixture | None = None, drop_path: float = 0.0
-    ) -> tuple[Tensor, Tensor]:
-        """Images → logits, and what an auxiliary head reads."""
+    def __call__(self, x: Tensor, mixture: Mixture | None = None, drop_path: float = 0.0) -> Tensor:
+        """Images → logits."""
         ...
 
     def write(self, writer: ModelWriter, x: str) -> str:
@@ -73,12 +68,9 @@ class CellNetwork(nn.Module):
 
     Attributes:
         drop_path: Probability that an edge is left out of an image in training; set it per epoch.
-        auxiliary: A second classifier for training, where one was asked for.
     """
 
-    def __init__(
-        self, genotype: CellGenotype, body: MakeBody, *, real: bool = False, auxiliary: bool = False
-    ) -> None:
+    def __init__(self, genotype: CellGenotype, body: MakeBody, *, real: bool = False) -> None:
         """Untrained."""
         super().__init__()
         space = genotype.space
@@ -106,23 +98,13 @@ class CellNetwork(nn.Module):
 
         self.body = body(space, make, recipe)
         self.drop_path = 0.0
-        channels = cast(Body, self.body).auxiliary_channels
-        self.auxiliary = AuxiliaryHead(channels, space.classes) if auxiliary else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W] → logits [N, classes]."""
-        logits, _ = self.body(x, None, self.drop_path)
-        return cast(Tensor, logits)
-
-    def with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, and those of the auxiliary head."""
-        if self.auxiliary is None:
-            raise ValueError("built without an auxiliary head")
-        logits, features = self.body(x, None, self.drop_path)
-        return logits, self.auxiliary(features)
+        return cast(Tensor, self.body(x, None, self.drop_path))
 
     def write(self, writer: ModelWriter, x: str) -> str:
-        """All nodes but the auxiliary head's."""
+        """All nodes."""
         return cast(Body, self.body).write(writer, x)
 
 
@@ -173,8 +155,7 @@ class CellSupernet(Supernet):
 
     def forward(self, x: Tensor, mixture: Mixture) -> Tensor:
         """Images [N, C, H, W] → logits [N, classes]."""
-        logits, _ = self.body(x, mixture)
-        return cast(Tensor, logits)
+        return cast(Tensor, self.body(x, mixture))
 
     def derive(self, scores: Sequence[Tensor]) -> CellGenotype:
         """DARTS' rule on each type of cell; two edges per node."""
@@ -203,33 +184,6 @@ class CellSupernet(Supernet):
             for edge in range(len(self.groups[group].edges))
         )
         return tuple(dict.fromkeys(module for module in found if module is not None))
-
-
-class AuxiliaryHead(nn.Module):
-    """The second classifier of DARTS: pool to 2x2, 1x1 to 128, 2x2 to 768, linear; all real."""
-
-    def __init__(self, channels: int, classes: int) -> None:
-        """Only for training; never exported."""
-        super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(channels, 128, 1, bias=False),
-            nn.BatchNorm2d(128),
-            nn.ReLU(),
-            nn.Conv2d(128, 768, 2, bias=False),
-            nn.BatchNorm2d(768),
-            nn.ReLU(),
-        )
-        self.linear = nn.Linear(768, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] → logits [N, classes]; windows of 5x5 where the image is that large."""
-        x, size = functional.relu(x), x.shape[-1]
-        if size > 5:
-            y = functional.avg_pool2d(x, 5, size - 5)
-        else:
-            y = functional.adaptive_avg_pool2d(x, 2)
-        z: Tensor = self.linear(self.features(y).flatten(1))
-        return z
 
 
 def _best(group: Group, scores: Tensor) -> CellEdges:

@@ -39,29 +39,21 @@ class DartsBody(nn.Module):
         before, last = self.stem.channels
         halved, width = space.stem == "imagenet", space.channels
         self.kinds = tuple(int(place in space.halving_cells) for place in range(space.cells))
-        self.auxiliary_at = 2 * space.cells // 3
         cells: list[Cell] = []
         for kind in self.kinds:
             width *= 1 + kind
             cells.append(make(kind, (before, last, width), stride=1 + kind, halve_first=halved))
             before, last, halved = last, space.nodes * width, bool(kind)
-            if len(cells) - 1 == self.auxiliary_at:
-                self.auxiliary_channels = last
         self.cells = nn.ModuleList(cells)
         self.head = Head(last, space.classes)
 
-    def forward(
-        self, x: Tensor, mixture: Mixture | None = None, drop_path: float = 0.0
-    ) -> tuple[Tensor, Tensor]:
-        """Images [N, C, H, W] → logits [N, classes], and what an auxiliary head reads."""
+    def forward(self, x: Tensor, mixture: Mixture | None = None, drop_path: float = 0.0) -> Tensor:
+        """Images [N, C, H, W] → logits [N, classes]."""
         before, last = self.stem(x)
-        auxiliary = last
-        for place, (kind, cell) in enumerate(zip(self.kinds, self.cells, strict=True)):
+        for kind, cell in zip(self.kinds, self.cells, strict=True):
             part = ALL if mixture is None else mixture.of(kind)
             before, last = last, cell(before, last, part, drop_path)
-            if place == self.auxiliary_at:
-                auxiliary = last
-        return self.head(last), auxiliary
+        return cast(Tensor, self.head(last))
 
     def write(self, writer: ModelWriter, x: str) -> str:
         """All nodes; every name starts with its piece's name and `/`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import nn
 
-from binas.core.errors import UsageError
 from binas.search.cells import CellGenotype, CellSpace
 from binas.search.genotype import AnySpace, Buildable
 from binas.search.networks import bars, reference
@@ -19,21 +18,15 @@ from binas.search.reference import Reference
 AnyNetwork = Network | CellNetwork
 
 
-def build(genotype: Buildable, *, real: bool = False, auxiliary: bool = False) -> AnyNetwork:
+def build(genotype: Buildable, *, real: bool = False) -> AnyNetwork:
     """The untrained network of a genotype, or its real-valued twin.
 
     Args:
         genotype: Of any space, or a reference network.
         real: No sign, real weights; of a "child" the DARTS order, ReLUs where the child has signs.
-        auxiliary: With a second classifier for training (`CellNetwork.with_auxiliary`).
     """
     if isinstance(genotype, CellGenotype):
-        return CellNetwork(genotype, _body(genotype.space), real=real, auxiliary=auxiliary)
-    if auxiliary:
-        raise UsageError(
-            "only networks of DARTS and broad cells have an auxiliary head",
-            hint="train without auxiliary",
-        )
+        return CellNetwork(genotype, _body(genotype.space), real=real)
     if isinstance(genotype, Reference):
         return reference.build(genotype, real=real)
     return bars.build(genotype, real=real)

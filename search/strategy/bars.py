@@ -116,7 +116,7 @@ class Search(GradientSearch[LayoutGround, BarsSettings]):
         return sample(self.ground.choice(start), self.temperature, self.generator)
 
     def architecture_loss(self, loss: Tensor) -> Tensor:
-        """(CE + λ(t) · cost(E[T]/T*)) · R(E[F]) + c(t) · H, with H = -Σ p log p over all choices.
+        """(CE + λ(t) · cost(E[T]/T*)) · R(E[F]) + c(t) · H, H as `ground.entropy` has it.
 
         R(F) = max(1, F/F*): BARS' (F/F*)^a below the budget and (F/F*)^b above, a = 0 and b = 1.
         """

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from binas.core.errors import UsageError
 from binas.search.cost import Lut
-from binas.search.genotype import AnyGenotype, AnySpace, Genotype
+from binas.search.genotype import WEIGHT_FREE, AnyGenotype, AnySpace, Genotype
 from binas.search.networks.family import supernet
 from binas.search.networks.stages import StageSupernet
 from binas.search.networks.supernet import Group, Mixture, Supernet
 from binas.search.space import Space
-from binas.search.strategy.ground import WEIGHT_FREE, Ground, Tables, rounded
+from binas.search.strategy.ground import Ground, Tables, rounded
 
 
 class CellPrices(Protocol):

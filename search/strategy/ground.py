@@ -20,7 +20,6 @@ from binas.search.genotype import AnyGenotype, AnySpace
 from binas.search.retrain import must_fit
 
 Tables = Sequence[Tensor]
-WEIGHT_FREE = ("none", "skip", "pool", "max", "avg")
 SpaceT = TypeVar("SpaceT", bound=AnySpace)
 GenotypeT = TypeVar("GenotypeT", bound=AnyGenotype)
 
@@ -181,9 +180,11 @@ class Ground(ABC, Generic[SpaceT, GenotypeT]):
 
 
 def entropy(p: Tables) -> Tensor:
-    """Σ H(p) / log n over all tables of n alternatives; a table counts as the mean of its rows.
+    """Σ H̄(p) / log n over all tables of n alternatives, H̄ the mean over a table's rows.
 
-    Each distribution is taken for itself; BARS' code mixes the depths of all stages in one.
+    H(p) = -Σ p log p of a row is divided by its greatest value, so that every table counts from 0
+    (certain) to 1 (uniform), however many rows and alternatives it has. BARS' code adds H itself,
+    and mixes the depths of all stages in one distribution.
     """
     parts = [
         -(v * v.clamp(min=1e-12).log()).sum(-1).mean() / torch.tensor(float(v.shape[-1])).log()

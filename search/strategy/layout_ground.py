@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from binas.search.cost import Lut
-from binas.search.genotype import AnySpace, Genotype
+from binas.search.genotype import WEIGHT_FREE, AnySpace, Genotype
 from binas.search.networks.bars_supernet import Choice, Supernet, logits, one_hot
 from binas.search.space import Space
 from binas.search.strategy import derive
 from binas.search.strategy.cell_ground import CellGround, CellPrices
-from binas.search.strategy.ground import WEIGHT_FREE, Ground, Tables, rounded
+from binas.search.strategy.ground import Ground, Tables, rounded
 
 AnyGround = Ground[Any, Any]
 
