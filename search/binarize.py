@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from binas.search.cells import BinarizerName
 from binas.search.straight_through import (
     ClippedSign,
     LearnedSign,
@@ -207,19 +208,38 @@ class Binarizer:
         activations: Sign with its gradient.
         weights: Scaled sign with its gradient.
         shifted: Whether signs and activations learn shifts per channel (ReActNet).
+        held: Whether stored weights are kept in [-1, 1] (BARS; `held_weights.py`).
     """
 
     activations: Callable[[Tensor], Tensor]
     weights: WeightBinarizer
     shifted: bool = False
+    held: bool = False
 
 
-BARS = Binarizer(widened_sign, TensorScale())
+BARS = Binarizer(widened_sign, TensorScale(), held=True)
 BI_REAL = Binarizer(triangle_sign, ChannelScale())
 XNOR = Binarizer(clipped_sign, XnorScale())
 PCNN = Binarizer(clipped_sign, Projection())
 MCONV = Binarizer(triangle_sign, LearnedScale())
 REACTNET = Binarizer(triangle_sign, ChannelScale(), shifted=True)
+
+
+def named(name: BinarizerName) -> Binarizer:
+    """The binariser a space names."""
+    match name:
+        case "xnor":
+            return XNOR
+        case "bi-real":
+            return BI_REAL
+        case "reactnet":
+            return REACTNET
+        case "pcnn":
+            return PCNN
+        case "mconv":
+            return MCONV
+        case "bars":
+            return BARS
 
 
 def _must(learned: Tensor | None) -> Tensor:

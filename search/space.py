@@ -32,6 +32,9 @@ Process = Literal[
     "real",  # ReLU, real 1x1, batch norm: `nor_conv_1x1`
 ]
 
+# Of `CellSpace`'s all but "reactnet": its shifts would stand beside those of a batch norm each.
+StageBinarizer = Literal["bi-real", "xnor", "bars", "pcnn", "mconv"]
+
 BUILT_IN = ("digits", "cifar10")  # the spaces shipped beside this file, spaces/NAME.toml
 MAX_SIZE = 1 << 16  # beyond it no board holds a network
 LIMITS = {"classes": MAX_SIZE, "channels": MAX_SIZE, "stages": 16, "max_cells": 256}
@@ -58,6 +61,9 @@ class Space:
         reduction_ops: Operations of an edge in a reduction cell.
         process: The 1x1 convolution through which a cell reads the cell before it. Files from
             before it was a choice hold none and mean "binary".
+        binarizer: Gradients and scales of all binary layers. Files from before it was a choice hold
+            none and mean "bi-real": all train to within about a point of each other on digits, and
+            a scale per channel costs nothing in a fused epilogue. BARS' own is "bars".
     """
 
     SCHEMA: ClassVar[str] = "binas.space/1"
@@ -74,6 +80,7 @@ class Space:
     normal_ops: tuple[OpName, ...] = ("none", "skip", "b3")
     reduction_ops: tuple[OpName, ...] = ("none", "skip", "b3", "pool")
     process: Process = field(default="binary", metadata={record.UNSAID: True})
+    binarizer: StageBinarizer = field(default="bi-real", metadata={record.UNSAID: True})
 
     def __post_init__(self) -> None:
         """Refuse a space that holds no network, naming the field."""

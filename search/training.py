@@ -13,6 +13,7 @@ from binas.core.errors import UsageError
 from binas.search import augment
 from binas.search.data import Dataset
 from binas.search.hardware import CPU, Hardware
+from binas.search.held_weights import holding
 from binas.search.losses import centre_loss, distribution_loss, kernel_loss
 from binas.search.networks.bars import Network
 from binas.search.networks.cell_family import CellNetwork
@@ -170,8 +171,9 @@ class Training:
     def _new_optimiser(self) -> torch.optim.Optimizer:
         settings = self.settings
         if settings.optimiser == "sgd":
-            return torch.optim.SGD(self.parameters, settings.rate, momentum=SGD_MOMENTUM)
-        return torch.optim.Adam(self.parameters, settings.rate)
+            sgd = torch.optim.SGD(self.parameters, settings.rate, momentum=SGD_MOMENTUM)
+            return holding(sgd, self.net)
+        return holding(torch.optim.Adam(self.parameters, settings.rate), self.net)
 
     def _real_weights(self, on: bool) -> None:
         """The first of two steps; a twin's weights are real and stay so."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 from torch import Tensor, nn
 from torch.nn import functional
 
-from binas.search.binarize import BI_REAL, Binarizer
+from binas.search import binarize
 from binas.search.genotype import Genotype
 from binas.search.networks.bars_cell import Cell, nodes_channels
 from binas.search.ops import NormConv
@@ -27,10 +27,6 @@ from binas.search.space import OpName, Space
 
 if TYPE_CHECKING:
     from binas.compile.model import ModelWriter
-
-# The binarisers of `binarize.py` train to within about a point of each other on digits; this one
-# has a scale per channel, which costs nothing in a fused epilogue.
-BINARIZER = BI_REAL
 
 
 class Stem(nn.Module):
@@ -99,7 +95,7 @@ class Network(nn.Module):
         return x
 
 
-def build(genotype: Genotype, *, real: bool = False, binarizer: Binarizer = BINARIZER) -> Network:
+def build(genotype: Genotype, *, real: bool = False) -> Network:
     """The untrained network of a genotype, or its real-valued twin."""
     space, last = genotype.space, genotype.space.stages - 1
     pieces: list[tuple[str, nn.Module]] = [
@@ -107,12 +103,12 @@ def build(genotype: Genotype, *, real: bool = False, binarizer: Binarizer = BINA
     ]
     for stage, (width, cells) in enumerate(zip(genotype.widths, genotype.normal, strict=True)):
         for place, ops in enumerate(cells):
-            cell = normal_cell(space, stage, width, [(op,) for op in ops], binarizer, real=real)
+            cell = normal_cell(space, stage, width, [(op,) for op in ops], real=real)
             pieces.append((f"stage{stage}.cell{place}", cell))
         if stage < last:
             pair = (width, genotype.widths[stage + 1])
             chosen = [(op,) for op in genotype.reduction[stage]]
-            cell = reduction_cell(space, stage, pair, chosen, binarizer, real=real)
+            cell = reduction_cell(space, stage, pair, chosen, real=real)
             pieces.append((f"reduction{stage}", cell))
     channels = nodes_channels(space, space.node_channels(last, genotype.widths[last]))
     return Network([*pieces, ("head", Head(channels, space.classes))])
@@ -123,7 +119,6 @@ def normal_cell(
     stage: int,
     width: int,
     ops: Sequence[Sequence[OpName]],
-    binarizer: Binarizer = BINARIZER,
     *,
     real: bool = False,
     partial: int = 1,
@@ -131,6 +126,7 @@ def normal_cell(
     """A normal cell of a stage at the width of that index."""
     node = space.node_channels(stage, width)
     sizes = (nodes_channels(space, node), node, node)
+    binarizer = binarize.named(space.binarizer)
     return Cell(space, sizes, ops, 1, binarizer=binarizer, real=real, partial=partial)
 
 
@@ -139,7 +135,6 @@ def reduction_cell(
     stage: int,
     widths: tuple[int, int],
     ops: Sequence[Sequence[OpName]],
-    binarizer: Binarizer = BINARIZER,
     *,
     real: bool = False,
     partial: int = 1,
@@ -148,4 +143,5 @@ def reduction_cell(
     before, after = widths
     out = space.node_channels(stage + 1, after)
     sizes = (nodes_channels(space, space.node_channels(stage, before)), out // 2, out)
+    binarizer = binarize.named(space.binarizer)
     return Cell(space, sizes, ops, 2, binarizer=binarizer, real=real, partial=partial)

@@ -19,9 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from binas.search.binarize import Binarizer
 from binas.search.genotype import CellOps, Genotype
-from binas.search.networks.bars import BINARIZER, Head, Stem, normal_cell, reduction_cell
+from binas.search.networks.bars import Head, Stem, normal_cell, reduction_cell
 from binas.search.networks.bars_cell import Cell, Masks, nodes_channels
 from binas.search.space import OpName, Space
 
@@ -129,20 +128,18 @@ def one_hot(genotype: Genotype) -> Choice:
 class Supernet(nn.Module):
     """All networks of a space, at full width."""
 
-    def __init__(self, space: Space, binarizer: Binarizer = BINARIZER) -> None:
+    def __init__(self, space: Space) -> None:
         """Every cell of the layout with every operation on every edge."""
         super().__init__()
         self.space, full = space, len(space.widths) - 1
         self.stem = Stem(space, space.node_channels(0, full))
         normal, reduction = [space.normal_ops] * len(space.edges), [space.reduction_ops]
         self.normal = nn.ModuleList(
-            nn.ModuleList(
-                normal_cell(space, stage, full, normal, binarizer) for _ in range(space.max_cells)
-            )
+            nn.ModuleList(normal_cell(space, stage, full, normal) for _ in range(space.max_cells))
             for stage in range(space.stages)
         )
         self.reduction = nn.ModuleList(
-            reduction_cell(space, stage, (full, full), reduction * len(space.edges), binarizer)
+            reduction_cell(space, stage, (full, full), reduction * len(space.edges))
             for stage in range(space.stages - 1)
         )
         channels = space.node_channels(space.stages - 1, full)

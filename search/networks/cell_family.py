@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from binas.core.errors import UsageError
 from binas.search import binarize
-from binas.search.binarize import Binarizer
-from binas.search.cells import INPUTS, BinarizerName, CellEdges, CellGenotype, CellOp, CellSpace
+from binas.search.cells import INPUTS, CellEdges, CellGenotype, CellOp, CellSpace
 from binas.search.genotype import AnyGenotype
 from binas.search.networks.cell import Cell
 from binas.search.networks.cell_recipe import Recipe
@@ -46,23 +45,6 @@ class Body(Protocol):
 MakeBody = Callable[[CellSpace, CellMaker, Recipe], nn.Module]
 
 
-def binarizer_of(name: BinarizerName) -> Binarizer:
-    """The binariser a space names."""
-    match name:
-        case "xnor":
-            return binarize.XNOR
-        case "bi-real":
-            return binarize.BI_REAL
-        case "reactnet":
-            return binarize.REACTNET
-        case "pcnn":
-            return binarize.PCNN
-        case "mconv":
-            return binarize.MCONV
-        case "bars":
-            return binarize.BARS
-
-
 class CellNetwork(nn.Module):
     """A derived network, trainable and exportable.
 
@@ -77,7 +59,7 @@ class CellNetwork(nn.Module):
         pools = space.form == "residual"
         recipe = Recipe(
             space.form,
-            binarizer_of(space.binarizer),
+            binarize.named(space.binarizer),
             affine=True,
             real=real,
             pool_norm=pools,
@@ -130,7 +112,7 @@ class CellSupernet(Supernet):
         )
         recipe = Recipe(
             space.form,
-            binarizer_of(space.binarizer),
+            binarize.named(space.binarizer),
             affine=False,
             real=real,
             binary_inputs=space.inputs == "binary",

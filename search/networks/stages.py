@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from binas.core.errors import UsageError
-from binas.search.binarize import Binarizer
 from binas.search.genotype import AnyGenotype, CellOps, Genotype
 from binas.search.menu import cell_choices
-from binas.search.networks.bars import BINARIZER, Head, Stem, normal_cell, reduction_cell
+from binas.search.networks.bars import Head, Stem, normal_cell, reduction_cell
 from binas.search.networks.bars_cell import Cell, nodes_channels
 from binas.search.networks.bars_supernet import Choice, one_hot
 from binas.search.networks.supernet import Group, Mixture, Supernet
@@ -42,7 +41,6 @@ class StageSupernet(Supernet):
         widths: Sequence[int] | None = None,
         real: bool = False,
         partial: int = 1,
-        binarizer: Binarizer = BINARIZER,
     ) -> None:
         """Every operation on every edge."""
         super().__init__()
@@ -62,16 +60,12 @@ class StageSupernet(Supernet):
             for place in range(depth):
                 groups.append(Group(f"stage{stage}.cell{place}", space.edges, space.normal_ops))
                 ops: list[tuple[OpName, ...]] = [space.normal_ops] * edges
-                cells.append(
-                    normal_cell(space, stage, width, ops, binarizer, real=real, partial=partial)
-                )
+                cells.append(normal_cell(space, stage, width, ops, real=real, partial=partial))
             if stage < space.stages - 1:
                 groups.append(Group(f"reduction{stage}", space.edges, space.reduction_ops))
                 pair = (width, self.widths[stage + 1])
                 ops = [space.reduction_ops] * edges
-                cells.append(
-                    reduction_cell(space, stage, pair, ops, binarizer, real=real, partial=partial)
-                )
+                cells.append(reduction_cell(space, stage, pair, ops, real=real, partial=partial))
         self.groups, self.cells = tuple(groups), nn.ModuleList(cells)
         channels = space.node_channels(space.stages - 1, self.widths[-1])
         self.head = Head(nodes_channels(space, channels), space.classes)

@@ -17,8 +17,9 @@ from binas.search.genotype import AnySpace
 from binas.search.strategy.around import Around, run
 from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.gradient import GradientSearch
+from binas.search.strategy.optimisers import MOMENTUM
 from binas.search.strategy.settings import Found, GradientSettings
-from binas.search.strategy.task import MOMENTUM, Batch
+from binas.search.strategy.task import Batch
 from binas.search.train import cross_entropy
 
 Gradients = tuple[Tensor, ...]

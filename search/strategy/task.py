@@ -17,6 +17,7 @@ from binas.search.genotype import AnyGenotype
 from binas.search.hardware import PLAIN, Hardware, Selection
 from binas.search.processes import Processes
 from binas.search.step_log import StepLog
+from binas.search.strategy import optimisers
 from binas.search.strategy.ground import Ground, Tables, entropy
 from binas.search.strategy.settings import Candidate, SearchSettings
 from binas.search.strategy.timing import Timer, within
@@ -34,8 +35,6 @@ from binas.search.train import (
     without_prefix,
 )
 
-MOMENTUM = 0.9  # of SGD, in every paper of the field
-BETAS = (0.5, 0.999)  # of the architecture's Adam, in every code since DARTS
 Batch = tuple[Tensor, Tensor]  # images [N, C, H, W], classes [N]
 SettingsT = TypeVar("SettingsT", bound=SearchSettings)
 GroundT = TypeVar("GroundT", bound=Ground[Any, Any])
@@ -132,19 +131,11 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
 
     def weight_optimiser(self, net: nn.Module) -> torch.optim.Optimizer:
         """Of a network's weights, as the settings say."""
-        rate, decay = self.settings.weight_rate, self.settings.weight_decay
-        if self.settings.optimiser == "sgd":
-            return torch.optim.SGD(net.parameters(), lr=rate, momentum=MOMENTUM, weight_decay=decay)
-        return torch.optim.Adam(net.parameters(), lr=rate, weight_decay=decay)
+        return optimisers.of_weights(net, self.settings)
 
     def architecture_optimiser(self, tensors: list[Tensor]) -> torch.optim.Adam:
         """Of architecture parameters."""
-        return torch.optim.Adam(
-            tensors,
-            lr=self.settings.architecture_rate,
-            betas=BETAS,
-            weight_decay=self.settings.architecture_decay,
-        )
+        return optimisers.of_architecture(tensors, self.settings)
 
     def batches_of(self, half: Batch) -> Iterator[Batch]:
         """One epoch's batches: `share` of the half, in an order drawn anew; of each our part.
