@@ -131,6 +131,11 @@ def load_network(genotype: Buildable, path: Path, *, real: bool = False) -> AnyN
     Raises:
         UsageError: Not weights of this genotype.
     """
+    run = path.parent
+    of_run = (run / "config.json").exists()
+    hint = f"binas-search resume {run} makes it again" if of_run else "give a training's own file"
+    if not path.exists():
+        raise UsageError(f"{path} is missing, the weights of a training", hint=hint)
     net = build(genotype, real=real)
     try:
         net.load_state_dict(load_tensors(record.read_bytes(path, MAX_WEIGHTS_BYTES)))
@@ -138,7 +143,7 @@ def load_network(genotype: Buildable, path: Path, *, real: bool = False) -> AnyN
         first = str(error).strip().splitlines()[0]
         raise UsageError(
             f"{path} does not hold the weights of this genotype: {first}",
-            hint="train it again: binas-search retrain",
+            hint=hint,
         ) from None
     net.eval()
     return net

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -81,6 +82,11 @@ class Config:
         settings = {**self.settings, "processor": self.processor}
         return replace(self, data="", settings=settings, versions={}, origins={}, arguments=())
 
+    def identity(self) -> str:
+        """Digest of the request, wherever it is computed: a run may move to another processor."""
+        asked = self.request()
+        return record.digest(replace(asked, settings={**asked.settings, "processor": ""}))
+
 
 def versions() -> dict[str, str]:
     """Of what decides the numbers of a training run."""
@@ -98,8 +104,12 @@ class RunFolder:
         writes: Whether this process writes; of several that train together one does.
         events: Also write what TensorBoard reads.
 
+    Attributes:
+        lost: What `resume` found missing that a run can go on without; empty where nothing is.
+
     Raises:
-        UsageError: The folder holds a run that was asked for something else.
+        UsageError: The folder holds a run that was asked for something else, or does not say what
+            it was asked for.
     """
 
     def __init__(
@@ -112,7 +122,8 @@ class RunFolder:
         events: bool = False,
     ) -> None:
         """Open or make the folder."""
-        self.path, self.writes = path, writes
+        self.path, self.writes, self.lost = path, writes, ""
+        self._config = config  # as the folder keeps it
         self._steps_bytes = 0  # of steps.jsonl, as the last checkpoint knows it
         self.events = Events(path) if events and writes else None
         if force and writes:
@@ -126,6 +137,12 @@ class RunFolder:
                     f"{path} holds a run with other {_difference(old.request(), config.request())}",
                     hint=_way_out(path, old, config),
                 )
+            self._config = old
+        elif left := [name for name in FILES if (path / name).exists()]:
+            raise UsageError(
+                f"{path} holds {left[0]} of a run, but no config.json that says of which",
+                hint=f"give another -o; or start over: {_anew(path, config)}",
+            )
         elif writes:
             record.save(config, kept)
 
@@ -152,7 +169,11 @@ class RunFolder:
         size = self._append(steps)
         data = save_tensors(
             {name: _kept(tensor) for name, tensor in tensors.items()},
-            metadata={"log": json.dumps(entries), "steps_bytes": str(size)},
+            metadata={
+                "log": json.dumps(entries),
+                "steps_bytes": str(size),
+                "request": self._config.identity(),
+            },
         )
         record.write_atomic(self.path / "checkpoint.safetensors", data)
         self._steps_bytes = size
@@ -175,23 +196,43 @@ class RunFolder:
         """The state kept last and its log; None where a run has not finished an epoch.
 
         Raises:
-            UsageError: The checkpoint is damaged.
+            UsageError: The checkpoint is damaged, or of another run.
         """
         path = self.path / "checkpoint.safetensors"
-        self._steps_bytes = 0
+        self._steps_bytes, self.lost = 0, ""
         if not path.exists():
             return None
         data = path.read_bytes()
         try:
             tensors = load_tensors(data)
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            entries: list[dict[str, Any]] = json.loads(header["__metadata__"]["log"])
-            self._steps_bytes = int(header["__metadata__"].get("steps_bytes", 0))
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+            entries: list[dict[str, Any]] = json.loads(header["log"])
+            steps_bytes = int(header.get("steps_bytes", 0))
         except (SafetensorError, ValueError, KeyError) as error:
-            raise UsageError(
-                f"{path} is damaged: {error}", hint="give --force to start over"
-            ) from None
+            raise self.unusable(f"is damaged: {error}") from None
+        # Checkpoints of before it was noted do not say whose they are.
+        if header.get("request", self._config.identity()) != self._config.identity():
+            raise self.unusable(f"is of another run than {self.path / 'config.json'} tells of")
+        self._steps_bytes = self._whole_lines(steps_bytes)
         return tensors, entries
+
+    def unusable(self, why: str) -> UsageError:
+        """The error of a checkpoint that no run can go on from."""
+        return UsageError(
+            f"{self.path / 'checkpoint.safetensors'} {why}", hint=_anew(self.path, self._config)
+        )
+
+    def _whole_lines(self, size: int) -> int:
+        """Bytes of steps.jsonl that hold whole lines, of the first `size`; notes what is lost."""
+        path = self.path / "steps.jsonl"
+        found = path.read_bytes()[:size] if size and path.exists() else b""
+        whole = found.rfind(b"\n") + 1
+        if whole < size:
+            self.lost = (
+                f"{path} holds {whole} of the {size} bytes of finished epochs: the run goes on, "
+                "the other steps are lost to this log"
+            )
+        return whole
 
 
 def _kept(tensor: Tensor) -> Tensor:
@@ -216,9 +257,16 @@ def _way_out(path: Path, old: Config, new: Config) -> str:
     """What to do about a folder that holds another run."""
     moved = replace(new, settings={**new.settings, "processor": old.processor})
     if not old.arguments or old.request() != moved.request():
-        return "give another -o, or --force to start over"
+        return f"give another -o; or start over: {_anew(path, new)}"
     # The same command: --processor auto finds another one on another machine.
     there = f"binas-search resume {path}"
     move = f"{there} --processor {new.processor} goes on here, where numbers round otherwise"
     stay = f"{there} goes on on the CPU, and " if old.processor == "cpu" else ""
     return f"{stay}{move}; or give another -o"
+
+
+def _anew(path: Path, asked: Config) -> str:
+    """How to start over; said in whole, for `resume` and `compare` have no --force of their own."""
+    if not asked.arguments:
+        return f"delete {path}"
+    return shlex.join(["binas-search", *asked.arguments, "-o", str(path), "--force"])

@@ -58,10 +58,11 @@ def fit(
     Raises:
         SearchError: The loss or a weight is not finite, or training collapsed; the folder keeps
             the epoch before.
+        UsageError: The folder's checkpoint is not of such a task.
     """
     entries: list[dict[str, Any]] = []
     if folder is not None and (kept := folder.resume()) is not None:
-        task.restore(kept[0])
+        _restore(task, kept[0], folder)
         entries = kept[1]
     for number in range(len(entries), task.epochs):
         start = time.perf_counter()
@@ -84,6 +85,28 @@ def fit(
         if progress is not None:
             progress(len(entries), task.epochs, entry)
     return entries
+
+
+def _restore(task: Task, kept: Mapping[str, Tensor], folder: RunFolder) -> None:
+    """Take up a checkpoint, after a look at whether it is one of this task.
+
+    Only optimisers have tensors later that they have not at the start.
+    """
+    for name, tensor in task.tensors().items():
+        found = kept.get(name)
+        if found is None:
+            raise folder.unusable(f"holds no tensor {name}, which this run has")
+        if found.shape != tensor.shape or found.dtype != tensor.dtype:
+            raise folder.unusable(f"holds {name} as {_form(found)}, expected {_form(tensor)}")
+    try:
+        task.restore(kept)
+    except (KeyError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise folder.unusable(f"does not fit this run: {first}") from error
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
 def diverged(what: str, epoch: int) -> SearchError:
@@ -134,12 +157,26 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str
 def restore_optimiser(
     optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor], prefix: str
 ) -> None:
-    """The inverse of `optimiser_tensors`."""
+    """The inverse of `optimiser_tensors`.
+
+    Raises:
+        ValueError: Not state of these parameters.
+    """
+    parameters = [one for group in optimiser.param_groups for one in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith(prefix + "."):
             index, key = name.removeprefix(prefix + ".").split(".")
+            if int(index) >= len(parameters):
+                raise ValueError(f"{name} is of no parameter, there are {len(parameters)}")
+            shape = parameters[int(index)].shape
+            if tensor.ndim and tensor.shape != shape:
+                raise ValueError(f"{name} is {list(tensor.shape)}, its parameter {list(shape)}")
             state.setdefault(int(index), {})[key] = tensor
+    whole = set().union(*state.values())
+    for place, values in state.items():
+        if lacking := sorted(whole - values.keys()):
+            raise ValueError(f"there is no {prefix}.{place}.{lacking[0]}")
     optimiser.load_state_dict(
         {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
     )

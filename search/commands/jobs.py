@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from binas.core import cli, record
+from binas.core.errors import UsageError
 from binas.search.commands import shared
 from binas.search.cost import Lut
 from binas.search.data import Dataset
@@ -14,7 +16,7 @@ from binas.search.genotype import AnySpace, Buildable
 from binas.search.hardware import Hardware
 from binas.search.processes import Processes
 from binas.search.recipe import RetrainSettings
-from binas.search.retrain import Trained, retrain, save_network
+from binas.search.retrain import Trained, load_network, retrain, save_network
 from binas.search.run import RunFolder
 from binas.search.strategy.catalogue import Strategy
 from binas.search.strategy.cell_ground import CellPrices
@@ -40,7 +42,10 @@ def searched(
     output = folder.path
     if (output / "result.json").exists():
         cli.say(f"{output} is finished: reused")
-        return record.load(Found, output / "result.json")
+        known = record.load(Found, output / "result.json")
+        if folder.writes and not (output / "genotype.json").exists():
+            record.save(known.genotype, output / "genotype.json")
+        return known
     with shared.epochs(f"search {output.name}", folder) as progress:
         found = strategy.search(
             space,
@@ -86,8 +91,10 @@ def retrained(
     """
     output = folder.path
     if (output / "trained.json").exists():
-        cli.say(f"{output} is finished: reused")
-        return _of_sources(record.load(Trained, output / "trained.json"), data, sources, folder)
+        known = record.load(Trained, output / "trained.json")
+        if _weights_are_there(known, output / "weights.safetensors"):
+            cli.say(f"{output} is finished: reused")
+            return _of_sources(known, data, sources, folder)
     with shared.epochs(f"retrain {output.name}", folder) as progress:
         net, trained = retrain(
             genotype, data, settings, seed=seed, folder=folder, progress=progress, **options
@@ -95,6 +102,16 @@ def retrained(
     if folder.writes:
         save_network(net, output / "weights.safetensors")
     return _of_sources(trained, data, sources, folder)
+
+
+def _weights_are_there(trained: Trained, path: Path) -> bool:
+    """Whether a finished training has its weights; says so where they must be made again."""
+    try:
+        load_network(trained.genotype, path, real=trained.real)
+    except UsageError as error:
+        cli.say(f"{error}; they are made again")
+        return False
+    return True
 
 
 def _of_sources(

@@ -35,6 +35,11 @@ def resume(context: click.Context, /, *, run_folder: Path, processor: Any, as_js
     from binas.search.hardware import Hardware, found_processor  # noqa: PLC0415
     from binas.search.run import Config  # noqa: PLC0415
 
+    if run_folder.is_dir() and not (run_folder / "config.json").exists():
+        raise UsageError(
+            f"{run_folder} holds no config.json, expected the folder of a search or retraining",
+            hint="give another folder; or type the command that made it, with another -o",
+        )
     config: Config = record.load(Config, run_folder / "config.json")
     if not config.arguments:
         raise UsageError(
@@ -77,8 +82,10 @@ def _without(option: str, typed: list[str]) -> list[str]:
 
 def _answer(run_folder: Path) -> Path | None:
     """The file of a finished run: nothing is left to be computed, anywhere."""
-    files = (run_folder / name for name in ("result.json", "trained.json"))
-    return next((file for file in files if file.exists()), None)
+    if (run_folder / "weights.safetensors").exists() and (run_folder / "trained.json").exists():
+        return run_folder / "trained.json"
+    found = run_folder / "result.json"
+    return found if found.exists() else None
 
 
 def _elsewhere(run_folder: Path, place: str, answer: Path | None) -> UsageError:

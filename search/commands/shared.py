@@ -206,6 +206,8 @@ def epochs(title: str, folder: RunFolder) -> Iterator[Epochs]:
         yield lambda _done, _in_all, _entry: None
         return
     kept = folder.resume()
+    if folder.lost:
+        cli.say(folder.lost)
     if kept is not None:
         cli.say(f"{folder.path}: goes on after epoch {len(kept[1]) - 1}")
     with cli.progress() as bars:

@@ -83,6 +83,61 @@ def test_interrupted_it_says_so_and_the_same_command_goes_on(home: Path, tmp_pat
     assert resumed == whole
 
 
+def test_weights_and_genotypes_that_went_missing_are_made_again(home: Path, tmp_path: Path) -> None:
+    search = ["run", *asked(home), *SHORT, "-o", tmp_path / "run"]
+    train = ["retrain", tmp_path / "run", "--data", home / "images.npz", "-o", tmp_path / "net"]
+    answer(search_command, *search)
+    genotype, weights = tmp_path / "run" / "genotype.json", tmp_path / "net" / "weights.safetensors"
+    kept = genotype.read_bytes()
+    genotype.unlink()
+    answer(search_command, "resume", tmp_path / "run")
+    assert genotype.read_bytes() == kept
+
+    trained, bits = answer(search_command, *train, "--epochs", 2), weights.read_bytes()
+    export = ["export", tmp_path / "net", "-o", tmp_path / "net.onnx"]
+    for left, said in ((None, "is missing"), (bits[:-9], "does not hold the weights")):
+        weights.unlink()
+        if left is not None:
+            weights.write_bytes(left)
+        resume = f"binas-search resume {tmp_path / 'net'}"
+        must_refuse(call(search_command, *export), 2, said, resume)
+        again = call(search_command, "resume", tmp_path / "net", "--json")
+        assert f"{weights} {said}" in again.stderr
+        assert "they are made again" in again.stderr
+        assert json.loads(again.stdout) == trained
+        assert weights.read_bytes() == bits
+
+
+def test_a_folder_without_its_config_gives_nothing_and_gets_nothing(
+    home: Path, tmp_path: Path
+) -> None:
+    search = ["run", *asked(home), "--strategy", "darts", "--epochs", 2, "--batch", 16]
+    search += ["-o", tmp_path / "run"]
+    answer(search_command, *search)
+    (tmp_path / "run" / "config.json").unlink()
+    other = ["run", *asked(home), *SHORT, "--seed", 9, "-o", tmp_path / "run"]
+    for name in ("result.json", "genotype.json", "checkpoint.safetensors", "log.jsonl"):
+        refused = call(search_command, *other)
+        must_refuse(refused, 2, f"{name} of a run, but no config.json", f"{tmp_path}/run --force")
+        (tmp_path / "run" / name).unlink()
+    must_refuse(call(search_command, "resume", tmp_path / "run"), 2, "holds no config.json", "-o")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["steps.jsonl"]
+
+
+def test_a_checkpoint_of_another_strategy_is_refused(home: Path, tmp_path: Path) -> None:
+    begin = ["run", *asked(home), "--epochs", 2, "--batch", 16, "--strategy"]
+    for name in ("darts", "pc-darts"):
+        warm = ["--warmup-epochs", 1]
+        answer(search_command, *begin, name, *warm, "-o", tmp_path / name)
+    there, here = (tmp_path / n / "checkpoint.safetensors" for n in ("darts", "pc-darts"))
+    here.write_bytes(there.read_bytes())
+    (tmp_path / "pc-darts" / "result.json").unlink()
+    refused = call(search_command, "resume", tmp_path / "pc-darts")
+    must_refuse(refused, 2, "is of another run", f"-o {tmp_path / 'pc-darts'} --force")
+    here.unlink()
+    assert call(search_command, "resume", tmp_path / "pc-darts").exit_code == 0
+
+
 def test_a_genotype_alone_is_enough_to_train(home: Path, tmp_path: Path) -> None:
     answer(search_command, "run", *asked(home), *SHORT, "-o", tmp_path / "run")
     genotype = tmp_path / "run" / "genotype.json"

@@ -13,7 +13,7 @@ from binas.core import record
 from binas.core.errors import UsageError
 from binas.search.data import Dataset
 from binas.search.genotype import Genotype
-from binas.search.run import Config, RunFolder
+from binas.search.run import FILES, Config, RunFolder
 from binas.search.train import fit
 from tests.unit.search.runs import Stop, config, stop_after, training
 
@@ -31,7 +31,43 @@ def test_a_folder_belongs_to_one_request(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="holds a run with other") as caught:
             RunFolder(tmp_path, config(**changes))
         assert says in str(caught.value)
-        assert "--force" in caught.value.hint
+        assert caught.value.hint.endswith(f"or start over: delete {tmp_path}")
+    typed = {"seed": 1, "arguments": ("retrain", "/my runs/a")}
+    with pytest.raises(UsageError) as caught:
+        RunFolder(tmp_path, config(**typed))
+    force = f"start over: binas-search retrain '/my runs/a' -o {tmp_path} --force"
+    assert caught.value.hint == f"give another -o; or {force}", "resume has no --force of its own"
+
+
+@pytest.mark.parametrize("left", [name for name in FILES if name != "config.json"])
+def test_a_folder_that_does_not_say_whose_it_is_is_never_taken_for_ours(
+    tmp_path: Path, left: str
+) -> None:
+    (tmp_path / left).touch()
+    for writes in (True, False):
+        with pytest.raises(UsageError, match=f"holds {left} of a run, but no config.json"):
+            RunFolder(tmp_path, config(), writes=writes)
+    assert [path.name for path in tmp_path.iterdir()] == [left], "nothing false is written"
+    RunFolder(tmp_path, config(), force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_checkpoint_of_another_run_is_refused_and_one_that_moved_is_not(tmp_path: Path) -> None:
+    tensors, entries = {"a": torch.ones(2)}, [{"epoch": 0, "loss": 1.0}]
+    RunFolder(tmp_path / "other", config(seed=1)).checkpoint(tensors, entries)
+    RunFolder(tmp_path / "mine", config()).checkpoint(tensors, entries)
+    there = {"settings": {**config().settings, "processor": "cuda"}, "versions": {"torch": "9"}}
+    record.save(config(**there), tmp_path / "mine" / "config.json")
+    assert RunFolder(tmp_path / "mine", config(**there)).resume() is not None
+
+    place = tmp_path / "mine" / "checkpoint.safetensors"
+    place.write_bytes((tmp_path / "other" / "checkpoint.safetensors").read_bytes())
+    with pytest.raises(UsageError, match=r"checkpoint\.safetensors is of another run"):
+        RunFolder(tmp_path / "mine", config(**there)).resume()
+    record.save(config(), tmp_path / "mine" / "config.json")
+    with pytest.raises(UsageError, match="is of another run") as caught:
+        RunFolder(tmp_path / "mine", config()).resume()
+    assert caught.value.hint == f"delete {tmp_path / 'mine'}"
 
 
 def test_force_forgets_every_result(tmp_path: Path) -> None:
@@ -65,6 +101,28 @@ def test_steps_of_a_killed_epoch_are_written_once(tmp_path: Path) -> None:
     again.checkpoint(tensors, entries(2), [{"epoch": 1, "step": 0}])
     lines = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
     assert lines == [{"epoch": 0, "step": 0}, {"epoch": 1, "step": 0}]
+
+
+@pytest.mark.parametrize("left", [b"", b'{"step": 0}\n{"st', b'{"step": 0}\n', None])
+def test_steps_that_were_lost_are_said_and_not_made_up(tmp_path: Path, left: bytes | None) -> None:
+    folder = RunFolder(tmp_path, config())
+    tensors, log = {"a": torch.ones(2)}, tmp_path / "steps.jsonl"
+    folder.checkpoint(tensors, [{"epoch": 0}], [{"step": 0}, {"step": 1}])
+    size = log.stat().st_size
+    assert folder.resume() is not None
+    assert folder.lost == ""
+    if left is None:
+        log.unlink()
+    else:
+        log.write_bytes(left)
+    again = RunFolder(tmp_path, config())
+    assert again.resume() is not None
+    whole = '{"step": 0}\n' if left else ""
+    assert f"{log} holds {len(whole)} of the {size} bytes of finished epochs" in again.lost
+    again.checkpoint(tensors, [{"epoch": 0}, {"epoch": 1}], [{"step": 2}])
+    assert log.read_text() == whole + '{"step": 2}\n'
+    assert again.resume() is not None
+    assert again.lost == "", "it was said once"
 
 
 def test_a_process_that_does_not_write_leaves_nothing(tmp_path: Path) -> None:
@@ -104,7 +162,7 @@ def test_a_damaged_checkpoint_is_refused_with_the_way_out(tmp_path: Path, conten
     (tmp_path / "checkpoint.safetensors").write_bytes(content)
     with pytest.raises(UsageError, match="is damaged") as caught:
         folder.resume()
-    assert "--force" in caught.value.hint
+    assert caught.value.hint == f"delete {tmp_path}"
 
 
 def test_no_checkpoint_is_left_half_written(
