@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from binas.search.cells import CellGenotype
 from binas.search.genotype import WEIGHT_FREE, AnyGenotype
@@ -47,6 +47,23 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A search that gave no trained network, which is a result, too.
+
+    Attributes:
+        strategy: Its name.
+        seed: Of the search and of the training.
+        stage: What could not go on.
+        reason: Why.
+    """
+
+    strategy: str
+    seed: int
+    stage: Literal["search", "retrain"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Everything that one `binas-search compare` gave.
 
@@ -58,6 +75,7 @@ class Comparison:
         images: Training images that every search saw, in forward and backward passes.
         entries: In the order asked for, seeds inside strategies.
         versions: Of the programs.
+        failures: What has no entry, in the same order.
     """
 
     SCHEMA: ClassVar[str] = "binas.comparison/1"
@@ -69,15 +87,20 @@ class Comparison:
     images: int
     entries: tuple[Entry, ...]
     versions: dict[str, str]
+    failures: tuple[Failed, ...] = ()
 
     @property
     def strategies(self) -> tuple[str, ...]:
-        """Names in the order asked for."""
+        """Names in the order asked for, of those that have entries."""
         return tuple(dict.fromkeys(entry.strategy for entry in self.entries))
 
     def of(self, strategy: str) -> tuple[Entry, ...]:
         """A strategy's entries."""
         return tuple(entry for entry in self.entries if entry.strategy == strategy)
+
+    def failed(self, strategy: str) -> tuple[Failed, ...]:
+        """A strategy's failures."""
+        return tuple(failed for failed in self.failures if failed.strategy == strategy)
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float]:

@@ -23,10 +23,12 @@ def page(comparison: Comparison) -> html.Report:
     """The report."""
     best = max(comparison.strategies, key=lambda name: _accuracy(comparison.of(name))[0])
     mean, deviation = _accuracy(comparison.of(best))
-    seeds = len(comparison.of(best))
+    seeds = max(_seeds(comparison, name) for name in comparison.strategies)
     device = comparison.device or "no device"
     facts = {**comparison.versions, "data": comparison.data_digest}
     sections = [_table(comparison)]
+    if comparison.failures:
+        sections.append(_failures(comparison))
     if any(_latency(entry) is not None for entry in comparison.entries):
         sections.append(_plane(comparison))
     sections.append(_networks(comparison))
@@ -52,16 +54,17 @@ def page(comparison: Comparison) -> html.Report:
 
 def lines(comparison: Comparison) -> tuple[tuple[str, ...], ...]:
     """One row per strategy, for the page and for the terminal."""
-    return tuple(_line(name, comparison.of(name)) for name in comparison.strategies)
+    return tuple(_line(comparison, name) for name in comparison.strategies)
 
 
-def _line(name: str, entries: Sequence[Entry]) -> tuple[str, ...]:
+def _line(comparison: Comparison, name: str) -> tuple[str, ...]:
+    entries, seeds = comparison.of(name), _seeds(comparison, name)
     mean, deviation = _accuracy(entries)
     latency = mean_or_none([_latency(entry) for entry in entries])
     measured = all(entry.latency_us is not None for entry in entries)
     text = "-" if latency is None else f"{latency:.1f}{'' if measured else ' (table)'}"
     return (
-        name,
+        name if len(entries) == seeds else f"{name} ({len(entries)} of {seeds} seeds)",
         f"{100 * mean:.1f} ± {100 * deviation:.1f}",
         text,
         f"{_mean(entries, 'biops') / 1e6:.2f}",
@@ -80,6 +83,22 @@ def _table(comparison: Comparison) -> html.Section:
                 head=_HEAD,
                 rows=lines(comparison),
                 caption="Weight-free: edges whose operation is none, skip or pool.",
+            ),
+        ),
+    )
+
+
+def _failures(comparison: Comparison) -> html.Section:
+    return html.Section(
+        title="Without a network",
+        text="Searches and trainings that could not go on; means above are without them.",
+        blocks=(
+            html.Table(
+                head=("strategy", "seed", "stopped in", "reason"),
+                rows=tuple(
+                    (failed.strategy, str(failed.seed), failed.stage, failed.reason)
+                    for failed in comparison.failures
+                ),
             ),
         ),
     )
@@ -133,6 +152,10 @@ def _networks(comparison: Comparison) -> html.Section:
         text="The first seed's network of each strategy, drawn to one scale.",
         blocks=(html.Figures(figures=figures),),
     )
+
+
+def _seeds(comparison: Comparison, name: str) -> int:
+    return len(comparison.of(name)) + len(comparison.failed(name))
 
 
 def _accuracy(entries: Sequence[Entry]) -> tuple[float, float]:
