@@ -100,7 +100,7 @@ def compare(
     inputs = {} if table is None else {"table": record.digest_bytes(table.read_bytes())}
     budget_ns = None if budget is None else nanoseconds(budget)
     pairs = Pairs(chosen, given, lut, budget_ns, inputs, output, (searching, retraining))
-    planned = [(strategy, pairs.settings(strategy, seen)) for strategy in wanted]
+    planned = [(strategy, pairs.planned(strategy, seen)) for strategy in wanted]
     entries, failures = _sorted(
         pairs.outcome(strategy, settings, training, seed)
         for strategy, settings in planned

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from binas.core import cli, record
-from binas.core.errors import SearchError
+from binas.core.errors import SearchError, UsageError
 from binas.search.commands import jobs
 from binas.search.compare import Entry, Failed, weight_free
 from binas.search.cost import Lut, count, layers_of
@@ -40,9 +40,21 @@ class Pairs:
         self.budget_ns, self.inputs, self.output = budget_ns, inputs, output
         self.searching, self.retraining = hardware
 
-    def settings(self, strategy: Strategy, images: int) -> SearchSettings:
-        """The published schedule, its epochs shortened to the budget of images."""
-        return scaled(strategy.settings(), images, half(self.data), operations(self.space))
+    def planned(self, strategy: Strategy, images: int) -> SearchSettings:
+        """The published schedule, its epochs shortened to the budget of images.
+
+        Raises:
+            UsageError: The strategy cannot search this, whatever is trained; all others could not
+                be compared with it.
+            SearchError: The budget is below the fastest network.
+        """
+        try:
+            found = scaled(strategy.settings(), images, half(self.data), operations(self.space))
+            strategy.must_be_possible(self.space, self.data, found, self.lut, self.budget_ns)
+        except (SearchError, UsageError) as error:
+            hint = f"{error.hint}; or name the others with --strategy"
+            raise type(error)(f"{strategy.name}: {error}", hint=hint) from None
+        return found
 
     def outcome(
         self, strategy: Strategy, settings: SearchSettings, training: RetrainSettings, seed: int

@@ -127,7 +127,6 @@ def run(
     from binas.search.processes import Processes  # noqa: PLC0415
     from binas.search.run import Config, RunFolder, versions  # noqa: PLC0415
     from binas.search.strategy import catalogue  # noqa: PLC0415
-    from binas.search.strategy.layout_ground import whole  # noqa: PLC0415
 
     if measure and device is None:
         raise UsageError("--measure needs to know where", hint="give --device NAME")
@@ -144,7 +143,7 @@ def run(
     chosen, images = genotype.load_space(space_name), data.load(data_name)
     lut = None if table is None else prices.lut_of(chosen, table, device)
     budget_ns = _budget_ns(budget, budget_ratio, baseline, lut)
-    whole(chosen, lut, budget_ns).must_be_possible(images, budget_ns)
+    strategy.must_be_possible(chosen, images, settings, lut, budget_ns)
     inputs = {"space": record.digest(chosen)}
     if table is not None:
         inputs["table"] = record.digest_bytes(table.read_bytes())

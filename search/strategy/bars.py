@@ -30,7 +30,7 @@ from binas.search.strategy.around import Around, run
 from binas.search.strategy.cell_ground import CellPrices
 from binas.search.strategy.gradient import GradientSearch
 from binas.search.strategy.ground import entropy
-from binas.search.strategy.layout_ground import LayoutGround, whole
+from binas.search.strategy.layout_ground import LayoutGround, stages
 from binas.search.strategy.settings import SEE_HELP, Found, GradientSettings
 
 
@@ -153,11 +153,6 @@ def search(
         UsageError: The space is one of cells.
         SearchError: No sampled network is within the budget, or the training diverged.
     """
-    ground = whole(space, lut, budget_ns)
-    if not isinstance(ground, LayoutGround):
-        raise UsageError(
-            "BARS searches stages of normal cells with depths and widths, found a space of cells",
-            hint="give a BARS space, such as --space digits, or another --strategy",
-        )
+    ground = stages(space, lut, budget_ns)
     task = Search(ground, data, settings or BarsSettings(), seed, budget_ns)
     return run(task, **around)

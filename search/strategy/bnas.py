@@ -72,6 +72,11 @@ class BnasSettings(SearchSettings):
         """Operations of an edge that are tested while K are left: ⌈K/2⌉, or all with "ucb"."""
         return left if self.rule == "ucb" else likelihood.half(left)
 
+    @property
+    def parts(self) -> int:
+        """Of sampled channels, C."""
+        return self.partial
+
     def schedule(self, operations: int) -> list[Step]:
         """All epochs of a search from K operations to one.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Unpack
 
@@ -21,7 +21,8 @@ from binas.search.strategy import (
     uniform,
 )
 from binas.search.strategy.around import Around
-from binas.search.strategy.cell_ground import CellPrices
+from binas.search.strategy.cell_ground import CellGround, CellPrices
+from binas.search.strategy.layout_ground import AnyGround, stages, whole
 from binas.search.strategy.settings import Found, SearchSettings
 from binas.search.strategy.task import SearchTask
 
@@ -54,6 +55,7 @@ class Strategy:
         search: Does it.
         task: The search as epochs to be done one by one.
         settings: Its settings' class; the defaults are its published schedule.
+        ground: A space as it sees it.
         presets: Name → settings with the published batch and rates, too.
     """
 
@@ -62,7 +64,24 @@ class Strategy:
     search: Search
     task: type[SearchTask[Any, Any]]
     settings: type[SearchSettings]
+    ground: Callable[[AnySpace, Lut | CellPrices | None, float | None], AnyGround] = CellGround
     presets: Mapping[str, SearchSettings] = field(default_factory=dict)
+
+    def must_be_possible(
+        self,
+        space: AnySpace,
+        data: Dataset,
+        settings: SearchSettings,
+        lut: Lut | CellPrices | None = None,
+        budget_ns: float | None = None,
+    ) -> None:
+        """Check, before anything is written, that a search can end with a network.
+
+        Raises:
+            UsageError: It cannot, whatever is trained; see `Ground.must_be_possible`.
+            SearchError: The budget is below the fastest network.
+        """
+        self.ground(space, lut, budget_ns).must_be_possible(data, budget_ns, settings.parts)
 
     def preset(self, name: str) -> SearchSettings:
         """Settings by name.
@@ -86,6 +105,7 @@ STRATEGIES = (
         search=bars.search,
         task=bars.Search,
         settings=bars.BarsSettings,
+        ground=stages,
         presets={PUBLISHED: bars.PUBLISHED},
     ),
     Strategy(
@@ -142,6 +162,7 @@ STRATEGIES = (
         search=uniform.search,
         task=uniform.Search,
         settings=uniform.UniformSettings,
+        ground=whole,
     ),
 )
 

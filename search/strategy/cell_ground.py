@@ -76,6 +76,15 @@ class CellGround(Ground[AnySpace, AnyGenotype]):
         depths, widths = (None, None) if self.layout is None else self.layout
         return StageSupernet(self.space, depths=depths, widths=widths, partial=partial, real=real)
 
+    def node_channels(self) -> tuple[int, ...]:
+        """See `Ground`; later cells have a multiple of the first ones'."""
+        if isinstance(self.form, StageSupernet):
+            space = self.form.space
+            return tuple(
+                space.node_channels(at, width) for at, width in enumerate(self.form.widths)
+            )
+        return (self.space.channels,)
+
     def logits(self, generator: torch.Generator) -> list[Tensor]:
         """See `Ground`."""
         shapes = [group.shape for group in self.groups]

@@ -96,12 +96,21 @@ class Ground(ABC, Generic[SpaceT, GenotypeT]):
     def described(self, p: Tables) -> dict[str, Any]:
         """The distribution for the log: what the pictures of a search are drawn from."""
 
-    def must_be_possible(self, data: Dataset, budget_ns: float | None) -> None:
+    def node_channels(self) -> tuple[int, ...]:
+        """Channels that nodes of the supernet's cells have, where they are given."""
+        return ()
+
+    def must_be_possible(self, data: Dataset, budget_ns: float | None, parts: int = 1) -> None:
         """Check, before anything is trained, that a search can end with a network.
 
+        Args:
+            data: Its training images.
+            budget_ns: The latency to meet.
+            parts: Into how many the channels of every node must divide.
+
         Raises:
-            UsageError: The images do not fit the space or are too few, or there is a budget without
-                prices.
+            UsageError: The images do not fit the space or are too few, channels do not divide, or
+                there is a budget without prices.
             SearchError: The budget is below the fastest network of the space.
         """
         must_fit(self.space, data)
@@ -111,6 +120,9 @@ class Ground(ABC, Generic[SpaceT, GenotypeT]):
                 "one half trains weights, the other judges architectures",
                 hint="give another --data",
             )
+        for channels in self.node_channels():
+            if channels % parts:
+                raise _indivisible(channels, parts)
         if budget_ns is None:
             return
         fastest = self.fastest_ns()
@@ -177,6 +189,16 @@ class Ground(ABC, Generic[SpaceT, GenotypeT]):
         if found is None:
             raise UsageError("a budget needs a latency table", hint="give --table")
         return found
+
+
+def _indivisible(channels: int, parts: int) -> UsageError:
+    """The error of partial channels that a space does not have."""
+    *most, last = [str(n) for n in range(1, channels + 1) if channels % n == 0]
+    able = f"{', '.join(most)} or {last}" if most else last
+    return UsageError(
+        f"partial is {parts}: {channels} channels of a node do not divide into {parts} parts",
+        hint=f"take partial {able}, or a space whose channels are a multiple of {parts}",
+    )
 
 
 def entropy(p: Tables) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from binas.core.errors import UsageError
 from binas.search.cost import Lut
 from binas.search.genotype import WEIGHT_FREE, AnySpace, Genotype
 from binas.search.networks.bars_supernet import Choice, Supernet, logits, one_hot
@@ -88,6 +89,23 @@ class LayoutGround(Ground[Space, Genotype]):
             "normal": rounded(torch.stack(cells).mean(dim=0)),
             "reduction": [rounded(r.mean(dim=0)) for r in choice.reduction],
         }
+
+
+def stages(
+    space: AnySpace, lut: Lut | CellPrices | None, budget_ns: float | None = None
+) -> LayoutGround:
+    """A BARS space with everything it leaves open.
+
+    Raises:
+        UsageError: The space is one of cells.
+    """
+    ground = whole(space, lut, budget_ns)
+    if not isinstance(ground, LayoutGround):
+        raise UsageError(
+            "BARS searches stages of normal cells with depths and widths, found a space of cells",
+            hint="give a BARS space, such as --space digits, or another --strategy",
+        )
+    return ground
 
 
 def whole(space: AnySpace, lut: Lut | CellPrices | None, budget_ns: float | None) -> AnyGround:

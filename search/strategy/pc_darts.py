@@ -11,6 +11,7 @@ from typing import TypeVar, Unpack
 import torch
 from torch import Tensor
 
+from binas.core.errors import UsageError
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
@@ -19,7 +20,7 @@ from binas.search.strategy.around import Around, run
 from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.gradient import GradientSearch
 from binas.search.strategy.ground import softmax
-from binas.search.strategy.settings import Found, GradientSettings
+from binas.search.strategy.settings import SEE_HELP, Found, GradientSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,19 @@ class PcDartsSettings(GradientSettings):
     warmup_epochs: int = 15
     partial: int = 4
     edge_normalisation: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what is no part of the channels."""
+        super(PcDartsSettings, self).__post_init__()
+        if self.partial < 1:
+            raise UsageError(
+                f"partial is {self.partial}, expected 1 (all channels) or more", hint=SEE_HELP
+            )
+
+    @property
+    def parts(self) -> int:
+        """Of partial channels, k."""
+        return self.partial
 
 
 # yuhuixu1993/PC-DARTS on CIFAR-10: 8 cells of 16 channels.

@@ -65,6 +65,11 @@ class SearchSettings:
         if not (0 < self.share <= 1 and 0 < self.collapse <= 1):
             raise UsageError("share and collapse must be above 0, at most 1", hint=SEE_HELP)
 
+    @property
+    def parts(self) -> int:
+        """Into how many parts the channels of a node must divide."""
+        return 1
+
     def passes(self, operations: int) -> int:
         """Epochs of forward and backward passes that the whole search makes.
 

@@ -71,7 +71,7 @@ class SearchTask(ABC, Generic[GroundT, SettingsT]):
         budget_ns: float | None = None,
     ) -> None:
         """Split the training images in two halves; everything drawn comes from the seed."""
-        ground.must_be_possible(data, budget_ns)
+        ground.must_be_possible(data, budget_ns, settings.parts)
         self.ground, self.settings, self.seed, self.budget_ns = ground, settings, seed, budget_ns
         self.generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(data.x_train), generator=torch.Generator().manual_seed(seed))

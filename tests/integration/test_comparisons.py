@@ -15,7 +15,7 @@ from binas.core.errors import SearchError
 from binas.search.cli import main as search_command
 from binas.search.compare import Comparison
 from binas.search.strategy import catalogue
-from tests.integration.typed import asked, begun, call
+from tests.integration.typed import SPACE, asked, begun, call, must_refuse
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,19 @@ def test_a_search_that_collapses_is_listed_and_the_others_are_done(
     assert [row[0] for row in rows[:3]] == ["uniform", "bnas", "darts"]
     assert rows[1][:5] == ["bnas", "(1", "of", "2", "seeds)"]
     assert " ".join(rows[3]) == f"bnas seed 0: no network, the search failed: {why}"
+
+
+def test_a_strategy_that_cannot_search_the_space_is_named_before_any_has_begun(
+    home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "six.toml").write_text(SPACE.replace("channels = 8", "channels = 6"))
+    compare = ["compare", "--space", tmp_path / "six.toml", "--data", home / "images.npz"]
+    refused = call(search_command, *compare, "-o", tmp_path / "all")
+    says = "pc-darts: partial is 4: 6 channels of a node do not divide into 4 parts"
+    must_refuse(refused, 2, says, "a multiple of 4; or name the others with --strategy")
+    assert not (tmp_path / "all").exists()
+    few = call(search_command, *compare, "--images", 1, "-o", tmp_path / "all")
+    must_refuse(few, 2, "bars: a budget of 1 images", "--strategy")
 
 
 def test_where_no_search_gives_a_network_the_reasons_are_kept_and_said(

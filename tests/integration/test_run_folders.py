@@ -174,6 +174,23 @@ def test_resume_needs_the_folder_alone_and_gives_the_same(
     must_refuse(call(search_command, "resume", tmp_path / "no"), 2, "no such file")
 
 
+@pytest.mark.parametrize(
+    ("strategy", "given", "says"),
+    [
+        ("pc-darts", "partial=0", "partial is 0, expected 1"),
+        ("pc-darts", "partial=-3", "partial is -3, expected 1"),
+        ("pc-darts", "partial=7", "partial is 7: 8 channels of a node do not divide"),
+        ("bnas", "partial=5", "partial is 5: 8 channels of a node do not divide"),
+    ],
+)
+def test_what_cannot_be_searched_leaves_no_folder(
+    home: Path, tmp_path: Path, strategy: str, given: str, says: str
+) -> None:
+    search = ["run", *asked(home), "--strategy", strategy, "--set", given]
+    must_refuse(call(search_command, *search, "-o", tmp_path / "run"), 2, says)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_network_is_taught_by_its_twin_and_shows_its_settings(home: Path, tmp_path: Path) -> None:
     answer(search_command, "run", *asked(home), *SHORT, "-o", tmp_path / "run")
     train = ["retrain", tmp_path / "run", "--data", home / "images.npz", "--epochs", 3]
