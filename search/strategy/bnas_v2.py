@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, Unpack
 
+from binas.core.errors import UsageError
 from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
 from binas.search.strategy.around import Around, run
 from binas.search.strategy.cell_ground import CellGround, CellPrices
 from binas.search.strategy.pc_darts import PartialSearch, PcDartsSettings
-from binas.search.strategy.settings import Found
+from binas.search.strategy.settings import SEE_HELP, Found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +26,8 @@ class BnasV2Settings(PcDartsSettings):
     """How BNAS-v2 searches; the defaults are those of the CLR variant, `PC` holds the other.
 
     Attributes:
-        variant: "clr" or "pc".
-        power: p of the confidence.
+        variant: "clr": `power` alone; "pc": partial channels and edge normalisation alone.
+        power: p of the confidence; 0: none.
     """
 
     variant: Literal["clr", "pc"] = "clr"
@@ -34,6 +35,25 @@ class BnasV2Settings(PcDartsSettings):
     warmup_epochs: int = 0
     partial: int = 1
     edge_normalisation: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a mixture of both variants under the name of one."""
+        super(BnasV2Settings, self).__post_init__()
+        if self.power < 0:
+            raise UsageError(f"power is {self.power}, expected 0 or more", hint=SEE_HELP)
+        if self.variant == "pc" and not self.edge_normalisation:
+            raise UsageError(
+                "variant pc has partial channels and edge normalisation, but edge_normalisation is "
+                "false",
+                hint="take --preset published-pc, or --set partial=4 --set edge_normalisation=true",
+            )
+        if self.variant == "clr" and (self.edge_normalisation or self.partial != 1):
+            found = "edge_normalisation is true" if self.edge_normalisation else ""
+            raise UsageError(
+                "variant clr has neither partial channels nor edge normalisation, but "
+                f"{found or f'partial is {self.partial}'}",
+                hint="take --set partial=1 --set edge_normalisation=false, or --set variant=pc",
+            )
 
 
 PC = BnasV2Settings(variant="pc", warmup_epochs=15, partial=4, edge_normalisation=True)

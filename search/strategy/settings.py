@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal, TypeVar
 
 from binas.core.errors import UsageError
@@ -54,11 +54,15 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot search."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(f"{field.name} is {value}, expected a number", hint=SEE_HELP)
         rates = (self.weight_rate, self.architecture_rate)
-        if min(self.batch, self.samples) < 1 or not all(0 < rate < math.inf for rate in rates):
+        if min(self.batch, self.samples) < 1 or min(rates) <= 0:
             raise UsageError("batch, samples and rates must be above 0", hint=SEE_HELP)
         weights = (self.strength, self.weight_decay, self.architecture_decay, self.clip)
-        if not all(0 <= weight < math.inf for weight in weights) or self.validation_images < 0:
+        if min(*weights, self.validation_images) < 0:
             raise UsageError(
                 "strength, decays, clip and validation_images must be 0 or more", hint=SEE_HELP
             )

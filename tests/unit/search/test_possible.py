@@ -25,6 +25,7 @@ CELLS = CellSpace(
 STAGES = Space(input_shape=(1, 8, 8), classes=3, stages=2, widths=(1.0,))
 BROAD = replace(CELLS, layout="broad", cells=2, blocks=2)
 PARTIAL = (BnasSettings, BnasV2Settings, PcDartsSettings)
+PC = {"variant": "pc", "edge_normalisation": True}
 
 
 @pytest.mark.parametrize("settings", PARTIAL)
@@ -41,7 +42,7 @@ def test_channels_have_at_least_one_part(settings: Any, parts: int) -> None:
         ("pc-darts", 6, {}, "partial is 4: 6 channels", "partial 1, 2, 3 or 6, or a space whose"),
         ("bnas", 5, {}, "partial is 2: 5 channels", "partial 1 or 5, or a space whose"),
         ("pc-darts", 8, {"partial": 7}, "partial is 7: 8 channels", "1, 2, 4 or 8, or a space"),
-        ("bnas-v2", 8, {"variant": "pc", "partial": 16}, "partial is 16", "multiple of 16"),
+        ("bnas-v2", 8, {**PC, "partial": 16}, "partial is 16", "multiple of 16"),
     ],
 )
 def test_channels_that_do_not_divide_into_parts_are_refused_with_what_does(
