@@ -103,9 +103,9 @@ class Comparison:
         return tuple(failed for failed in self.failures if failed.strategy == strategy)
 
 
-def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation; 0 for a single value."""
-    return fmean(values), stdev(values) if len(values) > 1 else 0.0
+def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation; of a single value none is known."""
+    return fmean(values), stdev(values) if len(values) > 1 else None
 
 
 def mean_or_none(values: Sequence[float | None]) -> float | None:

@@ -38,12 +38,16 @@ def page(comparison: Comparison) -> html.Report:
             f"{len(comparison.strategies)} strategies on one space, each shown "
             f"{comparison.images:,} training images per search, over {seeds} "
             f"{'seed' if seeds == 1 else 'seeds'}; networks trained alike from scratch; latency on "
-            f"{device}. What a few seeds show is a tendency: the deviation stands beside the mean."
+            f"{device}. {_warning(seeds)}"
         ),
         facts=(
             html.Fact(value=best, label="highest mean accuracy", tone="hue-2"),
             html.Fact(
-                value=f"{mean:.1%}", label=f"held out, ± {deviation:.1%} over seeds", tone="hue-2"
+                value=f"{mean:.1%}",
+                label="held out, one seed"
+                if deviation is None
+                else f"held out, ± {deviation:.1%} over seeds",
+                tone="hue-2",
             ),
         ),
         legend=(("binary", "arithmetic on bits"), ("plain", "moves, means and adds")),
@@ -65,7 +69,7 @@ def _line(comparison: Comparison, name: str) -> tuple[str, ...]:
     text = "-" if latency is None else f"{latency:.1f}{'' if measured else ' (table)'}"
     return (
         name if len(entries) == seeds else f"{name} ({len(entries)} of {seeds} seeds)",
-        f"{100 * mean:.1f} ± {100 * deviation:.1f}",
+        f"{100 * mean:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}"),
         text,
         f"{_mean(entries, 'biops') / 1e6:.2f}",
         f"{_mean(entries, 'parameters') / 1e3:.0f}",
@@ -77,7 +81,8 @@ def _line(comparison: Comparison, name: str) -> tuple[str, ...]:
 def _table(comparison: Comparison) -> html.Section:
     return html.Section(
         title="Results",
-        text="Means over seeds; accuracy on held-out images with its standard deviation.",
+        text="Means over seeds; accuracy on held-out images, of several seeds with its standard "
+        "deviation.",
         blocks=(
             html.Table(
                 head=_HEAD,
@@ -158,7 +163,14 @@ def _seeds(comparison: Comparison, name: str) -> int:
     return len(comparison.of(name)) + len(comparison.failed(name))
 
 
-def _accuracy(entries: Sequence[Entry]) -> tuple[float, float]:
+def _warning(seeds: int) -> str:
+    """What so many seeds can show."""
+    if seeds == 1:
+        return "One seed shows no difference between strategies: give more --seeds."
+    return "What a few seeds show is a tendency: the deviation stands beside the mean."
+
+
+def _accuracy(entries: Sequence[Entry]) -> tuple[float, float | None]:
     return mean_and_std([entry.accuracy for entry in entries])
 
 

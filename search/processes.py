@@ -11,6 +11,7 @@ weights without one, and either is what DistributedDataParallel waits for.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ class Processes:
         count = _started()
         if count == 1:
             return Processes()
+        # A 1x1 convolution's weight has the same layout with either of two strides; gradients come
+        # with both, so parameters cannot be brought to agree, and copying them costs nothing.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         if not distributed.is_initialized():
             if torch.cuda.is_available():
                 torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))

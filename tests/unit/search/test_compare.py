@@ -54,9 +54,21 @@ def test_rows_are_means_over_seeds_with_their_deviation(comparison: Comparison) 
         ("bars", "85.0 ± 7.1", "6.0", "2.00", "12", "7", "25"),
         ("random", "70.0 ± 0.0", "5.0", "2.00", "12", "7", "25"),
     )
-    assert mean_and_std([0.5]) == (0.5, 0.0)
+    assert mean_and_std([0.5]) == (0.5, None)
     assert mean_or_none([None, 2.0, 4.0]) == 3.0
     assert mean_or_none([None]) is None
+
+
+def test_of_one_seed_no_deviation_is_made_up(comparison: Comparison) -> None:
+    one = replace(comparison, entries=comparison.entries[::2])
+    assert [row[1] for row in compare_page.lines(one)] == ["80.0", "70.0"]
+    text = html.render(compare_page.page(one))
+    assert "±" not in text
+    assert "held out, one seed" in text
+    assert "One seed shows no difference" in text
+    uneven = replace(comparison, entries=comparison.entries[1:])
+    assert [row[1] for row in compare_page.lines(uneven)] == ["90.0", "70.0 ± 0.0"]
+    assert "held out, one seed" in html.render(compare_page.page(uneven))
 
 
 def test_a_latency_that_was_not_measured_is_called_so(comparison: Comparison) -> None:

@@ -24,7 +24,7 @@ from tests.unit.search import gathered
 
 # The gradients after one batch, the weights and statistics after an epoch.
 CHILD = """
-import sys, torch
+import sys, torch, warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -36,6 +36,7 @@ from binas.search.processes import Processes
 from binas.search.recipe import RetrainSettings
 from binas.search.retrain import untrained
 from binas.search.training import Training
+warnings.filterwarnings("error", message="Grad strides")  # torch's, of no use to a user
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)  # in float32 rounding turns signs
 folder = Path(sys.argv[1])
