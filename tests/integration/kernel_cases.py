@@ -84,6 +84,8 @@ def _cases() -> Iterator[tuple[str, Node]]:
     one: dict[str, Any] = {"binary": False, "signs": True, "kernel": (1, 1)}
     for C in (*STRADDLING, 3, 4, 290):
         yield f"float 1x1 with weights of one bit, {C} to 65", conv(C, 65, **one)
+    for C in (400, 512, 700):  # the last one of 16 channels, of whole words, of both
+        yield f"float 1x1 with weights of one bit in passes, {C} to 65", conv(C, 65, **one)
     for K in (1, 47, 48, 129):
         yield f"float 1x1 with weights of one bit, 66 to {K}", conv(66, K, packed=True, **one)
     stages = (affine(97), prelu(97), Add("r"))

@@ -1,0 +1,263 @@
+"""The loops around looked-up signed sums: tables of some channels, all sums over these, and so on.
+
+`float_lookup.py` says what is computed. Tables and, where channels take several passes, unfinished
+sums lie on the stack, in lines of cache of their own: what begins elsewhere in a line is read from
+two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx.script.builder import ir as builder
+
+from binas.compile.isa import Isa
+from binas.compile.kernels import cutting, epilogue
+from binas.compile.kernels import vector as v
+from binas.compile.kernels.cutting import Block
+from binas.compile.kernels.frame import Frame, floordiv, floormod
+from binas.compile.tile import Tile
+from binas.core import bits
+from binas.core.layer import Layer
+
+ENTRIES = 16  # of a table, in a register of as many lanes
+GROUP = 4  # activations of a table
+_STEPS = bits.WORD_BITS // GROUP  # tables that a word of weights looks into
+_WORDS = 4  # of a pass, at most: their tables stay near
+_NEAR = (26 << 10) // 4  # floats on the stack: four fifths of a nearest cache of 32 KB
+
+
+def widest(row: Layer) -> int:
+    """Pixels whose tables and sums lie near; 0 where one pixel's do not."""
+    return _NEAR // (_WORDS * _STEPS * ENTRIES + _room(row))
+
+
+def _room(row: Layer) -> int:
+    return -(-row.out_channels // ENTRIES) * ENTRIES
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """What is added up before the sums are stored: so much as has its tables near.
+
+    Attributes:
+        word: The first word of channels.
+        whole: How many words follow each other.
+        rest: Channels of one more word.
+        first: Whether the sums begin with it.
+        last: Whether they are whole after it.
+    """
+
+    word: Any
+    whole: int
+    rest: int
+    first: bool
+    last: bool
+
+
+class Lookup:
+    """Emits tiles: tables of some words of channels, all sums over these, and so on to the end."""
+
+    def __init__(self, made: Frame, row: Layer, tile: Tile, isa: Isa) -> None:
+        """Keep what every tile needs, and make room for tables and sums."""
+        self.frame, self.row, self.tile, self.isa = made, row, tile, isa
+        self.words = bits.words(row.in_shape[3])
+        self.most = -(-self.words // -(-self.words // _WORDS))
+        self.blocks = cutting.blocks(row, tile, self.words)
+        self.spans = cutting.spans(row, tile.pixels)
+        wide = max(span.width for span in self.spans)
+        self.tables = wide * self.most * _STEPS * ENTRIES
+        sums = wide * _room(row) if self.words > self.most else 0
+        self.near = v.array("float32", self.tables + sums + ENTRIES - 1)
+        self.start = builder.Bind(to_line(self.near, 0))
+        one = tirx.Cast("float32", made.zero + 1)  # known, it would be no multiplication
+        self.one = v.Register("float32", ENTRIES, v.splat(one, ENTRIES))
+        self.epilogue = epilogue.Epilogue(made, isa)
+
+    def emit(self) -> int:
+        """All of the kernel; returns how many units it has."""
+        N, P, _, _ = self.row.out_shape
+        first = 0
+        for span in self.spans:
+            stop = first + N * P * span.repeat
+            with self.frame.units(first, stop) as unit:
+                line, number = (
+                    floordiv(unit - first, span.repeat),
+                    floormod(unit - first, span.repeat),
+                )
+                self._tile(line, span.start + number * span.width, span.width)
+            first = stop
+        return first
+
+    def _tile(self, line: Any, column: Any, width: int) -> None:
+        """`width` pixels from `column` on of an output row (n * P + p), all their channels."""
+        _, H, W, C = self.row.in_shape
+        _, P, Q, _ = self.row.out_shape
+        down, right = self.row.stride
+        above = (floordiv(line, P) * H + floormod(line, P) * down) * W
+        inputs = [(above + (column + pixel) * right) * C for pixel in range(width)]
+        pixels = [line * Q + column + pixel for pixel in range(width)]
+        for part in self._passes():
+            self._store_tables(inputs, part)
+            for block in self.blocks:
+                with v.loop(0, block.count) as number:
+                    self._block(pixels, block, number, part)
+
+    def _passes(self) -> Iterator[_Pass]:
+        """Over all channels; those between the first and the last are a loop of the kernel."""
+        count = -(-self.words // self.most)
+        whole, rest = divmod(self.row.in_shape[3], bits.WORD_BITS)
+        if count > 1:
+            yield _Pass(v.const(0), self.most, 0, first=True, last=False)
+        if count > 2:
+            with v.loop(1, count - 1) as k:
+                yield _Pass(k * self.most, self.most, 0, first=False, last=False)
+        done = (count - 1) * self.most
+        yield _Pass(v.const(done), whole - done, rest, first=count == 1, last=True)
+
+    def _store_tables(self, inputs: list[Any], part: _Pass) -> None:
+        """The tables of a pass, of pixels whose activations lie from each of `inputs` on."""
+        at, whole = part.word * bits.WORD_BITS, part.whole * _STEPS + part.rest // GROUP
+        if whole:
+            with v.loop(0, whole) as group:
+                for pixel, first in enumerate(inputs):
+                    self._store_table(pixel, group, first + at + group * GROUP, GROUP)
+        if part.rest % GROUP:
+            for pixel, first in enumerate(inputs):
+                self._store_table(pixel, whole, first + at + whole * GROUP, part.rest % GROUP)
+
+    def _store_table(self, pixel: int, group: Any, at: Any, count: int) -> None:
+        """The signed sums of `count` activations from `at` on, by halves.
+
+        They differ in the sign of the last activation alone, so all others are added up once.
+        """
+        V, place = ENTRIES // 2, self._table(pixel, group)
+        xs = [v.splat(v.load(self.frame.operands[0], at + j), V, "float32") for j in range(count)]
+        total = v.Register("float32", V, xs[0] * _signs(0))
+        for j, x in enumerate(xs[1 : GROUP - 1], 1):
+            total.set(v.fma(x, _signs(j), total.get(), V, fused=True))
+        low = high = total.get()
+        if count == GROUP:
+            low, high = low - xs[-1], high + xs[-1]
+        v.store(self.near, place, low, V)
+        v.store(self.near, place + V, high, V)
+
+    def _block(self, pixels: list[Any], block: Block, number: Any, part: _Pass) -> None:
+        """Add what the tables of a pass hold to the sums of one block of channels."""
+        V, vectors = ENTRIES, range(block.vectors)
+        channel = block.first + number * self.tile.channels
+        weight = block.weight + (number * self.words + part.word) * (block.vectors * V)
+        sums = [
+            [v.Register("float32", V, self._begun(pixel, channel, j, part)) for j in vectors]
+            for pixel in range(len(pixels))
+        ]
+        if part.whole:
+            with v.loop(0, part.whole) as k:
+                self._word(sums, weight, k, _STEPS)
+        if part.rest:
+            self._word(sums, weight, v.const(part.whole), -(-part.rest // GROUP))
+        for pixel, row in enumerate(sums):
+            values = [one.get() for one in row]
+            if part.last:
+                self.epilogue.emit(pixels[pixel], channel, values, block.channels)
+                continue
+            for j in vectors:
+                v.store(self.near, self._place(pixel, channel, j), values[j], V)
+
+    def _word(self, sums: list[list[v.Register]], weight: Any, k: Any, steps: int) -> None:
+        """Add up over the first `steps` tables of word `k` of a pass."""
+        V, vectors = ENTRIES, range(len(sums[0]))
+        indices = [
+            v.Register("int32", V, v.load(self.frame.parameters["w"], first, V))
+            for first in (weight + (k * len(vectors) + j) * V for j in vectors)
+        ]
+        for step in range(steps):
+            for pixel, row in enumerate(sums):
+                place = self._table(pixel, k * _STEPS + step)
+                table = v.Register("float32", V, v.load(self.near, place, V))
+                for j in vectors:
+                    self._add(row[j], _looked_up(table.get(), indices[j].get()), pixel + j)
+            for index in indices if step + 1 < steps else ():
+                index.set(_next(index.get()))
+
+    def _add(self, total: v.Register, found: Any, turn: int) -> None:
+        """Add to a sum: in turns by an addition and, with the same result, by a multiply-add.
+
+        Where additions have units of their own, as in Zen 4, one of these looks up and shifts, too;
+        those that multiply would stand idle.
+        """
+        if turn % 2:
+            total.add(found)
+        else:
+            total.set(v.fma(found, self.one.get(), total.get(), ENTRIES, fused=True))
+
+    def _table(self, pixel: int, group: Any) -> Any:
+        return self.start + (pixel * self.most * _STEPS + group) * ENTRIES
+
+    def _place(self, pixel: int, channel: Any, j: int) -> Any:
+        return self.start + self.tables + pixel * _room(self.row) + channel + j * ENTRIES
+
+    def _begun(self, pixel: int, channel: Any, j: int, part: _Pass) -> Any:
+        """A sum as the passes before this one left it."""
+        if part.first:
+            return v.splat(0.0, ENTRIES, "float32")
+        return v.load(self.near, self._place(pixel, channel, j), ENTRIES)
+
+
+def _signs(j: int) -> Any:
+    """For each entry of half a table, the sign of the table's activation `j`."""
+    V = ENTRIES // 2
+    bit = tirx.bitwise_and(
+        tirx.shift_right(tirx.Ramp(v.const(0), v.const(1), V), v.splat(j, V)), v.splat(1, V)
+    )
+    one = partial(v.splat, n=V, dtype="float32")
+    return tirx.Select(tirx.EQ(bit, v.splat(1, V)), one(1.0), one(-1.0))
+
+
+def _looked_up(table: Any, index: Any) -> Any:
+    """The entries that the low four bits of each lane of `index` say (vpermps)."""
+    name = "llvm.x86.avx512.permvar.sf.512"
+    return v.intrinsic("float32x16", name, table, index)
+
+
+def to_line(buffer: Any, index: Any) -> Any:
+    """How many floats behind an element a line of cache begins, of 64 bytes: 0 to 15."""
+    address = tirx.address_of(v.load(buffer, index))
+    return tirx.call_pure_extern("int32", "binas_to_line", address)
+
+
+def _next(index: Any) -> Any:
+    """Indices shifted to their next nibble, of which LLVM does not know what they were before.
+
+    It would shift each from the first ones, and keep those as well, in registers that sums need.
+    """
+    return tirx.call_pure_extern(f"int32x{ENTRIES}", "binas_next_nibble", index)
+
+
+@contextmanager
+def imported() -> Iterator[None]:
+    """A function in which a `Lookup` is emitted, or `to_line` called."""
+    with builder.attr(v.const(0), "pragma_import_llvm", _IMPORTED):
+        yield
+
+
+_IMPORTED = f"""
+define <16 x i32> @binas_next_nibble(<16 x i32> %x) {{
+  %y = lshr <16 x i32> %x, <{", ".join([f"i32 {GROUP}"] * ENTRIES)}>
+  %z = call <16 x i32> asm "", "=v,0"(<16 x i32> %y)
+  ret <16 x i32> %z
+}}
+define i32 @binas_to_line(ptr %x) {{
+  %address = ptrtoint ptr %x to i64
+  %below = sub i64 0, %address
+  %bytes = and i64 %below, 63
+  %floats = lshr i64 %bytes, 2
+  %found = trunc i64 %floats to i32
+  ret i32 %found
+}}
+"""
