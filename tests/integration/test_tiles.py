@@ -34,6 +34,7 @@ LAYERS = (
     Layer(in_shape=(1, 5, 6, 33), out_channels=65, stages=("affine", "prelu"), **BINARY, **CONV),
     Layer(in_shape=(1, 4, 5, 64), out_channels=128, groups=2, **BINARY, **CONV, **BITS),
     Layer(op="conv", in_shape=(1, 4, 9, 7), out_channels=63, weight_bits=32, **CONV),
+    Layer(op="conv", in_shape=(1, 4, 9, 300), out_channels=81, weight_bits=1),
 )
 
 
