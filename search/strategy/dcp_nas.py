@@ -150,8 +150,7 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
             if not warm:
                 # max_α f̃(w, α) = Σ_n p_n(X) log p_n(w, α): cross entropy (eq. 4.21).
                 out = self.hardware.logits(self.parent, x, self.mixture())
-                gradients = torch.autograd.grad(cross_entropy(out, y), self.logits)
-                self._move("parent", architecture, gradients)
+                self._move("parent", architecture, self._slope(cross_entropy(out, y)))
         if not warm:
             self._rank_operations("child")
         return self.read(loss_sum)[0] / self.steps
@@ -177,13 +176,13 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         del mine
         x, y = theirs
         parent_out = self.hardware.logits(self.parent, x, self.mixture())
-        tangent = torch.autograd.grad(-cross_entropy(parent_out, y), self.logits)
+        tangent = self._slope(-cross_entropy(parent_out, y))
         t = gauss_newton.flat(self.processes.averaged(tangent))
         target = parent_out.detach().softmax(-1)
         with taking_statistics(self.child):
             out = self.hardware.logits(self.child, x, self.mixture())
         divergence = functional.kl_div(out.log_softmax(-1), target, reduction="batchmean")
-        minus_g = torch.autograd.grad(divergence, self.logits, retain_graph=True)
+        minus_g = self._slope(divergence, retain_graph=True)
         gradients = self._with_latency(divergence, minus_g)
         if self.settings.tangent:
             apart = -gauss_newton.flat(self.processes.averaged(minus_g)) - t
@@ -198,7 +197,13 @@ class Search(GradientSearch[CellGround, DcpNasSettings]):
         """The gradients of the loss with its latency term; the plain ones where it has none."""
         if self.latency_ratio(self.logits) is None:
             return plain
-        return torch.autograd.grad(self.architecture_loss(loss), self.logits)
+        return self._slope(self.architecture_loss(loss))
+
+    def _slope(self, value: Tensor, *, retain_graph: bool = False) -> tuple[Tensor, ...]:
+        """∂ value/∂α; 0 of a type of cell that does not stand in the network."""
+        return torch.autograd.grad(
+            value, self.logits, retain_graph=retain_graph, materialize_grads=True
+        )
 
     def _curved(self, x: Tensor, y: Tensor, target: Tensor, v: Tensor) -> Tensor:
         """H_G v: -F v by default, F = (1/N) Σ_n g_n g_nᵀ, since E[H] = -F (eqs. 4.36-4.41).

@@ -38,7 +38,9 @@ def image_gradients(scores: Tensor, spread: Parameters, *, keep_graph: bool = Fa
         spread: From `copies`.
         keep_graph: Whether another gradient is taken through the same graph.
     """
-    found = torch.autograd.grad(scores.sum(), list(spread), retain_graph=keep_graph)
+    found = torch.autograd.grad(
+        scores.sum(), list(spread), retain_graph=keep_graph, materialize_grads=True
+    )
     return torch.cat([g.flatten(1) for g in found], dim=1)
 
 
@@ -66,7 +68,9 @@ def hessian_product(
         Flat [parameters].
     """
     leaves = [p.detach().clone().requires_grad_() for p in parameters]
-    first = flat(torch.autograd.grad(score(leaves), leaves, create_graph=True))
+    first = flat(
+        torch.autograd.grad(score(leaves), leaves, create_graph=True, materialize_grads=True)
+    )
     second = torch.autograd.grad(first @ vector, leaves, materialize_grads=True)
     return flat(second)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -13,10 +13,11 @@ from binas.search.cost import Lut
 from binas.search.data import Dataset
 from binas.search.genotype import AnySpace
 from binas.search.space import Space
-from binas.search.strategy import catalogue
+from binas.search.strategy import catalogue, dcp_nas
 from binas.search.strategy.bnas import BnasSettings
 from binas.search.strategy.bnas_v2 import BnasV2Settings
 from binas.search.strategy.cell_ground import CellGround
+from binas.search.strategy.dcp_nas import DcpNasSettings
 from binas.search.strategy.pc_darts import PcDartsSettings
 
 CELLS = CellSpace(
@@ -120,6 +121,7 @@ ODD: dict[str, AnySpace] = {
         reduction_ops=("none", "pool"),
     ),
     "one node of cells": replace(CELLS, nodes=1),
+    "one cell, which reduces": replace(CELLS, cells=1),
     "five channels": replace(CELLS, channels=5),
     "one block": replace(BROAD, cells=1, blocks=1),
 }
@@ -148,3 +150,18 @@ def test_an_odd_space_is_searched_or_refused_before_training(
         assert error.hint
         return
     assert chosen.search(space, images, settings).genotype.space == space
+
+
+@pytest.mark.parametrize("curvature", ["gauss-newton", "exact"])
+def test_a_type_of_cell_that_stands_nowhere_has_no_slope_and_no_curvature(
+    images: Dataset, curvature: Literal["gauss-newton", "exact"]
+) -> None:
+    settings = DcpNasSettings(epochs=1, batch=48, collapse=1.0, curvature=curvature)
+    ground = CellGround(replace(CELLS, cells=1), None)
+    search = dcp_nas.Search(ground, images, settings, 0)
+    before = [alpha.detach().clone() for alpha in search.logits]
+    search.epoch(0)
+    normal, reduction = (
+        bool((alpha != old).any()) for alpha, old in zip(search.logits, before, strict=True)
+    )
+    assert (normal, reduction) == (False, True)
