@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import onnxruntime
@@ -88,17 +88,26 @@ def test_what_is_exported_computes_what_the_module_does(tiny: Space, name: Stage
     np.testing.assert_allclose(got, net(x).detach().numpy(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("optimiser", "rate"), [("adam", 0.9), ("sgd", 20.0)])
 @pytest.mark.parametrize(("name", "held"), [("bars", True), ("bi-real", False)])
 def test_bars_keeps_stored_weights_within_1_in_searches_and_retraining(
-    tiny: Space, images: Dataset, name: StageBinarizer, held: bool
+    tiny: Space,
+    images: Dataset,
+    name: StageBinarizer,
+    held: bool,
+    optimiser: Literal["adam", "sgd"],
+    rate: float,
 ) -> None:
     space = replace(tiny, binarizer=name)
-    settings = bars.BarsSettings(epochs=1, warmup_epochs=0, batch=24, weight_rate=0.9)
+    settings = bars.BarsSettings(
+        epochs=1, warmup_epochs=0, batch=24, weight_rate=rate, optimiser=optimiser
+    )
     task = bars.Search(LayoutGround(space, None), images, settings, 0)
     task.epoch(0)
     assert (greatest(task.net) <= 1) is held
     net = build(random_genotypes(space, 1, seed=0)[0])
-    Training(net, images, RetrainSettings(epochs=1, batch=24, rate=0.9), 0).epoch(0)
+    recipe = RetrainSettings(epochs=1, batch=24, rate=rate, optimiser=optimiser)
+    Training(net, images, recipe, 0).epoch(0)
     assert (greatest(net) <= 1) is held
 
 
