@@ -141,13 +141,20 @@ def inverse(figure: Figure) -> Figure:
     return turned
 
 
-def share(engine: str = "binas", ceilings: Sequence[str] = ()) -> Figure:
-    """Executed rate over the register peak measured in turns with it, the first that there is."""
+def share(engine: str = "binas", ceilings: Sequence[Sequence[str]] = ()) -> Figure:
+    """Executed rate over the register peak measured in turns with it.
+
+    Args:
+        engine: Whose rate.
+        ceilings: Loops; of the first row of which there is any, the quickest.
+    """
 
     def figure(report: Report, work: str) -> float | None:
         row = report.find(work, engine)
-        names = (name for name in ceilings or CEILINGS_OF[engine] if row and name in row.peaks)
-        return _of_peak(row, next(names, ""))
+        rows = ceilings or CEILINGS_OF[engine]
+        there = ([name for name in names if row and name in row.peaks] for names in rows)
+        best = (max(names, key=row.peaks.__getitem__) for names in there if row and names)
+        return _of_peak(row, next(best, ""))
 
     return figure
 

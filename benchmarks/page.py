@@ -15,6 +15,7 @@ COMMAND = "python -m benchmarks.performance FILE..."
 
 _PEAKS = {
     "full_adder": "binary, AVX-512 VPOPCNTDQ: fused full adder",
+    "popcount": "binary, AVX-512 VPOPCNTDQ: a popcount a word",
     "adder_tree": "binary, AVX-512BW: tree of adders",
     "nibbles": "binary, AVX2: table of nibbles",
     "int8": "int8, AVX-512 VNNI",

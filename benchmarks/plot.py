@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from statistics import median
 
+from benchmarks.ceiling import CEILINGS_OF
 from benchmarks.schema import Report
 from benchmarks.works import SEVEN
 
@@ -28,7 +29,9 @@ def draw(reports: Sequence[Report]) -> bytes:
 
     figure = Figure(figsize=(9, 6), layout="constrained")
     panels = figure.subplots(len(_PANELS), 1, sharey=True)
-    peaks = [r.ceiling["full_adder"].median for r in reports if "full_adder" in r.ceiling]
+    loops = CEILINGS_OF["binas"][0]
+    there = ([r.ceiling[name].median for name in loops if name in r.ceiling] for r in reports)
+    peaks = [max(medians) for medians in there if medians]
     for axes, (group, title) in zip(panels, _PANELS.items(), strict=True):
         engines = [e for e in _HUES if any(_rate(reports, f"{group}/{n}", e) for n in SEVEN)]
         width = 0.8 / max(1, len(engines))

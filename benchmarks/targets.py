@@ -185,7 +185,7 @@ def _weights() -> Target:
     return Target(
         title="weights of one bit, real activations, share of the peak of multiply-adds",
         works=tuple(work.name for work in layers() if work.form == "weights"),
-        figure=share("binas", ("fma512", "fma256")),
+        figure=share("binas", (("fma512",), ("fma256",))),
         low=0.85,
     )
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks import engines, models, reference, report_file
 from benchmarks.builder import Array
-from benchmarks.ceiling import CEILINGS_OF, PEAKS
+from benchmarks.ceiling import PEAKS
 from benchmarks.engines import Subject
 from benchmarks.native_code import NativeCall, library
 from benchmarks.onnx_builder import OnnxBuilder
@@ -28,6 +28,7 @@ from benchmarks.reference import NumpyBuilder, Verdict
 from benchmarks.session import Contender, Session, guarded
 from benchmarks.timing import Batch
 from benchmarks.works import SCALING
+from binas.compile import isa as isas
 from binas.core import cli
 from binas.core.errors import MeasureError, UsageError
 from binas.devices import registry
@@ -98,8 +99,8 @@ def _network(threads: int) -> tuple[Verdict, Sequence[Subject]]:
 def loop_contender(engine: str, threads: int) -> Contender:
     """The loop that counts as our kernels do here: its own work, on every thread."""
     host, names = registry.find("host"), [loop.name for loop in PEAKS]
-    runs = (name for name in CEILINGS_OF["binas"] if not host.lacks(_needed(name)))
-    name = next(runs, None)
+    counting = isas.find(host.cpu, host.arch).counting
+    name = counting if counting in names and not host.lacks(_needed(counting)) else None
     macs = 0 if name is None else library().bench_peak_work(names.index(name))
     return guarded(
         SCALING.work, engine, REPEATS * threads * macs / 1e9, partial(_registers, name, threads)

@@ -16,6 +16,7 @@ from binas.core.layer import MOVES_BITS, Layer
 # `kernels/counting_*.py` say how.
 _PER_REGISTER_OF_MACS: dict[Counting, float] = {
     "full_adder": 2.5,
+    "popcount": 3.0,
     "adder_tree": 25 / 8,
     "nibbles": 4.0,
     "bytes": 3.0,

@@ -19,6 +19,7 @@ _ICELAKE = (
     *("avx512_vpopcntdq", "avx512_bitalg", "avx512vbmi", "avx512_vbmi2", "avx512ifma"),
     *("avx512_vnni", "gfni"),
 )
+_ZEN4 = (*_ICELAKE, "avx512_bf16", "sse4a", "clzero")
 _A76 = ("fp", "asimd", "crc32", "atomics", "fphp", "asimdhp", "asimdrdm", "lrcpc", "asimddp")
 
 # Per architecture, the LLVM CPU names we compile for, weakest first, and what /proc/cpuinfo must
@@ -31,6 +32,7 @@ CPUS: dict[Arch, dict[str, tuple[str, ...]]] = {
         "x86-64-v3": _V3,
         "x86-64-v4": _V4,
         "icelake-server": _ICELAKE,
+        "znver4": _ZEN4,
     },
     "aarch64": {
         "generic": ("fp", "asimd"),

@@ -20,6 +20,7 @@ from binas.compile.kernels.counting import Counted, Micro
 from binas.compile.kernels.counting_bytes import Bytes
 from binas.compile.kernels.counting_dot import Dot
 from binas.compile.kernels.counting_nibbles import Nibbles
+from binas.compile.kernels.counting_popcount import Popcount
 from binas.compile.kernels.counting_tree import AdderTree
 from binas.compile.kernels.counting_words import FullAdder
 from binas.compile.kernels.frame import Kernel, Parameter, frame
@@ -56,6 +57,8 @@ def way(layer: Layer, isa: Isa) -> type[Micro]:
     match isa.counting:
         case "full_adder":
             return FullAdder
+        case "popcount":
+            return Popcount
         case "dot" if Dot.holds(layer):
             return Dot
         case "adder_tree" if AdderTree.holds(layer):

@@ -153,6 +153,18 @@ class Words(Micro):
             first = kind * _room(self.layer, self.isa) + first
         return v.load(self.frame.parameters[table], first, self.isa.lanes)
 
+    def load_weight(self, weight: Any, k: Any, j: int, Q: int) -> v.Register:
+        """The word `k` of every channel of vector `j` of `Q`."""
+        V = self.isa.lanes
+        return v.Register(
+            "int32", V, v.load(self.frame.parameters["w"], weight + (k * Q + j) * V, V)
+        )
+
+    def load_word(self, at: At, first: Any, k: Any) -> Any:
+        """The word `k` of a pixel, in all lanes."""
+        x = self.own(at, v.load(self.frame.operands[0], first + k), k)
+        return v.splat(x, self.isa.lanes)
+
 
 class FullAdder(Words):
     """Two words per five instructions with vpternlogd and vpopcntd."""
@@ -190,9 +202,9 @@ class FullAdder(Words):
     def _pair(self, at: At, weight: Any, word: Any, k: Any, pixels: tuple[int, ...]) -> None:
         V, Q = self.isa.lanes, at.block.vectors
         for j in range(Q):
-            w1, w2 = (self._weight(weight, k + i, j, Q) for i in (0, 1))
+            w1, w2 = (self.load_weight(weight, k + i, j, Q) for i in (0, 1))
             for pixel in pixels:
-                a1, a2 = (self._word(at, word(pixel), k + i) for i in (0, 1))
+                a1, a2 = (self.load_word(at, word(pixel), k + i) for i in (0, 1))
                 ones = self.ones[pixel * Q + j]
                 t = v.Register("int32", V, logic(ones.get(), w1.get(), a1, 0x96))
                 s = v.Register("int32", V, logic(t.get(), w2.get(), a2, 0x96))
@@ -203,9 +215,9 @@ class FullAdder(Words):
     def _single(self, at: At, weight: Any, word: Any, k: Any, pixels: tuple[int, ...]) -> None:
         V, Q = self.isa.lanes, at.block.vectors
         for j in range(Q):
-            w = self._weight(weight, k, j, Q)
+            w = self.load_weight(weight, k, j, Q)
             for pixel in pixels:
-                a, ones = self._word(at, word(pixel), k), self.ones[pixel * Q + j]
+                a, ones = self.load_word(at, word(pixel), k), self.ones[pixel * Q + j]
                 carry = logic(ones.get(), w.get(), a, 0x60)  # ones & (w ^ a)
                 self._carry(pixel * Q + j, carry)
                 s = v.Register("int32", V, logic(ones.get(), w.get(), a, 0x96))
@@ -227,16 +239,6 @@ class FullAdder(Words):
         i = pixel * at.block.vectors + j
         half = self.carries[i].get() * 2 - tirx.popcount(self.ones[i].get())
         return half * 2
-
-    def _weight(self, weight: Any, k: Any, j: int, Q: int) -> v.Register:
-        V = self.isa.lanes
-        return v.Register(
-            "int32", V, v.load(self.frame.parameters["w"], weight + (k * Q + j) * V, V)
-        )
-
-    def _word(self, at: At, first: Any, k: Any) -> Any:
-        x = self.own(at, v.load(self.frame.operands[0], first + k), k)
-        return v.splat(x, self.isa.lanes)
 
 
 def _room(layer: Layer, isa: Isa) -> int:

@@ -31,6 +31,7 @@ ARCHS = [
     ("x86-64-v3", "x86_64"),
     ("x86-64-v4", "x86_64"),
     ("icelake-server", "x86_64"),
+    ("znver4", "x86_64"),
     ("cortex-a72", "aarch64"),
     ("cortex-a53", "aarch64"),
     ("cortex-a53", "armv7"),

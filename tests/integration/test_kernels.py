@@ -204,6 +204,13 @@ class TestIcelake(Kernels):
     cpu = "icelake-server"
 
 
+@pytest.mark.isa(*CPUS["x86_64"]["znver4"])
+class TestZen4(Kernels):
+    """512 bits, counting word by word."""
+
+    cpu = "znver4"
+
+
 def test_every_isa_has_its_class() -> None:
     assert {tested.cpu for tested in Kernels.__subclasses__()} == set(CPUS["x86_64"])
 

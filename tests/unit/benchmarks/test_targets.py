@@ -86,6 +86,12 @@ def test_a_share_is_of_the_ceiling_of_the_same_run() -> None:
     assert share("binas-avx2")(made, "g/one") is None
 
 
+def test_a_share_is_of_the_quickest_way_to_count() -> None:
+    both = {"full_adder": 800.0, "popcount": 1000.0, "nibbles": 2000.0}
+    made = report(replace(row("g/one", "binas", 200_000.0, gmacs=0.1), peaks=both))
+    assert share()(made, "g/one") == pytest.approx(0.5)
+
+
 def test_a_cpu_without_avx_512_is_held_to_its_own_ceiling() -> None:
     plain = replace(row("g/one", "binas", 200_000.0, gmacs=0.1), peaks={"nibbles": 800.0})
     assert share()(report(plain), "g/one") == pytest.approx(0.625)

@@ -29,7 +29,12 @@ LAYERS = [
     ),
     Layer(op="elementwise", in_shape=(1, 8, 8, 64), out_channels=64, bits_out=True),
 ]
-CPUS = [("x86_64", "x86-64-v3"), ("x86_64", "icelake-server"), ("aarch64", "cortex-a72")]
+CPUS = [
+    ("x86_64", "x86-64-v3"),
+    ("x86_64", "icelake-server"),
+    ("x86_64", "znver4"),
+    ("aarch64", "cortex-a72"),
+]
 
 
 @pytest.mark.parametrize(("arch", "cpu"), CPUS)
