@@ -16,6 +16,17 @@ class Pair:
     predicted_ns: float
     measured_ns: float
 
+    def __post_init__(self) -> None:
+        """Refuse a time that nothing takes, as a damaged file may hold.
+
+        Raises:
+            UsageError: That.
+        """
+        if not self.measured_ns > 0:
+            raise UsageError(
+                f"network {self.name} took {self.measured_ns} ns, expected more than 0"
+            )
+
     @property
     def relative_error(self) -> float:
         """Positive where the table says too much."""
@@ -37,6 +48,15 @@ class Fit:
     median_abs_relative_error: float
     worst: float
     pairs: tuple[Pair, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a fit over nothing.
+
+        Raises:
+            UsageError: That.
+        """
+        if not self.pairs:
+            raise UsageError("a fit is over networks, and names none")
 
     @property
     def nets(self) -> int:
