@@ -48,7 +48,7 @@ def main(*, file: Path, device: str) -> None:
         size = made.artifact.path.stat().st_size
     report = FootprintReport(
         device=device,
-        cpu=probe.machine_of({"cpuinfo": Path("/proc/cpuinfo").read_text()}).model,
+        cpu=probe.this_machine().model,
         commit=sources,
         compile_s=compile_s,
         artifact_bytes=size,

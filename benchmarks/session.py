@@ -109,7 +109,7 @@ class Session:
 
     def report(self) -> Report:
         """All of it."""
-        machine = probe.machine_of({"cpuinfo": Path("/proc/cpuinfo").read_text()})
+        machine = probe.this_machine()
         host = Host(
             cpu=machine.model,
             best=registry.find("host").cpu,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from binas.core.errors import UsageError
+
+BUILD_AGAIN = "build the table again: binas-table build"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +25,11 @@ class Pair:
         Raises:
             UsageError: That.
         """
-        if not self.measured_ns > 0:
+        if not (self.measured_ns > 0 and math.isfinite(self.relative_error)):
             raise UsageError(
-                f"network {self.name} took {self.measured_ns} ns, expected more than 0"
+                f"network {self.name} took {self.measured_ns} ns and should take "
+                f"{self.predicted_ns}, expected times that can be compared",
+                hint=BUILD_AGAIN,
             )
 
     @property
@@ -50,13 +55,17 @@ class Fit:
     pairs: tuple[Pair, ...]
 
     def __post_init__(self) -> None:
-        """Refuse a fit over nothing.
+        """Refuse a fit over nothing, or of errors that have no mean.
 
         Raises:
             UsageError: That.
         """
-        if not self.pairs:
-            raise UsageError("a fit is over networks, and names none")
+        if not self.pairs or not math.isfinite(self.mean_abs_relative_error):
+            raise UsageError(
+                f"a fit over {len(self.pairs)} networks has no mean error, expected one or more "
+                "networks whose times can be compared",
+                hint=BUILD_AGAIN,
+            )
 
     @property
     def nets(self) -> int:

@@ -1,8 +1,13 @@
-"""Short trainings, their folders' configuration, and Ctrl-C at a moment of the test's choice."""
+"""Short trainings, their folders' configuration, and their ends: Ctrl-C, SIGKILL."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from binas.search.data import Dataset
@@ -32,6 +37,19 @@ def config(**changes: Any) -> Config:
 
 def training(genotype: Genotype, images: Dataset, seed: int, *, real: bool = False) -> Training:
     return Training(untrained(genotype, seed, real=real), images, FEW, seed)
+
+
+def killed(command: Sequence[str], run: Path, most_ms: int) -> int:
+    """Start a program and kill it within so many ms of its first checkpoint; after how many."""
+    child = subprocess.Popen(command)
+    while not (run / "checkpoint.safetensors").exists():
+        assert child.poll() is None
+        time.sleep(0.002)
+    wait_ms = random.SystemRandom().randrange(most_ms)
+    time.sleep(wait_ms / 1000)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL, "it was too fast to be killed"
+    return wait_ms
 
 
 class Stop(KeyboardInterrupt):

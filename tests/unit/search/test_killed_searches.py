@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ from binas.search.run import RunFolder
 from binas.search.space import Space
 from binas.search.strategy import catalogue
 from binas.search.strategy.settings import Found
-from tests.unit.search.runs import config
+from tests.unit.search.runs import config, killed
 
 # One of each kind of state: distributions of a layout, tables of sampled networks, two supernets
 # and what couples them, weights of edges, networks apart. So many epochs that none ends unkilled.
@@ -62,14 +59,7 @@ def test_killed_at_a_random_moment_a_search_goes_on_to_the_same_state(
     record.save(tiny, tmp_path / "space.json")
     record.save(config(), tmp_path / "c.json")
     command = [sys.executable, "-c", CHILD, str(tmp_path), name, json.dumps(settings)]
-    child = subprocess.Popen(command)
-    while not (tmp_path / "run" / "checkpoint.safetensors").exists():
-        assert child.poll() is None
-        time.sleep(0.002)
-    wait_ms = random.SystemRandom().randrange(200)
-    time.sleep(wait_ms / 1000)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL, "it was too fast to be killed"
+    wait_ms = killed(command, tmp_path / "run", 200)
     kept = RunFolder(tmp_path / "run", config()).resume()
     assert kept is not None
     assert kept[1]

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +31,7 @@ from binas.search.space import Space
 from binas.search.strategy.bars import BarsSettings, Search
 from binas.search.strategy.layout_ground import LayoutGround
 from binas.search.train import Task, accuracy, batches, calibrate, cosine_rate, fit
-from tests.unit.search.runs import FEW, Stop, config, stop_after, training
+from tests.unit.search.runs import FEW, Stop, config, killed, stop_after, training
 
 MakeTask = Callable[[], Task]
 
@@ -160,22 +157,15 @@ def test_killed_at_a_random_moment_a_run_goes_on_to_the_same_weights(
     record.save(genotype, tmp_path / "g.json")
     record.save(config(), tmp_path / "c.json")
     command = [sys.executable, "-c", CHILD, str(tmp_path)]
-    child = subprocess.Popen(command)
-    while not (tmp_path / "run" / "checkpoint.safetensors").exists():
-        assert child.poll() is None
-        time.sleep(0.002)
-    seed = random.SystemRandom().randrange(1000)
-    time.sleep(seed / 1000)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL, "it was too fast to be killed"
+    wait_ms = killed(command, tmp_path / "run", 1000)
     kept = RunFolder(tmp_path / "run", config()).resume()
     assert kept is not None
     assert 0 < len(kept[1]) < 40
     subprocess.run(command, check=True)
     net, _ = retrain(genotype, images, RetrainSettings(epochs=40, batch=8))
     save_network(net, tmp_path / "whole.safetensors")
-    killed, whole = (tmp_path / f"{n}.safetensors" for n in ("weights", "whole"))
-    assert killed.read_bytes() == whole.read_bytes(), f"killed after {seed} ms"
+    resumed, whole = (tmp_path / f"{n}.safetensors" for n in ("weights", "whole"))
+    assert resumed.read_bytes() == whole.read_bytes(), f"killed after {wait_ms} ms"
 
 
 def test_a_1_bit_network_and_its_twin_learn_and_are_measured_on_held_out_images(
