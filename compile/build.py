@@ -221,7 +221,7 @@ def _assemble(
             say("verify")
             verified = check(graph, taps, beside, device)
     made = artifacts.write(output, manifest, members)
-    emitted = emit.write(forms, output, names, isa, plan_c)
+    emitted = emit.write(forms, output, emit.Made(graph, calls, manifest, names, isa, plan_c))
     return _Made(made, verified, tuple(emitted)), memory
 
 
