@@ -140,7 +140,7 @@ def main(
 
     \b
     Forms of --emit:
-      relax NAME.relax   the plan as a Relax program, which TVM builds and runs with weights.bin
+      relax NAME.relax   the plan as a Relax program, which TVM builds and runs
       tir   NAME.tir     every kernel as its generator wrote it, before TVM lowers it
       llvm  NAME.ll      LLVM's code after TVM lowered and LLVM optimised it
       asm   NAME.s       the machine code in the CPU's assembly language

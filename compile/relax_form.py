@@ -6,11 +6,17 @@ Inputs and outputs are those of the artifact, `weights` are the bytes of its mem
 The program calls the kernels that `--emit tir` shows, step by step as the plan has them, each with
 all its units. Values are named after the plan's, parameters after the step that reads them.
 
+    program = tvm.script.from_source(text)
+    main = relax.VirtualMachine(relax.build(program, target), tvm.cpu())["main"]
+
+The target has to be of the CPU that was compiled for (`codegen.target`): kernels use its
+instructions by name.
+
 The program allocates every value itself, with the slack behind it that the arena of an artifact has
-(`memory.py`): TVM would allocate no byte more than a value takes. It calls kernels as functions
-that write their arguments, for the outputs of an `R.call_tir` stand last, and our kernels end in
-the units to be done. Each parameter is copied out of the weights whenever it is read, as kernels
-accept no tensor that begins inside another: the times of this program are not those of an artifact.
+(`memory.py`): TVM would allocate no byte more than a value takes. Kernels are called as functions
+that write their arguments: an `R.call_tir` has its outputs last, where ours have the units to be
+done. Each parameter is copied out of the weights whenever it is read, for what TVM builds takes no
+tensor that begins inside another: the times of this program are not those of an artifact.
 """
 
 from __future__ import annotations

@@ -105,10 +105,10 @@ def test_every_step_has_its_kernel_and_its_share_of_the_estimate(
 def test_what_was_made_on_the_way_is_written_beside_the_artifact(
     model: Path, tmp_path: Path
 ) -> None:
-    forms = "asm,tir,llvm,c,asm"
+    forms = "asm,tir,llvm,c,asm,relax"
     result = call(model, "-o", tmp_path / "n.binas", "--emit", forms, "--json")
     assert result.exit_code == 0, result.output
-    names = ["n.s", "n.tir", "n.ll", "n.plan.c"]
+    names = ["n.s", "n.tir", "n.ll", "n.plan.c", "n.relax"]
     assert json.loads(result.stdout)["emitted"] == [str(tmp_path / name) for name in names]
     texts = {name: (tmp_path / name).read_text() for name in names}
     for text in texts.values():
@@ -117,11 +117,18 @@ def test_what_was_made_on_the_way_is_written_beside_the_artifact(
     assert "prim_func" in texts["n.tir"]
     assert "define" in texts["n.ll"]
     assert "binas_the_plan" in texts["n.plan.c"]
+    assert "def main(x: R.Tensor((1, 8, 5, 5)" in texts["n.relax"]
+    functions = [line.strip() for line in texts["n.tir"].splitlines() if line.startswith("def ")]
+    assert functions
+    for function in functions:
+        assert f"    {function}\n" in texts["n.relax"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["n.binas", *names])
 
 
 def test_an_unknown_form_is_refused_with_the_known_ones(model: Path, tmp_path: Path) -> None:
-    result = call(model, "-o", tmp_path / "n.binas", "--emit", "relax")
-    must_refuse(result, 2, "unknown form of --emit 'relax'")
+    result = call(model, "-o", tmp_path / "n.binas", "--emit", "relay")
+    must_refuse(result, 2, "unknown form of --emit 'relay'")
+    assert "relax" in result.stderr
 
 
 def test_people_are_told_what_stayed_float_and_why(model: Path, tmp_path: Path) -> None:
