@@ -3,8 +3,8 @@
 TVM 0.27 writes three things that it does not read, or not as the same: strings of several lines,
 which stand apart; numbers of 32 bits where any object may stand, as the arguments of a call in
 Relax or the node of an attribute; and masks of booleans taken for integers, which it refuses though
-the operation is a plain one. What it reads is what was written, but that it simplifies the bounds
-of a loop where it can.
+the operation is a plain one. What it reads is what was written, but that it works out at once what
+is constant and simplifies the bounds of some loops.
 """
 
 from __future__ import annotations

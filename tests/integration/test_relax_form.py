@@ -130,10 +130,6 @@ def must_agree(made: Emitted, program: Any) -> None:
         assert len(np.unique(wanted)) > 1
 
 
-def test_the_text_reads_back_as_the_program(small: Emitted, read: Any) -> None:
-    tvm.ir.assert_structural_equal(read, small.program)
-
-
 def test_what_tvm_makes_of_the_text_gives_the_answers_of_the_artifact(
     small: Emitted, read: Any
 ) -> None:
@@ -153,8 +149,9 @@ def test_every_parameter_is_read_from_its_place_in_the_weights(small: Emitted) -
     assert len(places) > len(small.artifact.manifest.steps)
     for name, size, dtype, offset in places:
         changed = np.frombuffer(weights, np.uint8).copy()
-        start = int(offset)
-        changed[start : start + int(size) * np.dtype(dtype).itemsize] ^= 0xFF
+        place = changed[int(offset) :][: int(size) * np.dtype(dtype).itemsize]
+        assert place.any(), name
+        place[:] = 0  # which is never out of range, should it say where something is
         found = run(changed.tobytes())
         assert any((y != z).any() for y, z in zip(found, expected, strict=True)), name
 
@@ -178,8 +175,8 @@ def test_every_value_has_the_slack_of_the_arena_behind_it(small: Emitted) -> Non
         assert int(sizes[memory]) >= int(size) * np.dtype(dtype).itemsize + SLACK
 
 
-@pytest.mark.parametrize("device", ["rpi4", "rpi4-32"])
-def test_a_board_has_its_program_too(device: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", ["x86-64-v3", "x86-64-v4", "rpi4", "rpi4-32"])
+def test_the_text_reads_back_as_the_program_whatever_the_cpu(device: str, tmp_path: Path) -> None:
     made = emitted(camera(), tmp_path, device)
     tvm.ir.assert_structural_equal(tvm.script.from_source(made.text), made.program)
     assert {gv.name_hint for gv in made.program.get_global_vars()} == {
