@@ -129,6 +129,7 @@ LONGEST = (
     "test_tiles",
     "test_demo",
     "test_compile_cli",
+    "test_relax_form",
     "test_search_journey",
     "test_run_folders",
     "test_search_hardware",
