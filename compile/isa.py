@@ -69,7 +69,7 @@ class Isa:
     @property
     def looks_up(self) -> bool:
         """Whether one instruction picks lanes of a register as another's lanes say (vpermps)."""
-        return self._avx512
+        return self.arch == "x86_64" and self.vector_bits >= 256
 
     @property
     def _avx512(self) -> bool:

@@ -5,7 +5,9 @@
 Four activations have sixteen signed sums, which fill a register of sixteen lanes. A channel's four
 weights are the index of its sum, and one instruction looks up those of sixteen channels: it and an
 addition do what four multiply-adds would. An index is a nibble of the word in which `core.bits`
-packs 32 weights, so these are stored as they are everywhere else, and are shifted past.
+packs 32 weights, so these are stored as they are everywhere else, and are shifted past. A register
+of eight lanes holds the sums whose last sign is +; a nibble then is three bits of index and a sign,
+which is put on what was looked up.
 
 Tables of weights instead of multiplications: Park et al., LUT-GEMM, ICLR 2024; Wei et al., T-MAC,
 EuroSys 2025, there on CPUs with byte shuffles and 8-bit activations. Here nothing is rounded but
@@ -24,12 +26,14 @@ from binas.compile.isa import Isa
 from binas.compile.kernels import cutting, epilogue
 from binas.compile.kernels.candidates import enumerated
 from binas.compile.kernels.frame import Kernel, Parameter, frame
-from binas.compile.kernels.lookup_nest import GROUP, Lookup, imported, widest
+from binas.compile.kernels.lookup_nest import Lookup, widest
+from binas.compile.kernels.sum_tables import GROUP, encoded, halved, imported
 from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
 
 _SUMS = 24  # held in registers; beside them the indices of a block, a table, a sum that was found
+_HALF_REGISTERS = 13  # of sums and indices; beside them signs, their mask, and what is looked up
 _LATENCY = 4  # cycles of an addition
 _LOAD = 0.1  # cycles of a load beside these, which may hide it
 
@@ -40,16 +44,22 @@ def pays(layer: Layer, isa: Isa) -> bool:
     if not (plain and layer.op == "conv" and layer.weight_bits == 1 and isa.looks_up):
         return False
     row = cutting.as_row(layer)
-    if widest(row) == 0:
+    if widest(row, isa) == 0:
         return False  # what a pixel needs must fit: the stack of a thread may be small
     needed = -(-row.out_channels // isa.lanes)
     multiplied = row.out_shape[2] * needed * GROUP / 2
-    return _cycles(row, default_tile(layer, isa)) < multiplied
+    return _cycles(row, default_tile(layer, isa), isa) < multiplied
 
 
 def instructions(_layer: Layer) -> float:
     """Of the inner loop, for a vector of multiply-adds: a look-up and an addition do four."""
     return 2 / GROUP
+
+
+def _pixels(row: Layer, vectors: int, isa: Isa) -> int:
+    """How many pixels' sums of so many vectors registers and near cache hold."""
+    held = _HALF_REGISTERS // vectors - 1 if halved(isa) else _SUMS // vectors
+    return min(row.out_shape[2], widest(row, isa), held)
 
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:
@@ -60,22 +70,27 @@ def default_tile(layer: Layer, isa: Isa) -> Tile:
     return min(
         (
             Tile(pixels, vectors, isa.lanes, 1)
-            for vectors in range(step, -(-min(needed, _SUMS) // step) * step + 1, step)
-            for pixels in range(1, min(row.out_shape[2], widest(row), _SUMS // vectors) + 1)
-            if vectors <= _SUMS // 4
+            for vectors in range(step, -(-min(needed, _SUMS // 4) // step) * step + 1, step)
+            for pixels in range(1, _pixels(row, vectors, isa) + 1)
         ),
-        key=lambda tile: _cycles(row, tile),
+        key=lambda tile: _cycles(row, tile, isa),
     )
 
 
-def _cycles(row: Layer, tile: Tile) -> float:
-    """Cycles of a row of pixels per table: two units shift, look up and add, one of them each."""
+def _cycles(row: Layer, tile: Tile, isa: Isa) -> float:
+    """Cycles of a row of pixels per table.
+
+    Two units shift, look up and add, one instruction of them each; of half tables, three make a
+    sign and shift, look up in two parts (as Zen 3 does), put the sign on and add.
+    """
     pixels, cycles = row.out_shape[2], 0.0
+    of_index, of_sum, units = (3, 4, 3) if halved(isa) else (1, 2, 2)
     shorter, wider = divmod(pixels, pieces := -(-pixels // tile.pixels))
     for width, count in ((shorter, pieces - wider), (shorter + 1, wider)):
         cycles += count * GROUP * width / 2
         for block in cutting.blocks(row, tile, 1):
-            found = max(block.vectors * (1 + 2 * width) / 2, block.vectors * width, _LATENCY)
+            looked_up = block.vectors * (of_index + of_sum * width) / units
+            found = max(looked_up, block.vectors * width, _LATENCY)
             cycles += count * block.count * (found + _LOAD * (width + block.vectors))
     return cycles
 
@@ -86,8 +101,8 @@ def tiles(layer: Layer, isa: Isa) -> list[Tile]:
         layer,
         default_tile(layer, isa),
         step=bits.WORD_BITS // isa.lanes if layer.bits_out else 1,
-        sums=range(4, _SUMS + 1),
-        widest=widest(cutting.as_row(layer)),
+        sums=range(4, _HALF_REGISTERS if halved(isa) else _SUMS + 1),
+        widest=widest(cutting.as_row(layer), isa),
     )
 
 
@@ -110,7 +125,7 @@ def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]
     assert node.weights is not None  # noqa: S101
     layer = node.layer
     tile, row = tile or default_tile(layer, isa), cutting.as_row(layer)
-    words = bits.pack(node.weights[:, 0, 0]).view(np.int32)
+    words = encoded(bits.pack(node.weights[:, 0, 0]).view(np.int32), isa)
     parts = []
     for block in cutting.blocks(row, tile, words.shape[1]):
         for number in range(block.count):

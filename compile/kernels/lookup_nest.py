@@ -8,9 +8,7 @@ two of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -21,24 +19,34 @@ from binas.compile.kernels import cutting, epilogue
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.cutting import Block
 from binas.compile.kernels.frame import Frame, floordiv, floormod
+from binas.compile.kernels.sum_tables import (
+    GROUP,
+    HALF,
+    halved,
+    loaded,
+    looked_up,
+    next_index,
+    signs,
+    to_line,
+)
 from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
 
-ENTRIES = 16  # of a table, in a register of as many lanes
-GROUP = 4  # activations of a table
 _STEPS = bits.WORD_BITS // GROUP  # tables that a word of weights looks into
+_LINE = 16  # floats of a line of cache
 _WORDS = 4  # of a pass, at most: their tables stay near
+_SIGN = -(1 << 31)
 _NEAR = (26 << 10) // 4  # floats on the stack: four fifths of a nearest cache of 32 KB
 
 
-def widest(row: Layer) -> int:
+def widest(row: Layer, isa: Isa) -> int:
     """Pixels whose tables and sums lie near; 0 where one pixel's do not."""
-    return _NEAR // (_WORDS * _STEPS * ENTRIES + _room(row))
+    return _NEAR // (_WORDS * _STEPS * isa.lanes + _room(row, isa))
 
 
-def _room(row: Layer) -> int:
-    return -(-row.out_channels // ENTRIES) * ENTRIES
+def _room(row: Layer, isa: Isa) -> int:
+    return -(-row.out_channels // isa.lanes) * isa.lanes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +79,12 @@ class Lookup:
         self.blocks = cutting.blocks(row, tile, self.words)
         self.spans = cutting.spans(row, tile.pixels)
         wide = max(span.width for span in self.spans)
-        self.tables = wide * self.most * _STEPS * ENTRIES
-        sums = wide * _room(row) if self.words > self.most else 0
-        self.near = v.array("float32", self.tables + sums + ENTRIES - 1)
+        self.tables = wide * self.most * _STEPS * isa.lanes
+        sums = wide * _room(row, isa) if self.words > self.most else 0
+        self.near = v.array("float32", self.tables + sums + _LINE - 1)
         self.start = builder.Bind(to_line(self.near, 0))
         one = tirx.Cast("float32", made.zero + 1)  # known, it would be no multiplication
-        self.one = v.Register("float32", ENTRIES, v.splat(one, ENTRIES))
+        self.one = v.Register("float32", isa.lanes, v.splat(one, isa.lanes))
         self.epilogue = epilogue.Epilogue(made, isa)
 
     def emit(self) -> int:
@@ -136,20 +144,22 @@ class Lookup:
 
         They differ in the sign of the last activation alone, so all others are added up once.
         """
-        V, place = ENTRIES // 2, self._table(pixel, group)
+        V, place = HALF, self._table(pixel, group)
         xs = [v.splat(v.load(self.frame.operands[0], at + j), V, "float32") for j in range(count)]
-        total = v.Register("float32", V, xs[0] * _signs(0))
+        total = v.Register("float32", V, xs[0] * signs(0))
         for j, x in enumerate(xs[1 : GROUP - 1], 1):
-            total.set(v.fma(x, _signs(j), total.get(), V, fused=True))
+            total.set(v.fma(x, signs(j), total.get(), V, fused=True))
         low = high = total.get()
         if count == GROUP:
             low, high = low - xs[-1], high + xs[-1]
-        v.store(self.near, place, low, V)
-        v.store(self.near, place + V, high, V)
+        if not halved(self.isa):
+            v.store(self.near, place, low, V)
+            place = place + V
+        v.store(self.near, place, high, V)
 
     def _block(self, pixels: list[Any], block: Block, number: Any, part: _Pass) -> None:
         """Add what the tables of a pass hold to the sums of one block of channels."""
-        V, vectors = ENTRIES, range(block.vectors)
+        V, vectors = self.isa.lanes, range(block.vectors)
         channel = block.first + number * self.tile.channels
         weight = block.weight + (number * self.words + part.word) * (block.vectors * V)
         sums = [
@@ -171,93 +181,59 @@ class Lookup:
 
     def _word(self, sums: list[list[v.Register]], weight: Any, k: Any, steps: int) -> None:
         """Add up over the first `steps` tables of word `k` of a pass."""
-        V, vectors = ENTRIES, range(len(sums[0]))
+        V, vectors = self.isa.lanes, range(len(sums[0]))
         indices = [
             v.Register("int32", V, v.load(self.frame.parameters["w"], first, V))
             for first in (weight + (k * len(vectors) + j) * V for j in vectors)
         ]
         for step in range(steps):
-            for pixel, row in enumerate(sums):
-                place = self._table(pixel, k * _STEPS + step)
-                table = v.Register("float32", V, v.load(self.near, place, V))
-                for j in vectors:
-                    self._add(row[j], _looked_up(table.get(), indices[j].get()), pixel + j)
+            places = [self._table(pixel, k * _STEPS + step) for pixel in range(len(sums))]
+            step_of = self._signed_step if halved(self.isa) else self._step
+            step_of(sums, indices, places)
             for index in indices if step + 1 < steps else ():
-                index.set(_next(index.get()))
+                index.set(next_index(index.get(), V))
 
-    def _add(self, total: v.Register, found: Any, turn: int) -> None:
-        """Add to a sum: in turns by an addition and, with the same result, by a multiply-add.
+    def _step(
+        self, sums: list[list[v.Register]], indices: list[v.Register], places: list[Any]
+    ) -> None:
+        """Look into whole tables.
 
-        Where additions have units of their own, as in Zen 4, one of these looks up and shifts, too;
-        those that multiply would stand idle.
+        Sums are made in turns by an addition and, with the same result, by a multiply-add. Where
+        additions have units of their own, as in Zen 4, one of these looks up and shifts, too; those
+        that multiply would stand idle.
         """
-        if turn % 2:
-            total.add(found)
-        else:
-            total.set(v.fma(found, self.one.get(), total.get(), ENTRIES, fused=True))
+        V = self.isa.lanes
+        for pixel, (row, place) in enumerate(zip(sums, places, strict=True)):
+            table = v.Register("float32", V, v.load(self.near, place, V))
+            for j, (total, index) in enumerate(zip(row, indices, strict=True)):
+                found = looked_up(table.get(), index.get(), V)
+                if (pixel + j) % 2:
+                    total.add(found)
+                else:
+                    total.set(v.fma(found, self.one.get(), total.get(), V, fused=True))
+
+    def _signed_step(
+        self, sums: list[list[v.Register]], indices: list[v.Register], places: list[Any]
+    ) -> None:
+        """Look into half tables, vector by vector: sixteen registers hold one vector's signs."""
+        V = self.isa.lanes
+        for j, index in enumerate(indices):
+            signs = v.Register("int32", V, (index.get() << v.splat(28, V)) & v.splat(_SIGN, V))
+            for row, place in zip(sums, places, strict=True):
+                found = looked_up(loaded(self.near, place, V), index.get(), V)
+                signed = v.reinterpret(v.lanes("int32", V), found) ^ signs.get()
+                row[j].add(v.reinterpret(v.lanes("float32", V), signed))
 
     def _table(self, pixel: int, group: Any) -> Any:
-        return self.start + (pixel * self.most * _STEPS + group) * ENTRIES
+        return self.start + (pixel * self.most * _STEPS + group) * self.isa.lanes
 
     def _place(self, pixel: int, channel: Any, j: int) -> Any:
-        return self.start + self.tables + pixel * _room(self.row) + channel + j * ENTRIES
+        V = self.isa.lanes
+        return self.start + self.tables + pixel * _room(self.row, self.isa) + channel + j * V
 
     def _begun(self, pixel: int, channel: Any, j: int, part: _Pass) -> Any:
         """A sum as the passes before this one left it."""
+        V = self.isa.lanes
         if part.first:
-            return v.splat(0.0, ENTRIES, "float32")
-        return v.load(self.near, self._place(pixel, channel, j), ENTRIES)
-
-
-def _signs(j: int) -> Any:
-    """For each entry of half a table, the sign of the table's activation `j`."""
-    V = ENTRIES // 2
-    bit = tirx.bitwise_and(
-        tirx.shift_right(tirx.Ramp(v.const(0), v.const(1), V), v.splat(j, V)), v.splat(1, V)
-    )
-    one = partial(v.splat, n=V, dtype="float32")
-    return tirx.Select(tirx.EQ(bit, v.splat(1, V)), one(1.0), one(-1.0))
-
-
-def _looked_up(table: Any, index: Any) -> Any:
-    """The entries that the low four bits of each lane of `index` say (vpermps)."""
-    name = "llvm.x86.avx512.permvar.sf.512"
-    return v.intrinsic("float32x16", name, table, index)
-
-
-def to_line(buffer: Any, index: Any) -> Any:
-    """How many floats behind an element a line of cache begins, of 64 bytes: 0 to 15."""
-    address = tirx.address_of(v.load(buffer, index))
-    return tirx.call_pure_extern("int32", "binas_to_line", address)
-
-
-def _next(index: Any) -> Any:
-    """Indices shifted to their next nibble, of which LLVM does not know what they were before.
-
-    It would shift each from the first ones, and keep those as well, in registers that sums need.
-    """
-    return tirx.call_pure_extern(f"int32x{ENTRIES}", "binas_next_nibble", index)
-
-
-@contextmanager
-def imported() -> Iterator[None]:
-    """A function in which a `Lookup` is emitted, or `to_line` called."""
-    with builder.attr(v.const(0), "pragma_import_llvm", _IMPORTED):
-        yield
-
-
-_IMPORTED = f"""
-define <16 x i32> @binas_next_nibble(<16 x i32> %x) {{
-  %y = lshr <16 x i32> %x, <{", ".join([f"i32 {GROUP}"] * ENTRIES)}>
-  %z = call <16 x i32> asm "", "=v,0"(<16 x i32> %y)
-  ret <16 x i32> %z
-}}
-define i32 @binas_to_line(ptr %x) {{
-  %address = ptrtoint ptr %x to i64
-  %below = sub i64 0, %address
-  %bytes = and i64 %below, 63
-  %floats = lshr i64 %bytes, 2
-  %found = trunc i64 %floats to i32
-  ret i32 %found
-}}
-"""
+            return v.splat(0.0, V, "float32")
+        return v.load(self.near, self._place(pixel, channel, j), V)

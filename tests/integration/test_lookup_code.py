@@ -14,7 +14,7 @@ from tvm.tirx.script.builder import ir as builder
 
 from binas.compile import codegen
 from binas.compile import isa as isas
-from binas.compile.kernels import float_lookup, lookup_nest
+from binas.compile.kernels import float_lookup, sum_tables
 from binas.compile.kernels import vector as v
 from binas.core.layer import Layer
 from binas.devices import zig
@@ -29,9 +29,9 @@ def test_a_line_begins_at_the_next_multiple_of_64_bytes(tmp_path: Path) -> None:
         x = builder.arg("x", builder.buffer((COUNT,), "float32"))
         y = builder.arg("y", builder.buffer((COUNT,), "int32"))
         builder.func_attr({"tirx.noalias": True, "global_symbol": "lines"})
-        with lookup_nest.imported():
+        with sum_tables.imported():
             for i in range(COUNT):
-                v.store(y, i, lookup_nest.to_line(x, i))
+                v.store(y, i, sum_tables.to_line(x, i))
     isa = isas.find("x86-64-v2", "x86_64")  # runs wherever this is tested
     codegen.write_object(codegen.build({"lines": ir.get()}, isa), tmp_path / "lines.o")
     library = tmp_path / "lines.so"
@@ -59,10 +59,31 @@ def test_indices_are_shifted_where_they_are(C: int, K: int, size: int) -> None:
     assert set(shifts) == {"4"}
 
 
+@pytest.mark.parametrize(("C", "K", "size"), LAYERS)
+def test_half_tables_are_loaded_before_they_are_looked_into(C: int, K: int, size: int) -> None:
+    found = re.findall(r"\tvperm(?:d|ps)\t(.*)", assembly(C, K, size, "x86-64-v3"))
+    assert found
+    assert not [operands for operands in found if "(" in operands]
+
+
+@pytest.mark.parametrize(("C", "K", "size"), LAYERS)
+def test_sums_of_half_tables_stay_in_registers(C: int, K: int, size: int) -> None:
+    code = assembly(C, K, size, "x86-64-v3")
+    loops = [loop for loop in innermost(code) if re.search(r"\tvperm(d|ps)\t", loop)]
+    assert loops
+    assert not [line for loop in loops for line in loop.splitlines() if "(%rsp)" in line]
+
+
+def innermost(code: str) -> list[str]:
+    """The loops of x86 assembly that hold no other."""
+    found = re.findall(r"^(\.LBB\w+):\n((?:(?!\.LBB).*\n)*?\tj\w+\t\1\n)", code, re.MULTILINE)
+    return [body for _, body in found]
+
+
 @cache
-def assembly(C: int, K: int, size: int) -> str:
+def assembly(C: int, K: int, size: int, cpu: str = "icelake-server") -> str:
     """Of a looked-up 1x1 convolution without stages."""
-    isa = isas.find("icelake-server", "x86_64")
+    isa = isas.find(cpu, "x86_64")
     layer = Layer(op="conv", in_shape=(1, size, size, C), out_channels=K, weight_bits=1)
     kernel = float_lookup.generate(layer, isa, "conv")
     return codegen.assembly(codegen.build({"conv": kernel.function}, isa))

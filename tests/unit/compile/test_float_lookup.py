@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from binas.compile import isa as isas
+from binas.compile.isa import Isa
 from binas.compile.kernels import float_conv, float_direct, float_lookup
+from binas.compile.kernels.sum_tables import encoded
 from binas.core.layer import Layer
+from binas.devices.device import CPUS
 
+AVX2 = isas.find("x86-64-v3", "x86_64")
 AVX512 = isas.find("icelake-server", "x86_64")
 LAYER = Layer(op="conv", in_shape=(1, 14, 14, 432), out_channels=216, weight_bits=1)
 
 
-def test_weights_of_one_bit_are_looked_up_where_a_register_holds_sixteen_sums() -> None:
-    ways = {
-        (isa.cpu, isa.arch): float_conv.way(LAYER, isa)
-        for isa in map(isas.find, ("x86-64-v4", "x86-64-v3"), ("x86_64",) * 2)
-    }
-    assert ways == {
-        ("x86-64-v4", "x86_64"): float_lookup,
-        ("x86-64-v3", "x86_64"): float_direct,
-    }
+def test_weights_of_one_bit_are_looked_up_where_a_register_holds_eight_sums() -> None:
+    ways = {cpu: float_conv.way(LAYER, isas.find(cpu, "x86_64")) for cpu in CPUS["x86_64"]}
+    assert ways.pop("x86-64-v2") is float_direct
+    assert set(ways.values()) == {float_lookup}
+    assert float_conv.way(LAYER, isas.find("cortex-a72", "aarch64")) is float_direct
 
 
 @pytest.mark.parametrize(
@@ -39,26 +40,41 @@ def test_weights_of_one_bit_are_looked_up_where_a_register_holds_sixteen_sums() 
     ],
 )
 def test_other_layers_are_multiplied(other: Layer) -> None:
-    assert float_conv.way(other, AVX512) is float_direct
+    for isa in (AVX2, AVX512):
+        assert float_conv.way(other, isa) is float_direct
 
 
 @given(
+    isa=st.sampled_from((AVX2, AVX512)),
     C=st.integers(1, 300),
     K=st.integers(33, 300),
     size=st.integers(1, 30),
     writes_bits=st.booleans(),
 )
 def test_the_own_choice_is_among_what_a_tuner_tries(
-    C: int, K: int, size: int, *, writes_bits: bool
+    isa: Isa, C: int, K: int, size: int, *, writes_bits: bool
 ) -> None:
     layer = replace(LAYER, in_shape=(1, size, size, C), out_channels=K)
     layer = replace(layer, float_out=not writes_bits, bits_out=writes_bits)
-    tile = float_conv.default_tile(layer, AVX512)
-    assert tile in float_conv.tiles(layer, AVX512)
-    assert tile.channels % (32 if writes_bits else 16) == 0
+    tile = float_lookup.default_tile(layer, isa)
+    assert tile in float_lookup.tiles(layer, isa)
+    assert tile.channels % (32 if writes_bits else isa.lanes) == 0
 
 
-def test_weights_take_a_bit_each() -> None:
-    tile = float_conv.default_tile(LAYER, AVX512)
-    sizes = {name: size for name, size, _ in float_lookup.parameters(LAYER, AVX512, tile)}
-    assert sizes["w"] == 224 * 14  # outputs fill whole vectors, inputs whole words
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4), st.integers(0, 2**32 - 1))
+def test_half_a_table_and_a_sign_say_what_a_whole_table_says(words: list[int], seed: int) -> None:
+    x = np.random.default_rng(seed).integers(-99, 99, 4)
+    whole = [sum(x[j] if i >> j & 1 else -x[j] for j in range(4)) for i in range(16)]
+    plain = np.array(words, np.uint32)
+    for given_word, found_word in zip(plain, encoded(plain.view(np.int32), AVX2), strict=True):
+        for shift in range(0, 32, 4):
+            nibble = int(found_word) >> shift & 15
+            sign = -1 if nibble & 8 else 1
+            assert sign * whole[8 + (nibble & 7)] == whole[int(given_word) >> shift & 15]
+
+
+@pytest.mark.parametrize(("isa", "outputs"), [(AVX512, 224), (AVX2, 216)])
+def test_weights_take_a_bit_each(isa: Isa, outputs: int) -> None:
+    tile = float_conv.default_tile(LAYER, isa)
+    sizes = {name: size for name, size, _ in float_lookup.parameters(LAYER, isa, tile)}
+    assert sizes["w"] == outputs * 14  # outputs fill whole vectors, inputs whole words
