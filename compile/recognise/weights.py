@@ -31,13 +31,14 @@ class Bits:
 
 def as_bits(w: Array) -> Bits | str:
     """The bits and scales of weights [K, ...]; a sentence on what they are otherwise."""
-    with np.errstate(invalid="ignore"):  # NaN is answered for below
-        flat = w.reshape(w.shape[0], -1).astype(np.float64)
-    if not np.isfinite(flat).all():
-        return "its weights are not finite"
+    flat = w.reshape(w.shape[0], -1)
     magnitude = np.abs(flat)
-    scale = magnitude.mean(axis=1)
-    if (np.abs(magnitude - scale[:, None]) <= _SPREAD * scale[:, None]).all():
+    with np.errstate(invalid="ignore"):  # NaN is answered for below
+        scale = magnitude.mean(axis=1, dtype=np.float64)
+    if not np.isfinite(scale).all():
+        return "its weights are not finite"
+    low, high = magnitude.min(axis=1), magnitude.max(axis=1)
+    if ((high - scale <= _SPREAD * scale) & (scale - low <= _SPREAD * scale)).all():
         return Bits(np.where(w >= 0, np.float32(1), np.float32(-1)), scale)
     values = np.unique(flat) if np.unique(flat[0]).size <= 3 else np.unique(flat)[:4]
     if values.size <= 3:
