@@ -71,8 +71,10 @@ def weighted(network: Network) -> list[Weighted]:
             bias = _bias(network, node, w.shape[0], 1.0)
             walk = Walk(node.input[0])
         elif node.op_type in ("Gemm", "MatMul") and w.ndim == 2 and _is_matrix(network, node):
-            with np.errstate(invalid="ignore", over="ignore"):
-                w = w * np.float32(attribute(node, "alpha", 1.0))
+            alpha = np.float32(attribute(node, "alpha", 1.0))
+            if alpha != 1:  # a copy of large weights takes longer than all else that is asked here
+                with np.errstate(invalid="ignore", over="ignore"):
+                    w = w * alpha
             w = w if attribute(node, "transB", 0) else w.T
             bias = _bias(network, node, w.shape[0], attribute(node, "beta", 1.0))
             walk = Walk(node.input[0], vector=True)
