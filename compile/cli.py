@@ -231,7 +231,7 @@ def _forms(text: str) -> tuple[str, ...]:
     """The forms of --emit, each once."""
     from binas.compile.emit import FORMS  # noqa: PLC0415
 
-    forms = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    forms = tuple(dict.fromkeys(word.strip() for word in text.split(","))) if text else ()
     for form in forms:
         if form not in FORMS:
             raise unknown_name("form of --emit", form, FORMS)

@@ -36,6 +36,8 @@ _SUMS = 24  # held in registers; beside them the indices of a block, a table, a 
 _HALF_REGISTERS = 13  # of sums and indices; beside them signs, their mask, and what is looked up
 _LATENCY = 4  # cycles of an addition
 _LOAD = 0.1  # cycles of a load beside these, which may hide it
+_WEIGHTS = 1.0  # cycles of a vector of real weights, which all pixels of a tile share
+_SPARED = 1.045  # tiles of four vectors, for bits, take less than what is counted: measured, AVX2
 
 
 def pays(layer: Layer, isa: Isa) -> bool:
@@ -47,7 +49,9 @@ def pays(layer: Layer, isa: Isa) -> bool:
     if widest(row, isa) == 0:
         return False  # what a pixel needs must fit: the stack of a thread may be small
     needed = -(-row.out_channels // isa.lanes)
-    multiplied = row.out_shape[2] * needed * GROUP / 2
+    multiplied = max(row.out_shape[2] / 2, _WEIGHTS) * needed * GROUP
+    if layer.bits_out and halved(isa):
+        multiplied *= _SPARED
     return _cycles(row, default_tile(layer, isa), isa) < multiplied
 
 

@@ -81,20 +81,7 @@ def _cases() -> Iterator[tuple[str, Node]]:
     yield "float depthwise 5x5, dilated", conv(40, 40, binary=False, kernel=(5, 5), **fields)
     fields = {"groups": 48, "padding": (3, 0, 1, 4), "stride": (1, 3)}
     yield "float depthwise, uneven padding", conv(48, 48, binary=False, image=(2, 9), **fields)
-    one: dict[str, Any] = {"binary": False, "signs": True, "kernel": (1, 1)}
-    for C in (*STRADDLING, 3, 4, 290):
-        yield f"float 1x1 with weights of one bit, {C} to 65", conv(C, 65, **one)
-    for C in (400, 512, 700):  # the last one of 16 channels, of whole words, of both
-        yield f"float 1x1 with weights of one bit in passes, {C} to 65", conv(C, 65, **one)
-    for K in (1, 47, 48, 129):
-        yield f"float 1x1 with weights of one bit, 66 to {K}", conv(66, K, packed=True, **one)
-    stages = (affine(97), prelu(97), Add("r"))
-    fields = {"image": (5, 7), "batch": 2, "stride": (2, 2), "padding": (0,) * 4, "packed": True}
-    yield (
-        "float 1x1 with weights of one bit at stride 2",
-        conv(132, 97, stages=stages, **one, **fields),
-    )
-    yield "dense with weights of one bit", conv(260, 1000, image=(1, 1), **one)
+    yield from _one_bit_weights()
     yield "float 3x3 with weights of one bit", conv(5, 65, binary=False, signs=True)
     yield "float dilated in groups", conv(12, 24, binary=False, groups=3, dilation=(2, 2))
     yield "float padded beyond the image", conv(3, 5, binary=False, padding=(4, 4, 4, 4))
@@ -163,6 +150,37 @@ def _cases() -> Iterator[tuple[str, Node]]:
     yield "leading channels", moved("concat", 33, 40, parts=(33,), float_out="y", bits_out="b")
     yield "zero channels behind", moved("concat", 45, 24, parts=(24,), float_out="y")
     yield "zero words behind", moved("concat", 70, 32, parts=(32,), float_out="y", bits_out="b")
+
+
+def _one_bit_weights() -> Iterator[tuple[str, Node]]:
+    """Weights of one bit on real activations, with and without a pay for looking sums up."""
+    one: dict[str, Any] = {"binary": False, "signs": True, "kernel": (1, 1)}
+    for C in (*STRADDLING, 3, 4, 290):
+        yield f"float 1x1 with weights of one bit, {C} to 65", conv(C, 65, **one)
+    for C in (400, 512, 700):  # the last one of 16 channels, of whole words, of both
+        yield f"float 1x1 with weights of one bit in passes, {C} to 65", conv(C, 65, **one)
+    for K in (1, 47, 48, 129):
+        yield f"float 1x1 with weights of one bit, 66 to {K}", conv(66, K, packed=True, **one)
+    stages = (affine(97), prelu(97), Add("r"))
+    fields: dict[str, Any] = {
+        "image": (5, 7),
+        "batch": 2,
+        "stride": (2, 2),
+        "padding": (0,) * 4,
+        "packed": True,
+    }
+    yield (
+        "float 1x1 with weights of one bit at stride 2",
+        conv(132, 97, stages=stages, **one, **fields),
+    )
+    yield "float looked up, dense", conv(260, 1000, image=(1, 1), **one)
+    for C in (129, 290, 701):  # in one pass and in several, with channels that fill no nibble
+        yield f"float looked up, {C} to 129", conv(C, 129, image=(9, 9), packed=True, **one)
+    yield "float looked up, bits alone", conv(200, 160, floats=False, packed=True, **one)
+    yield (
+        "float looked up, rests",
+        conv(130, 200, stages=(affine(200), prelu(200), Add("r")), **one, **fields),
+    )
 
 
 def _filtered_cases() -> Iterator[tuple[str, Node]]:

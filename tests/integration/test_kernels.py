@@ -22,7 +22,14 @@ from binas.compile import codegen
 from binas.compile import isa as isas
 from binas.compile.graph import Affine
 from binas.compile.isa import Isa
-from binas.compile.kernels import binary_conv, family, float_conv, float_winograd, thresholds
+from binas.compile.kernels import (
+    binary_conv,
+    family,
+    float_conv,
+    float_lookup,
+    float_winograd,
+    thresholds,
+)
 from binas.core import bits
 from binas.devices import zig
 from binas.devices.device import CPUS
@@ -192,7 +199,7 @@ class TestVersion3(Kernels):
 
 @pytest.mark.isa(*CPUS["x86_64"]["x86-64-v4"])
 class TestVersion4(Kernels):
-    """512 bits, counting by nibbles."""
+    """512 bits, counting by a tree of adders, few words by nibbles."""
 
     cpu = "x86-64-v4"
 
@@ -221,6 +228,19 @@ def test_the_cases_of_minimal_filtering_are_filtered(cpu: str) -> None:
     cases = [node.layer for name, node in CASES.items() if name.startswith("float filtered")]
     assert cases
     assert {float_conv.way(layer, isa) for layer in cases} == {float_winograd}
+
+
+@pytest.mark.parametrize(
+    "cpu", [cpu for cpu in CPUS["x86_64"] if isas.find(cpu, "x86_64").looks_up]
+)
+def test_the_cases_of_signed_sums_are_looked_up(cpu: str) -> None:
+    isa = isas.find(cpu, "x86_64")
+    cases = [node.layer for name, node in CASES.items() if name.startswith("float looked up")]
+    assert {float_conv.way(layer, isa) for layer in cases} == {float_lookup}
+    assert {layer.bits_out for layer in cases} == {True, False}
+    assert len({layer.stride for layer in cases}) > 1
+    assert {layer.in_shape[0] for layer in cases} == {1, 2}
+    assert {stage for layer in cases for stage in layer.stages} >= {"affine", "prelu", "add"}
 
 
 def test_the_cases_cover_every_family() -> None:

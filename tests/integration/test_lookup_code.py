@@ -18,6 +18,7 @@ from binas.compile.kernels import float_lookup, sum_tables
 from binas.compile.kernels import vector as v
 from binas.core.layer import Layer
 from binas.devices import zig
+from tests.integration.innermost import innermost
 
 COUNT = 40
 LAYERS = [(108, 112, 28), (432, 240, 28), (1728, 432, 7)]  # outputs that fill vectors
@@ -72,12 +73,6 @@ def test_sums_of_half_tables_stay_in_registers(C: int, K: int, size: int) -> Non
     loops = [loop for loop in innermost(code) if re.search(r"\tvperm(d|ps)\t", loop)]
     assert loops
     assert not re.findall(r".*\(%rsp\).*%ymm.*|.*%ymm.*\(%rsp\)", "".join(loops))
-
-
-def innermost(code: str) -> list[str]:
-    """The loops of x86 assembly that hold no other."""
-    found = re.findall(r"^(\.LBB\w+):\n((?:(?!\.LBB).*\n)*?\tj\w+\t\1\n)", code, re.MULTILINE)
-    return [body for _, body in found]
 
 
 @cache

@@ -44,6 +44,12 @@ def test_other_layers_are_multiplied(other: Layer) -> None:
         assert float_conv.way(other, isa) is float_direct
 
 
+def test_a_dense_layer_is_looked_up_since_nobody_shares_its_real_weights() -> None:
+    dense = replace(LAYER, in_shape=(1, 1, 1, 512), out_channels=1000)
+    for isa in (AVX2, AVX512):
+        assert float_conv.way(dense, isa) is float_lookup
+
+
 @given(
     isa=st.sampled_from((AVX2, AVX512)),
     C=st.integers(1, 300),
