@@ -76,10 +76,11 @@ def next_index(index: Any, V: int) -> Any:
 def loaded(buffer: Any, place: Any, V: int) -> Any:
     """A half table, loaded again for each vector, and before it is looked into.
 
-    LLVM would load it once and spill sums; Zen 3 takes twice as long to look up in memory.
+    LLVM would load it once and spill sums; Zen 3 takes twice as long to look up in memory. (Where
+    addresses of many elements are taken, TVM needs half a minute to find what region they span.)
     """
-    address = tirx.address_of(v.load(buffer, place))
-    return tirx.call_extern(v.lanes("float32", V), "binas_half_table", address)
+    first = tirx.address_of(v.load(buffer, 0))
+    return tirx.call_extern(v.lanes("float32", V), "binas_half_table", first, place)
 
 
 @contextmanager
@@ -102,8 +103,10 @@ define <{V} x i32> @binas_next_nibble{V}(<{V} x i32> %x) {{
 _IMPORTED = (
     _SHIFTS
     + """
-define <8 x float> @binas_half_table(ptr %x) {
-  %y = call <8 x float> asm sideeffect "vmovups $1, $0", "=x,*m"(ptr elementtype(<8 x float>) %x)
+define <8 x float> @binas_half_table(ptr %x, i32 %place) {
+  %wide = sext i32 %place to i64
+  %at = getelementptr inbounds float, ptr %x, i64 %wide
+  %y = call <8 x float> asm sideeffect "vmovups $1, $0", "=x,*m"(ptr elementtype(<8 x float>) %at)
   ret <8 x float> %y
 }
 define i32 @binas_to_line(ptr %x) {
