@@ -85,7 +85,9 @@ def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> K
     unit = chosen.bits_unit(tile)
     given, read = parameters(layer, isa, tile), chosen.operand_dtype
     with frame(symbol, layer, given, bits_in=read, bits_unit=unit) as made:
-        nest.emit(made, row, tile, _per_channel(layer, chosen), chosen(made, row, tile, isa))
+        micro = chosen(made, row, tile, isa)
+        with micro.around():
+            nest.emit(made, row, tile, _per_channel(layer, chosen), micro)
     what = "threshold" if thresholded(layer) else "affine"
     name = f"binary_conv {chosen.name} {what} {isa.cpu} {tile}"
     return Kernel(made.function, cutting.units(row, tile), name, cutting.sweeps(row, tile))

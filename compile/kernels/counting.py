@@ -8,6 +8,7 @@ per-channel integers that turn counts into sums or bits.
 from __future__ import annotations
 
 import itertools
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -112,6 +113,10 @@ class Micro:
     def lanes(self) -> int:
         """Channels of a vector, as in the tile."""
         raise NotImplementedError
+
+    def around(self) -> AbstractContextManager[None]:
+        """What a function needs in which this counts."""
+        return nullcontext()
 
     def flat(self, rows: int) -> bool:
         """Kernel rows are a loop."""

@@ -32,16 +32,16 @@ class ByteSums(Words):
     def count(self, at: At, weight: Any, word: Any, n: int, pixels: tuple[int, ...]) -> None:
         """Count over `n` words: weights from `weight` on, activations from `word(pixel)` on."""
         if self.widen_at_end or self.widen_per_row:
-            self._steps(at, weight, word, 0, n, pixels)
+            self.steps(at, weight, word, 0, n, pixels)
             return
         chunks = -(-n // self.words_per_byte)
         size = -(-n // chunks)
         whole = n // size
         with v.loop(0, whole) if whole > 1 else nullcontext(0) as chunk:
-            self._steps(at, weight, word, chunk * size, size, pixels)
+            self.steps(at, weight, word, chunk * size, size, pixels)
             self.widen(at, pixels)
         if n % size:
-            self._steps(at, weight, word, whole * size, n % size, pixels)
+            self.steps(at, weight, word, whole * size, n % size, pixels)
             self.widen(at, pixels)
 
     def end_row(self, at: At) -> None:
@@ -53,25 +53,15 @@ class ByteSums(Words):
         """Set all counts to 0."""
         raise NotImplementedError
 
-    def step(self, at: At, weight: Any, word: Any, k: Any, pixels: tuple[int, ...]) -> None:
-        """Count word `k`."""
+    def steps(
+        self, at: At, weight: Any, word: Any, first: Any, n: int, pixels: tuple[int, ...]
+    ) -> None:
+        """Count words [first, first + n) into the bytes."""
         raise NotImplementedError
 
     def widen(self, at: At, pixels: tuple[int, ...]) -> None:
         """Add the bytes to wider sums and clear them."""
         raise NotImplementedError
-
-    def _steps(
-        self, at: At, weight: Any, word: Any, k0: Any, n: int, pixels: tuple[int, ...]
-    ) -> None:
-        done, unroll = 0, self.tile.unroll
-        if n > unroll:
-            done = n // unroll * unroll
-            with v.loop(0, done // unroll) as k:
-                for part in range(unroll):
-                    self.step(at, weight, word, k0 + k * unroll + part, pixels)
-        for k in range(done, n):
-            self.step(at, weight, word, k0 + k, pixels)
 
 
 class Bytes(ByteSums):
@@ -87,8 +77,20 @@ class Bytes(ByteSums):
         self.bytes = [v.Register("uint8", 4 * V, v.splat(0, 4 * V, "uint8")) for _ in range(count)]
         self.totals = [v.Register("int32", V, v.splat(0, V)) for _ in range(count)]
 
-    def step(self, at: At, weight: Any, word: Any, k: Any, pixels: tuple[int, ...]) -> None:
-        """Count word `k`."""
+    def steps(
+        self, at: At, weight: Any, word: Any, first: Any, n: int, pixels: tuple[int, ...]
+    ) -> None:
+        """Count words [first, first + n) into the bytes, `unroll` of them per pass."""
+        done, unroll = 0, self.tile.unroll
+        if n > unroll:
+            done = n // unroll * unroll
+            with v.loop(0, done // unroll) as k:
+                for part in range(unroll):
+                    self._step(at, weight, word, first + k * unroll + part, pixels)
+        for k in range(done, n):
+            self._step(at, weight, word, first + k, pixels)
+
+    def _step(self, at: At, weight: Any, word: Any, k: Any, pixels: tuple[int, ...]) -> None:
         V, Q = self.isa.lanes, at.block.vectors
         octets = v.lanes("uint8", 4 * V)
         words = [

@@ -13,6 +13,7 @@ the channels of the lower vector, odd bytes those of the upper, so no lane cross
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,16 @@ from numpy.typing import NDArray
 from tvm import tirx
 
 from binas.compile.isa import Isa
-from binas.compile.kernels import cutting
+from binas.compile.kernels import cutting, nibble_table
 from binas.compile.kernels import vector as v
+from binas.compile.kernels.aligned_stack import aligned_stack
 from binas.compile.kernels.byte_halves import halves, mask_bits, run_length, width
 from binas.compile.kernels.candidates import enumerated
 from binas.compile.kernels.counting import Counted, bases
 from binas.compile.kernels.counting_bytes import ByteSums
-from binas.compile.kernels.frame import Parameter, floormod
+from binas.compile.kernels.frame import Parameter, floordiv, floormod
 from binas.compile.kernels.nest import At
+from binas.compile.kernels.ordering import pinned, pins
 from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
@@ -99,7 +102,7 @@ class Nibbles(ByteSums):
     @staticmethod
     def parameters(layer: Layer, isa: Isa, *, thresholded: bool) -> list[Parameter]:
         """The tables; per border class and channel, the threshold of a count or the base of it."""
-        found = [Parameter("table", 16 * width(isa), "uint8")]
+        found = [Parameter("table", nibble_table.SIZE, "uint8")]
         rows, columns = cutting.classes(layer)
         size = len(set(rows)) * len(set(columns)) * _room(layer, isa)
         padded = any(layer.padding)
@@ -112,9 +115,7 @@ class Nibbles(ByteSums):
     def arrays(counted: Counted, isa: Isa) -> list[NDArray[Any]]:
         """The values of `parameters`."""
         layer, W = counted.layer, width(isa)
-        nibbles = np.arange(16)
-        table = np.bitwise_count(nibbles[:, None] ^ (np.arange(W) % 16)).astype(np.uint8)
-        found: list[NDArray[Any]] = [table.reshape(-1)]
+        found: list[NDArray[Any]] = [nibble_table.table()]
         padded = any(layer.padding)
         kinds, n, base = bases(counted)
         if counted.limits is not None:
@@ -143,36 +144,41 @@ class Nibbles(ByteSums):
         zero = v.splat(0, W // 2, "uint16")
         self.totals = [[v.Register("uint16", W // 2, zero) for _ in range(2)] for _ in range(count)]
 
-    def step(self, at: At, weight: Any, word: Any, k: Any, pixels: tuple[int, ...]) -> None:
-        """Count word `k`, byte by byte: LLVM reorders and spills the sums of more at once.
+    def around(self) -> AbstractContextManager[None]:
+        """Sums that registers do not hold lie in whole lines; the order is what is said here."""
+        stack = ExitStack()
+        stack.enter_context(aligned_stack(self.isa))
+        stack.enter_context(pins())
+        return stack
+
+    def steps(
+        self, at: At, weight: Any, word: Any, first: Any, n: int, pixels: tuple[int, ...]
+    ) -> None:
+        """Count words [first, first + n), byte by byte.
 
         A group that is half a word, or a quarter, has bytes of its own: no others are looked at.
         """
-        first, count = v.const(0), 4
-        if self.grouping.of_bytes:
-            count = self.grouping.per_group // 8
-            first = floormod(at.group * count, 4)
-        with v.loop(0, count) as byte:
-            for high in range(2):
-                own = byte if count == 4 else first + byte
-                self._nibble(at, weight, word, (k * 4 + own), high, pixels)
+        own = self.grouping.per_group // 8 if self.grouping.of_bytes else 4
+        skipped = floormod(at.group * own, 4)
+        with v.loop(0, n * own) as i:
+            byte = i if own == 4 else floordiv(i, own) * 4 + skipped + floormod(i, own)
+            self._octet(at, weight, word, first * 4 + byte, pixels)
 
-    def _nibble(
-        self, at: At, weight: Any, word: Any, byte: Any, high: int, pixels: tuple[int, ...]
-    ) -> None:
+    def _octet(self, at: At, weight: Any, word: Any, byte: Any, pixels: tuple[int, ...]) -> None:
+        """Count a byte. All shuffles of a pixel come before its sums: measured, 0.90 to 0.96."""
         W, Q, buffers = self.lanes, at.block.vectors, self.frame.parameters
-        row = weight + (byte * 2 + high) * (Q * W)
-        weights = [v.Register("uint8", W, v.load(buffers["w"], row + j * W, W)) for j in range(Q)]
-        for pixel in pixels:
-            two = v.load(self.frame.operands[0], word(pixel) * 4 + byte)
-            if not self.grouping.of_bytes:
-                two = self.own(at, two, byte)
-            two = tirx.Cast("int32", two)
-            chosen = two >> v.const(4) if high else two & v.const(15)
-            table = v.Register("uint8", W, v.load(buffers["table"], chosen * W, W))
-            for j, w in enumerate(weights):
-                total, found = self.bytes[pixel * Q + j], _shuffle(table.get(), w.get(), W)
-                total.set(_add(total.get(), found, W, as_pairs=high == 1))
+        for high in range(2):
+            place = weight + (byte * 2 + high) * (Q * W)
+            weights = [pinned(v.load(buffers["w"], place + j * W, W), W) for j in range(Q)]
+            for pixel in pixels:
+                octet = v.load(self.frame.operands[0], word(pixel) * 4 + byte)
+                if not self.grouping.of_bytes:
+                    octet = self.own(at, octet, byte)
+                row = v.Register("uint8", W, nibble_table.row(buffers["table"], octet, high, W))
+                found = [pinned(_shuffle(row.get(), w.get(), W), W) for w in weights]
+                for j, mismatches in enumerate(found):
+                    total = self.bytes[pixel * Q + j]
+                    total.set(pinned(total.get() + mismatches.get(), W).get())
 
     def widen(self, at: At, pixels: tuple[int, ...]) -> None:
         """Add the bytes to wider sums and clear them."""
@@ -260,17 +266,6 @@ def _room(layer: Layer, isa: Isa) -> int:
     """Entries per border class: whole vectors for every group."""
     per_group = layer.out_channels // layer.groups
     return layer.groups * -(-per_group // width(isa)) * width(isa)
-
-
-def _add(a: Any, b: Any, W: int, *, as_pairs: bool) -> Any:
-    """The sum of bytes, none of which overflows: as bytes, or as what is the same then, in pairs.
-
-    LLVM reorders sums of one type, to all of one nibble first, and spills them.
-    """
-    if not as_pairs:
-        return a + b
-    pairs = f"uint16x{W // 2}"
-    return v.reinterpret(f"uint8x{W}", v.reinterpret(pairs, a) + v.reinterpret(pairs, b))
 
 
 def _shuffle(table: Any, at: Any, W: int) -> Any:

@@ -1,9 +1,10 @@
-"""The order of instructions, for a CPU that waits for each operand and does not reorder.
+"""The order of instructions, where LLVM's own is worse: by empty pieces of assembler, at no cost.
 
-LLVM's scheduler knows how long a result takes, but not that such a CPU also finishes in order:
-whatever stands behind a long instruction waits for it. `gated` keeps kinds of instructions apart.
-It costs none: an empty piece of assembler returns its first operand, and LLVM believes that it
-needs the others.
+LLVM's scheduler knows how long a result takes, but not that a CPU which waits for each operand also
+finishes in order: whatever stands behind a long instruction waits for it. `gated` keeps kinds of
+instructions apart: its assembler returns its first operand, and LLVM believes that it needs the
+others. A CPU that reorders still gives each instruction a unit as it comes in: what is `pinned` is
+computed where it stands in the kernel, after what was pinned before it.
 """
 
 from __future__ import annotations
@@ -63,6 +64,19 @@ def imported() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def pins() -> Iterator[None]:
+    """A function in which `pinned` is called, for x86."""
+    with builder.attr(v.const(0), "pragma_import_llvm", _PINS):
+        yield
+
+
+def pinned(octets: Any, n: int) -> v.Register:
+    """`n` bytes that are computed here, in a register."""
+    name = f"binas_pin{n}"
+    return v.Register("uint8", n, tirx.call_extern(v.lanes("uint8", n), name, octets))
+
+
 def _after(x: v.Register, y: v.Register) -> Any:
     x32, y32 = (v.reinterpret("int32x4", one.get()) for one in (x, y))
     found = tirx.call_pure_extern("int32x4", "binas_after", x32, y32)
@@ -79,3 +93,13 @@ define i32 @binas_hidden(i32 %x) {
   ret i32 %y
 }
 """
+
+_PINS = "\n".join(
+    f"""
+define <{n} x i8> @binas_pin{n}(<{n} x i8> %x) {{
+  %y = call <{n} x i8> asm sideeffect "", "=x,0"(<{n} x i8> %x)
+  ret <{n} x i8> %y
+}}
+"""
+    for n in (16, 32, 64)
+)
