@@ -38,6 +38,10 @@ from binas.core.layer import Layer
 MOST = 32767  # sums are signed words of 16 bits
 NIBBLES = bits.WORD_BITS // 4  # of a word
 
+# By the bytes of a register, for tiles of one, two and three vectors. (SSE copies a table before
+# it shuffles. Registers of 64 bytes: as many as sixteen registers hold, not measured again.)
+_SUMS = {16: (7, 6), 32: (10, 12, 9), 64: (13, 12, 9)}
+
 
 class Nibbles(ByteSums):
     """A vector holds a byte of each of its output channels."""
@@ -56,22 +60,14 @@ class Nibbles(ByteSums):
 
     @staticmethod
     def choose(layer: Layer, isa: Isa) -> Tile:
-        """Accumulators for all registers but those of weights, a table and what it finds.
+        """Sums for most registers, and weights of two vectors that share a look at the activation.
 
-        Weights of two vectors share a look at the activation; three where that leaves no odd one;
-        four, of two pixels, where they have 32 bytes (measured: 0.85 to 0.98 of six of two).
+        Three vectors where two leave an odd one. How many sums is measured (`_SUMS`).
         """
         W, Q = width(isa), cutting.as_row(layer).out_shape[2]
         needed = -(-(layer.out_channels // layer.groups) // W)
         vectors = 3 if needed % 2 and needed > 1 and W >= bits.WORD_BITS else min(2, needed)
-        if W == bits.WORD_BITS and needed % 4 == 0:
-            return Tile(min(2, Q), 4, W)
-        accumulators = min(isa.registers, 16) - vectors - 2
-        if W == 2 * bits.WORD_BITS and vectors < 3:
-            # Measured: 13 sums of one vector take 10 to 18 % longer than 10; of two vectors, 14
-            # make a tile of 7 pixels, and sizes are multiples of 7 more often than of 6.
-            accumulators = (10, 14)[vectors - 1]
-        return Tile(min(accumulators // vectors, Q), vectors, W)
+        return Tile(min(_SUMS[W][vectors - 1] // vectors, Q), vectors, W)
 
     @staticmethod
     def candidates(layer: Layer, isa: Isa) -> list[Tile]:
