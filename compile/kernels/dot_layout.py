@@ -17,12 +17,15 @@ from binas.compile.kernels.candidates import enumerated
 from binas.compile.kernels.counting import Counted, Micro, bases, joined
 from binas.compile.kernels.frame import Parameter
 from binas.compile.kernels.grouping import Grouping
+from binas.compile.kernels.thresholds import thresholded
 from binas.compile.tile import Tile
 from binas.core.layer import Layer
 
 CHANNELS = 8  # of a vector of 16-bit accumulators
 MOST = 65534  # ones; one more still has to be a threshold that is never reached
 NEVER = 65535
+PACKED = 8  # pixels whose bits one tree packs
+FEW = 5  # words of a channel's weights, so that thresholds are a large part of the work
 
 
 class Unit(NamedTuple):
@@ -47,18 +50,19 @@ class DotLayout(Micro):
     def choose(layer: Layer, isa: Isa) -> Tile:
         """The tiles that are best in llvm-mca's models, as `python -m benchmarks.arm` shows.
 
-        Registers of whole words need no repeated activation, so few channels do; a word alone
-        gives 2 registers of weights for 8 channels, which leaves room for many accumulators. A
-        CPU that waits for its operands has others to go on with in a tile of more pixels.
+        A CPU that waits for its operands has others to go on with in a tile of more pixels; where
+        thresholds are a large part of the work, it is best off with as many as one tree packs.
         """
         words, Q = Grouping.of(layer).words, cutting.as_row(layer).out_shape[2]
-        needed = -(-(layer.out_channels // layer.groups) // CHANNELS)
-        vectors = min(needed, 1 if words % 4 == 0 else 4 if words == 1 else 2)
-        if words == 2 and needed >= 4 and not isa.in_order:
-            return Tile(min(Q, 2), 4, CHANNELS)
+        needed, point = _vectors(layer), layer.kernel[1] == 1
+        if isa.in_order and point and thresholded(layer) and 1 < words <= FEW:
+            return Tile(min(Q, PACKED), min(needed, 2), CHANNELS)
+        vectors = min(needed, _most_vectors(layer, isa))
+        if words == 2 and vectors == 4:
+            return Tile(min(Q, 2), vectors, CHANNELS)
         if vectors > 1:
             return Tile(min(Q, 3 if vectors > 2 else 4), vectors, CHANNELS)
-        if isa.in_order and (Q <= 7 or (words == 4 and Q % 7 == 0)):
+        if isa.in_order and (Q <= 7 or (words == 4 and Q % 7 == 0 and not point)):
             return Tile(min(Q, 7), vectors, CHANNELS)
         fewer = Q % 4 and -(-Q // 5) < -(-Q // 4)
         return Tile(Q if Q <= 5 else 5 if fewer else 4, vectors, CHANNELS)
@@ -66,8 +70,9 @@ class DotLayout(Micro):
     @staticmethod
     def candidates(layer: Layer, isa: Isa) -> list[Tile]:
         """One, two or four vectors: a unit of bits is of one or two; a tree packs eight pixels."""
-        found = enumerated(layer, DotLayout.choose(layer, isa), step=1, sums=range(2, 17), widest=8)
-        return [tile for tile in found if tile.vectors in (1, 2, 4)]
+        like = DotLayout.choose(layer, isa)
+        found = enumerated(layer, like, step=1, sums=range(2, 17), widest=PACKED)
+        return [tile for tile in found if tile == like or tile.vectors in (1, 2, 4)]
 
     @staticmethod
     def bits_unit(tile: Tile) -> int:
@@ -117,6 +122,28 @@ class DotLayout(Micro):
         else:
             return []
         return [*found, room.reshape(-1)]
+
+
+def _vectors(layer: Layer) -> int:
+    """Vectors that hold all channels of a group."""
+    return -(-(layer.out_channels // layer.groups) // CHANNELS)
+
+
+def _most_vectors(layer: Layer, isa: Isa) -> int:
+    """Vectors of a tile, where there are channels for them.
+
+    Registers of whole words need no repeated activation, so few channels do; a word alone gives 2
+    registers of weights for 8 channels, which leaves room for many accumulators. What lies between
+    has two vectors, but one in a 1x1 layer on a CPU that waits: with two, code that is ordered for
+    such a CPU holds more values than there are registers, and some go to the stack and back.
+    """
+    words = Grouping.of(layer).words
+    if words == 1:
+        return 4
+    if words == 2 and _vectors(layer) >= 4 and not isa.in_order:
+        return 4
+    point = layer.kernel[1] == 1 and not thresholded(layer)
+    return 1 if words % 4 == 0 or (isa.in_order and point) else 2
 
 
 def units(layer: Layer) -> list[Unit]:

@@ -102,6 +102,13 @@ def test_a_gain_below_the_margin_leaves_the_rules_tile() -> None:
     assert entry.gain == Measured(tuned_ns=98.9, rule_ns=100.0, machine="known")
 
 
+def test_an_estimate_which_sees_no_cache_leaves_the_order_of_rows_to_the_rule() -> None:
+    best = next(tile for tile in TILES if tile.rows_first)
+    assert tune.tune_layer(LAYER, ISA, Known(distance(best))).tile == best
+    guess = tune.tune_layer(LAYER, ISA, Known(distance(best), measured=False))
+    assert guess.tile == replace(best, rows_first=False)
+
+
 def test_equal_layers_are_tuned_once_and_those_without_a_choice_never(tmp_path: Path) -> None:
     judge = Known(distance(TILES[2]))
     found = tune.tune([LAYER, POOL, LAYER], DEVICE, judge, tmp_path / "tuning.json")

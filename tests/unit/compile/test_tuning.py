@@ -168,11 +168,23 @@ def test_every_shipped_entry_is_of_the_kernels_as_they_are() -> None:
 
 
 def test_without_the_shipped_entries_no_layer_takes_a_tenth_longer() -> None:
-    for one in shipped().entries:
+    measured = [one for one in shipped().entries if isinstance(one.gain, Measured)]
+    assert {one.arch for one in measured} == {"x86_64"}
+    for one in measured:
         assert isinstance(one.gain, Measured)
         ratio = one.gain.rule_ns / one.gain.tuned_ns
         rule = family.default_tile(one.layer, isas.find(one.cpu, one.arch))
         assert (ratio == 1) if one.tile == rule else (1 < ratio <= 1.1), one.layer
+
+
+def test_what_is_shipped_by_estimate_gains_more_than_its_error() -> None:
+    estimated = [one for one in shipped().entries if isinstance(one.gain, Estimated)]
+    assert {one.cpu for one in estimated} == {"cortex-a53"}
+    for one in estimated:
+        assert isinstance(one.gain, Estimated)
+        assert one.tile != family.default_tile(one.layer, isas.find(one.cpu, one.arch)), one.layer
+        assert one.gain.tuned_cycles <= 0.97 * one.gain.rule_cycles, one.layer
+        assert one.gain.pipeline == one.cpu
 
 
 def test_the_version_of_a_kernel_is_of_its_own_files_alone() -> None:
