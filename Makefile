@@ -77,7 +77,8 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.networks --json runs/bench/networks-$(BENCH_RUN).json
 	$(BIN)/python -m benchmarks.threads --json runs/bench/threads-$(BENCH_RUN).json
 	$(BIN)/python -m benchmarks.performance runs/bench/layers-*.json runs/bench/networks-*.json \
-	  runs/bench/threads-*.json $(wildcard runs/bench/arm*.json runs/bench/footprint*.json)
+	  runs/bench/threads-*.json $(wildcard runs/bench/arm*.json runs/bench/footprint*.json) \
+	  -o docs/performance.md
 
 claims: $(STAMP)
 	$(BIN)/python -m benchmarks.demo_claims $(CLAIMS_ARGS)

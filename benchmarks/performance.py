@@ -1,4 +1,4 @@
-"""docs/performance.md from measurements: `python -m benchmarks.performance FILE...`.
+"""docs/performance.md from measurements: `python -m benchmarks.performance FILE... -o PAGE`.
 
 The files are what benchmarks.layers, benchmarks.networks and benchmarks.threads wrote; several runs
 of the same may be given, and each figure is then the median over runs. What benchmarks.arm,
@@ -26,8 +26,7 @@ from binas.core.errors import UsageError
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    default=Path("docs/performance.md"),
-    show_default=True,
+    required=True,
     help="Page; its notes (NAME-notes.md) lie beside it, its drawing in images/.",
 )
 def main(*, files: tuple[Path, ...], output: Path) -> None:

@@ -13,7 +13,8 @@ the channels of the lower vector, odd bytes those of the upper, so no lane cross
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -140,12 +141,11 @@ class Nibbles(ByteSums):
         zero = v.splat(0, W // 2, "uint16")
         self.totals = [[v.Register("uint16", W // 2, zero) for _ in range(2)] for _ in range(count)]
 
-    def around(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def around(self) -> Iterator[None]:
         """Sums that registers do not hold lie in whole lines; the order is what is said here."""
-        stack = ExitStack()
-        stack.enter_context(aligned_stack(self.isa))
-        stack.enter_context(pins())
-        return stack
+        with aligned_stack(self.isa), pins():
+            yield
 
     def steps(
         self, at: At, weight: Any, word: Any, first: Any, n: int, pixels: tuple[int, ...]

@@ -23,7 +23,8 @@ def table() -> NDArray[np.uint8]:
     """All rows, uint8 [SIZE]."""
     octets, nibbles = np.arange(256), np.arange(ENTRIES)
     rows = np.stack((octets & 15, octets >> 4), axis=1)
-    return np.bitwise_count(rows[..., None] ^ nibbles).astype(np.uint8).reshape(-1)
+    found: NDArray[np.uint8] = np.bitwise_count(rows[..., None] ^ nibbles).astype(np.uint8)
+    return found.reshape(-1)
 
 
 def row(buffer: Any, octet: Any, high: int, W: int) -> Any:
