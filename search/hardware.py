@@ -39,7 +39,8 @@ class Hardware:
             ±1 is exact in it; sums above 256 are rounded, while training and where sampled
             networks of a supernet are compared. What a search or a training reports is float32.
         channels_last: Activations in N H W C order, in which batch norms, pools and strided
-            convolutions are faster, on a CPU, too.
+            convolutions are faster, on a CPU, too; N C H W nevertheless where that would corrupt
+            memory (`layout`).
         compiled: The forward pass through torch.compile.
     """
 
@@ -78,17 +79,28 @@ class Hardware:
         """For the log of an epoch: where it was trained, unless on a CPU."""
         return {} if self.processor == "cpu" else {"processor": self.processor}
 
+    @property
+    def layout(self) -> torch.memory_format:
+        """Of activations and weights.
+
+        On CPUs without AVX-512, oneDNN 3.12 in torch 2.13 writes past the gradient of the weights
+        of a 1x1 convolution of stride 2 whose channels are last, and the process dies later.
+        """
+        capability = torch.backends.cpu.get_cpu_capability()
+        corrupting = torch.backends.mkldnn.enabled and capability in ("DEFAULT", "AVX2")
+        last = self.channels_last and not (self.processor == "cpu" and corrupting)
+        return torch.channels_last if last else torch.contiguous_format
+
     def place(self, net: M) -> M:
         """The network where it is trained; its parameters stay the same objects."""
         net = net.to(self.processor)
-        if self.channels_last:
+        if self.layout is torch.channels_last:
             net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return net
 
     def images(self, x: Tensor) -> Tensor:
-        """A batch where it is used, in the layout asked for."""
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return x.to(self.processor, memory_format=layout, non_blocking=True)
+        """A batch where it is used, in the layout that is used."""
+        return x.to(self.processor, memory_format=self.layout, non_blocking=True)
 
     def classes(self, y: Tensor) -> Tensor:
         """The classes of a batch where they are used."""

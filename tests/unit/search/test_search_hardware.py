@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -209,16 +211,14 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> Spy:
     return seen
 
 
-@pytest.fixture(autouse=True)
-def no_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Convolutions of torch's own: no search runs in a GPU's layout on a CPU, but these tests.
-
-    oneDNN 3.12 in torch 2.13 writes past the gradients of a 1x1 convolution of stride 2 whose
-    channels are last, on CPUs without AVX-512; the process dies some allocations later.
-    """
+@pytest.fixture
+def any_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels last on every CPU: torch's own convolutions lose no memory in it."""
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    assert Hardware().layout is torch.channels_last
 
 
+@pytest.mark.usefixtures("any_layout")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("bf16", [False, True], ids=["channels last", "bfloat16"])
 def test_a_search_starts_from_nearly_the_same_loss_in_the_precision_and_layout_of_a_gpu(
@@ -236,6 +236,7 @@ def test_a_search_starts_from_nearly_the_same_loss_in_the_precision_and_layout_o
     assert first[1] != first[0] or not bf16
 
 
+@pytest.mark.usefixtures("any_layout")
 def test_a_supernet_gives_the_same_logits_and_gradients_in_either_layout() -> None:
     # Without signs, which rounding would turn.
     space = CellSpace(cells=3, form="real", **SIZES, **OPS)
@@ -305,3 +306,34 @@ def test_auto_is_the_gpu_that_there_is_and_a_search_is_not_compiled() -> None:
         with pytest.raises(UsageError, match=r"torch .* sees no CUDA device, expected") as caught:
             Hardware.searching("cuda")
         assert "--processor auto" in str(caught.value.hint)
+
+
+TRAINED = """
+import torch
+from binas.search.hardware import Hardware
+torch.set_num_threads(1)
+hardware = Hardware.of("cpu")
+for C, K in 50 * ((4, 2), (2, 2), (8, 4), (1, 1), (6, 3), (36, 18)):
+    net = hardware.place(torch.nn.Conv2d(C, K, 1, 2))
+    net(hardware.images(torch.randn(24, C, 8, 8))).square().sum().backward()
+"""
+
+
+def test_strided_1x1_convolutions_are_trained_without_harm_on_this_cpu() -> None:
+    # In a process of its own: what it wrote where it must not shows when memory is freed.
+    done = subprocess.run([sys.executable, "-c", TRAINED], capture_output=True, check=False)
+    assert (done.returncode, done.stderr.decode()) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("capability", "layout"),
+    [("AVX512", torch.channels_last), ("AVX2", torch.contiguous_format)],
+)
+def test_channels_are_last_where_that_is_safe(
+    capability: str, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert Hardware.of("cpu").layout is layout
+    assert PLAIN.layout is torch.contiguous_format
+    x = Hardware.of("cpu").images(torch.zeros(2, 3, 4, 5))
+    assert x.is_contiguous(memory_format=layout)
