@@ -47,6 +47,16 @@ class Stretches(NamedTuple):
     row: Stretch
 
 
+def traced(artifact: Artifact, index: int) -> tuple[cycles.Code, list[Block]]:
+    """The kernels' code, and the blocks of it that a step executes, in order."""
+    with TemporaryDirectory() as folder:
+        bench = Path(folder) / "bench"
+        bench.write_bytes(artifact.read("bench"))
+        code = cycles.disassembled(bench, "aarch64")
+    executed_blocks = EmulatedSession(artifact).trace(index)
+    return code, [(at, size // 4) for at, size in executed_blocks if at in code.addresses]
+
+
 def stretches(artifact: Artifact, index: int) -> Stretches:
     """The inner loop, a tile and a middle row of a step.
 
@@ -54,15 +64,7 @@ def stretches(artifact: Artifact, index: int) -> Stretches:
         MeasureError: It does not count as it should.
     """
     step = artifact.manifest.steps[index]
-    with TemporaryDirectory() as folder:
-        bench = Path(folder) / "bench"
-        bench.write_bytes(artifact.read("bench"))
-        code = cycles.disassembled(bench, "aarch64")
-    trace = [
-        (at, size // 4)
-        for at, size in EmulatedSession(artifact).trace(index)
-        if at in code.addresses
-    ]
+    code, trace = traced(artifact, index)
     counts = Counter(trace)
     texts = {block: code.instructions(*block) for block in counts}
     counting = {block: sum(map(_counts, lines)) for block, lines in texts.items()}

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from benchmarks.arm_stretches import traced
 from binas.compile import cycles
 from binas.compile import isa as isas
 from binas.compile.build import compile_choices
@@ -25,7 +26,6 @@ from binas.core import cli, record
 from binas.devices import registry
 from binas.devices.device import Device
 from binas.runtime.artifact import Artifact
-from binas.runtime.emulated import EmulatedSession
 
 MARGIN = 0.03  # of the rule's cycles: what is less may be the model's doing
 STRETCHES = 6  # of a kernel's run, evenly spread
@@ -73,15 +73,7 @@ def of_stretches(entry: Tuned, device: Device) -> float:
 
 def priced(artifact: Artifact, index: int, model: str) -> float:
     """Cycles of a step, from stretches of what it executes."""
-    with TemporaryDirectory() as folder:
-        bench = Path(folder) / "bench"
-        bench.write_bytes(artifact.read("bench"))
-        code = cycles.disassembled(bench, "aarch64")
-    trace = [
-        (at, size // 4)
-        for at, size in EmulatedSession(artifact).trace(index)
-        if at in code.addresses
-    ]
+    code, trace = traced(artifact, index)
     ends = list(itertools.accumulate(count for _, count in trace))
     stretches = [trace[first:stop] for first, stop in _cuts(ends)]
     seen = sum(count for blocks in stretches for _, count in blocks)

@@ -11,7 +11,7 @@ from benchmarks.schema import AnyReport, Report, Row
 from benchmarks.targets import TIMES, targets
 from benchmarks.works import OURS, SCALING
 
-COMMAND = "python -m benchmarks.performance FILE..."
+COMMAND = "python -m benchmarks.performance FILE... -o PAGE"
 
 _PEAKS = {
     "full_adder": "binary, AVX-512 VPOPCNTDQ: fused full adder",

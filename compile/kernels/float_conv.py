@@ -51,7 +51,7 @@ def way(layer: Layer, isa: Isa) -> ModuleType:
 
 def instructions(layer: Layer, isa: Isa) -> float:
     """How many the inner loop takes for a vector of multiply-adds, at least."""
-    found: float = way(layer, isa).instructions(layer)
+    found: float = way(layer, isa).instructions(layer, isa)
     return found
 
 

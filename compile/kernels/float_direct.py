@@ -31,7 +31,7 @@ LOAD, LOAD_IN_ORDER = 0.05, 0.5  # cycles of a load beside multiply-adds, which 
 LOOP = 0.25  # cycles of a pass through the inner loop, hidden likewise
 
 
-def instructions(_layer: Layer) -> float:
+def instructions(_layer: Layer, _isa: Isa) -> float:
     """Of the inner loop, for a vector of multiply-adds."""
     return 1.0
 

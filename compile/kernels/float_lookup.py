@@ -55,9 +55,9 @@ def pays(layer: Layer, isa: Isa) -> bool:
     return _cycles(row, default_tile(layer, isa), isa) < multiplied
 
 
-def instructions(_layer: Layer) -> float:
-    """Of the inner loop, for a vector of multiply-adds: a look-up and an addition do four."""
-    return 2 / GROUP
+def instructions(_layer: Layer, isa: Isa) -> float:
+    """Of the inner loop: a look-up, perhaps its sign, and an addition do four multiply-adds."""
+    return (3 if halved(isa) else 2) / GROUP
 
 
 def _pixels(row: Layer, vectors: int, isa: Isa) -> int:

@@ -63,7 +63,7 @@ def pays(layer: Layer, isa: Isa) -> bool:
     return each * -(-Q // m) < _PAYS * R * S * C * Q
 
 
-def instructions(layer: Layer) -> float:
+def instructions(layer: Layer, _isa: Isa) -> float:
     """Of the inner loop, for a vector of multiply-adds: so much less than one product for each."""
     shape, taps = _shape(layer), layer.kernel[1] * layer.in_shape[3]
     return sum(shape.runs) / (shape.filtering.outputs * taps)

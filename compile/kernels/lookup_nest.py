@@ -218,10 +218,10 @@ class Lookup:
         """Look into half tables, vector by vector: sixteen registers hold one vector's signs."""
         V = self.isa.lanes
         for j, index in enumerate(indices):
-            signs = v.Register("int32", V, (index.get() << v.splat(28, V)) & v.splat(_SIGN, V))
+            turned = v.Register("int32", V, (index.get() << v.splat(28, V)) & v.splat(_SIGN, V))
             for row, place in zip(sums, places, strict=True):
-                found = looked_up(loaded(self.near, place, V), index.get(), V)
-                signed = v.reinterpret(v.lanes("int32", V), found) ^ signs.get()
+                found = looked_up(loaded(self.near, place), index.get(), V)
+                signed = v.reinterpret(v.lanes("int32", V), found) ^ turned.get()
                 row[j].add(v.reinterpret(v.lanes("float32", V), signed))
 
     def _table(self, pixel: int, group: Any) -> Any:

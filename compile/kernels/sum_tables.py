@@ -73,14 +73,14 @@ def next_index(index: Any, V: int) -> Any:
     return tirx.call_pure_extern(f"int32x{V}", f"binas_next_nibble{V}", index)
 
 
-def loaded(buffer: Any, place: Any, V: int) -> Any:
+def loaded(buffer: Any, place: Any) -> Any:
     """A half table, loaded again for each vector, and before it is looked into.
 
     LLVM would load it once and spill sums; Zen 3 takes twice as long to look up in memory. (Where
     addresses of many elements are taken, TVM needs half a minute to find what region they span.)
     """
     first = tirx.address_of(v.load(buffer, 0))
-    return tirx.call_extern(v.lanes("float32", V), "binas_half_table", first, place)
+    return tirx.call_extern(v.lanes("float32", HALF), "binas_half_table", first, place)
 
 
 @contextmanager
