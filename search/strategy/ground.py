@@ -130,8 +130,8 @@ class Ground(ABC, Generic[SpaceT, GenotypeT]):
             raise UsageError("a budget needs a latency table", hint="give --table")
         if fastest > budget_ns:
             raise SearchError(
-                f"no network of the space is within {budget_ns / 1e3:.1f} us: "
-                f"the fastest takes {fastest / 1e3:.1f} us",
+                f"no network of the space is within {budget_ns / 1e3:.7g} us: "
+                f"the fastest takes {fastest / 1e3:.7g} us",
                 hint="raise --budget, or add narrower widths to the space",
             )
 

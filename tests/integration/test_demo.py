@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 SPACE = """
 input_shape = [1, 8, 8]
 classes = 3
-channels = 4
+channels = 8
 nodes = 1
 stages = 2
 max_cells = 1
@@ -41,12 +41,16 @@ STAIRS = (8, 40)
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a small space, and 60 images of three classes."""
+    """A folder with a small space, and 240 images of three classes.
+
+    As many, and as many epochs, as show that a convolution is better than none: the first search
+    must not choose the fastest network, for the second is to be no slower.
+    """
     folder = tmp_path_factory.mktemp("demo")
     (folder / "tiny.toml").write_text(SPACE)
     generator = np.random.default_rng(0)
     arrays: dict[str, Any] = {"labels": np.array(["left", "middle", "right"])}
-    for part, count in (("train", 48), ("test", 12)):
+    for part, count in (("train", 192), ("test", 48)):
         y = np.arange(count) % 3
         x = generator.normal(0, 0.3, (count, 1, 8, 8)).astype(np.float32)
         for image, place in zip(x, y, strict=True):
@@ -73,7 +77,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def demo(home: Path, *arguments: str) -> Result:
     """The command on these images."""
     given = ["--data", str(home / "images.npz"), "--space", str(home / "tiny.toml")]
-    short = ["--search-epochs", "4", "--train-epochs", "1", "--target", "1.0"]
+    short = ["--search-epochs", "8", "--train-epochs", "6", "--target", "1.0"]
     given += ["--device", "null", *short, "-o", str(home / "out"), *arguments]
     return CliRunner().invoke(main, given)
 
@@ -87,7 +91,7 @@ def test_the_demo_goes_the_whole_way_and_the_second_time_reuses_it(home: Path) -
     assert record.loads(Demo, done.stdout, where="stdout") == found
     assert (found.device, found.estimate.device, found.target_ratio) == ("null", "rpi4", 1.0)
     for net in (found.baseline, found.latency_aware, found.parent):
-        assert net.accuracy > 1 / 3, "three classes that differ in where they are bright"
+        assert net.accuracy > 2 / 3, "three classes that differ in where they are bright"
         assert net.measured_us == pytest.approx(net.predicted_us, rel=0.15)
         assert sum(layer.measured_us for layer in net.layers) < net.measured_us
         assert net.artifact_bytes > 10_000 and len(net.layers) > 3
@@ -102,7 +106,7 @@ def test_the_demo_goes_the_whole_way_and_the_second_time_reuses_it(home: Path) -
     assert budgets == [None, pytest.approx(found.target_us * 1e3)]
     assert found.baseline.biops > 0 and found.parent.biops == 0 < found.parent.flops
     for search in found.searches.values():
-        assert [epoch.epoch for epoch in search.epochs] == [1, 2, 3, 4]
+        assert [epoch.epoch for epoch in search.epochs] == [*range(1, 9)]
         assert sum(sample.chosen for sample in search.samples) >= 1
     assert found.verify.binary_layers_exact
     for name in ("baseline", "latency_aware", "parent"):

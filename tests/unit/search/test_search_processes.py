@@ -40,10 +40,11 @@ torch.set_default_dtype(torch.float64)  # in float32 rounding turns signs
 folder = Path(sys.argv[1])
 images = data.load(str(folder / "images.npz"))
 images = replace(images, x_train=images.x_train.astype("float64"))
-stages = Space(input_shape=(1, 8, 8), classes=3, channels=8, stages=2, widths=(0.5, 1.0))
-# Binary weights, real activations: where both are binary, sums are whole numbers, which often equal
-# their mean exactly, and then rounding turns signs.
-sizes = {"input_shape": (1, 8, 8), "classes": 3, "channels": 8, "nodes": 2, "form": "weights"}
+small = {"input_shape": (1, 8, 8), "classes": 3, "channels": 8}
+# Nothing reads a sum of signs but through a real shortcut or real weights: it is a whole number,
+# often equals its mean exactly, and then rounding turns the next sign.
+stages = Space(stages=2, widths=(0.5, 1.0), process="real", **small)
+sizes = {**small, "nodes": 2, "form": "weights"}
 ops = {"normal_ops": ("none", "max", "skip", "sep3"), "reduction_ops": ("skip", "avg", "dil3")}
 cells = CellSpace(cells=3, binarizer="xnor", **sizes, **ops)
 broad = CellSpace(layout="broad", cells=2, **sizes)
