@@ -2,9 +2,10 @@
 
     y[n, p, q, k] = Σ_rsc x[n, p * sh - top + r * dh, q * sw - left + s * dw, c] * w[k, r, s, c]
 
-Where it takes fewer instructions, products are saved by minimal filtering (`float_winograd.py`), or
-weights of one bit look signed sums up (`float_lookup.py`); elsewhere every tap is multiplied
-(`float_direct.py`). Dense layers are 1x1 convolutions of one pixel.
+Where it takes fewer instructions, products are saved by minimal filtering, along rows
+(`float_winograd.py`) or in two dimensions (`float_winograd_2d.py`), or weights of one bit look
+signed sums up (`float_lookup.py`); elsewhere every tap is multiplied (`float_direct.py`). Dense
+layers are 1x1 convolutions of one pixel.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import float_direct, float_lookup, float_winograd
+from binas.compile.kernels import float_direct, float_lookup, float_winograd, float_winograd_2d
 from binas.compile.kernels.frame import Kernel
 from binas.compile.tile import Tile
 from binas.core.layer import Layer
+
+_PAYS = 0.85  # of the direct way's instructions: beyond, what is not counted eats the gain
 
 
 def meaning(node: Node, x: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -46,7 +49,12 @@ def way(layer: Layer, isa: Isa) -> ModuleType:
     """The module that computes this layer."""
     if float_lookup.pays(layer, isa):
         return float_lookup
-    return float_winograd if float_winograd.pays(layer, isa) else float_direct
+    least, found = _PAYS, float_direct
+    for module in (float_winograd, float_winograd_2d):
+        share = module.share(layer, isa)
+        if share is not None and share < least:
+            least, found = share, module
+    return found
 
 
 def instructions(layer: Layer, isa: Isa) -> float:

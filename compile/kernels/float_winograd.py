@@ -32,7 +32,6 @@ from binas.core import bits
 from binas.core.layer import Layer
 
 _STACK_BYTES = 32 << 10  # of the transformed rows of one output row
-_PAYS = 0.85  # of the direct way's instructions: beyond, what is not counted eats the gain
 
 
 def _shape(layer: Layer) -> Shape:
@@ -42,25 +41,25 @@ def _shape(layer: Layer) -> Shape:
     return shape
 
 
-def pays(layer: Layer, isa: Isa) -> bool:
-    """Whether it takes clearly fewer instructions than to multiply every tap.
+def share(layer: Layer, isa: Isa) -> float | None:
+    """Vector instructions over the multiply-adds of every tap; None where it cannot be filtered.
 
     Counted are those of a tile and a vector of output channels; the input's transform is shared by
     all vectors, and by the rows of a band.
     """
     shape = Shape.of(layer)
     if shape is None:
-        return False
+        return None
     (R, S), (_, _, Q, K), C = layer.kernel, layer.out_shape, layer.in_shape[3]
     m, n = shape.filtering.outputs, shape.filtering.products
     held = default_tile(layer, isa).pixels // m
     if R * shape.row_bytes(held) > _STACK_BYTES:
-        return False
+        return None
     into, out = minimal_filtering.sums(shape.filtering)
     rows, in_rows = band(layer, shape, held)
     shared = (into + 2 * n) * len(pieces(shape.run, isa.lanes)) * in_rows / rows
     each = R * sum(shape.runs) + out + 2 * n + shared / -(-K // isa.lanes)
-    return each * -(-Q // m) < _PAYS * R * S * C * Q
+    return each * -(-Q // m) / (R * S * C * Q)
 
 
 def instructions(layer: Layer, _isa: Isa) -> float:

@@ -5,7 +5,8 @@
 Toom-Cook's multiplication of polynomials, transposed: at n - 1 points and at infinity a product is
 the product of the values (Winograd, Arithmetic Complexity of Computations, 1980; Lavin and Gray,
 Fast Algorithms for Convolutional Neural Networks, 2016). All numbers are exact until a kernel
-rounds them. Rounding grows with n, so n is bounded.
+rounds them. Rounding grows with n, so n is bounded. A filter of one tap saves nothing and is as it
+is written: m products, all matrices the identity.
 """
 
 from __future__ import annotations
@@ -48,12 +49,19 @@ class Filtering:
         return self.outputs + self.taps - 1
 
     @property
+    def known(self) -> bool:
+        """Whether there are points for it."""
+        return self.products <= len(_POINTS) + 1
+
+    @property
     def points(self) -> tuple[Fraction, ...]:
         """The finite points; infinity is the last multiplication."""
-        return _POINTS[: self.products - 1]
+        return _POINTS[: self.products - 1] if self.taps > 1 else ()
 
     def of_weights(self) -> Matrix:
         """G [n][r]: powers of the points, divided by what keeps the points apart."""
+        if self.taps == 1:
+            return [[Fraction(1)]] * self.outputs
         rows = []
         for p in self.points:
             apart = Fraction(1)
@@ -64,6 +72,8 @@ class Filtering:
 
     def of_inputs(self) -> Matrix:
         """B [n][n]: the polynomials that are 0 at all points but one; at infinity, at all."""
+        if self.taps == 1:
+            return _identity(self.outputs)
         n, rows = self.products, []
         for p in (*self.points, None):
             row = [Fraction(1)]
@@ -78,8 +88,14 @@ class Filtering:
 
     def of_products(self) -> Matrix:
         """A [m][n]: powers of the points; infinity has a part in the last output alone."""
+        if self.taps == 1:
+            return _identity(self.outputs)
         last = self.outputs - 1
         return [[*(p**o for p in self.points), Fraction(o == last)] for o in range(self.outputs)]
+
+
+def _identity(n: int) -> Matrix:
+    return [[Fraction(i == j) for j in range(n)] for i in range(n)]
 
 
 Madd = Callable[[V, Fraction, V], V]  # x * c + y
@@ -94,6 +110,8 @@ def inputs(filtering: Filtering, read: Callable[[int], V], madd: Madd[V]) -> lis
         read: d[j].
         madd: Multiply by a constant and add.
     """
+    if filtering.taps == 1:
+        return [read(j) for j in range(filtering.products)]
     found: dict[tuple[Factors, int], V] = {}
 
     def through(factors: Factors, shift: int) -> V:
@@ -133,6 +151,8 @@ def _factors(points: Sequence[Fraction], without: Fraction | None) -> Factors:
 
 def outputs(filtering: Filtering, products: Sequence[V], madd: Madd[V]) -> list[V]:
     """A M: a pair of points gives its sum to even outputs and its difference to odd ones."""
+    if filtering.taps == 1:
+        return list(products)
     points = filtering.points
     at = dict(zip(points, products, strict=False))
     one = Fraction(1)

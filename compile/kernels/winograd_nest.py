@@ -6,10 +6,7 @@ What lies between the steps is on the stack, transformed inputs [point][tile][ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from fractions import Fraction
-from functools import partial
+from contextlib import nullcontext
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -19,13 +16,11 @@ from binas.compile.isa import Isa
 from binas.compile.kernels import cutting, epilogue, minimal_filtering, nest
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.cutting import Block
-from binas.compile.kernels.float_sums import outer
 from binas.compile.kernels.frame import Frame, floordiv
 from binas.compile.kernels.winograd_rows import Group, Shape, band, groups, pieces
+from binas.compile.kernels.winograd_steps import Inputs, Products, index, madd, multiply, repeat
 from binas.compile.tile import Tile
 from binas.core.layer import Layer
-
-_INDEX = (1 << 20) - 1  # no index of what is on the stack is larger
 
 
 class Rows(NamedTuple):
@@ -48,7 +43,8 @@ class Nest:
         self.blocks = cutting.blocks(layer, tile, shape.per_channel(layer))
         self.pieces = pieces(shape.run, isa.lanes)
         self.window = shape.filtering.products * shape.run + sum(self.pieces[-1]) - shape.run
-        self.groups = groups(layer, shape, tile.pixels)
+        m = shape.filtering.outputs
+        self.groups = groups(-(-layer.out_shape[2] // m), tile.pixels // m)
         tiles = max(group.tiles for group in self.groups)
         self.band, self.in_rows = band(layer, shape, tiles)
         # The last vector of a run may be wider than what is left of it.
@@ -62,12 +58,12 @@ class Nest:
     def emit(self) -> None:
         """The called rows of each image, a band at a time."""
         N, P, _, _ = self.layer.out_shape
-        with _repeat(N) as image:
+        with repeat(N) as image:
             begin = v.maximum(self.frame.begin - image * P, 0)
             end = v.minimum(self.frame.end - image * P, P)
             bands = floordiv(v.maximum(end - begin, 0) + (self.band - 1), self.band)
-            with v.loop(0, bands) as index:
-                first = begin + index * self.band
+            with v.loop(0, bands) as number:
+                first = begin + number * self.band
                 stop = v.minimum(end, first + self.band)
                 above = v.maximum(first * self.layer.stride[0] - self.layer.padding[0], 0)
                 for group in self.groups:
@@ -78,13 +74,13 @@ class Nest:
         layer, m = self.layer, self.filtering.outputs
         last = (rows.stop - 1) * layer.stride[0] - layer.padding[0] + layer.kernel[0]
         below = v.maximum(v.minimum(last, layer.in_shape[1]), rows.above)
-        with _repeat(group.repeat) as index:
-            column = group.start + index * (group.tiles * m)
+        with repeat(group.repeat) as again:
+            column = (group.start + again * group.tiles) * m
             with v.loop(0, group.tiles) as tile, v.loop(rows.above, below) as h:
                 place = tile * self.in_rows + (h - rows.above)
                 self._transform(rows.image, h, column + tile * m, place)
             for block in self.blocks:
-                with _repeat(block.count) as number, v.loop(rows.first, rows.stop) as p:
+                with repeat(block.count) as number, v.loop(rows.first, rows.stop) as p:
                     self._row(group, block, number, p, rows.above)
                     row = rows.image * layer.out_shape[1] + p
                     channel = block.first + number * self.tile.channels
@@ -115,19 +111,10 @@ class Nest:
                 at = start + (unit * shape.run + first)
                 return v.Register("float32", width, v.load(source, at, width))
 
-            found = minimal_filtering.inputs(self.filtering, read, partial(self._madd, width))
+            found = minimal_filtering.inputs(self.filtering, read, madd(self.isa, width))
             for at, run, value in zip(self.points, shape.runs, found, strict=False):
                 if first < run:
                     v.store(self.inputs, at + place * run + first, value.get(), width)
-
-    def _madd(self, width: int, x: v.Register, c: Fraction, y: v.Register) -> v.Register:
-        """Multiply by a constant and add: x * c + y."""
-        if abs(c) == 1:
-            total = y.get() + x.get() if c == 1 else y.get() - x.get()
-        else:
-            by = v.splat(float(c), width, "float32")
-            total = v.fma(x.get(), by, y.get(), width, fused=self.isa.fused)
-        return v.Register("float32", width, total)
 
     def _row(self, group: Group, block: Block, number: Any, p: Any, above: Any) -> None:
         """The products of an output row, at one point after the other."""
@@ -143,35 +130,14 @@ class Nest:
 
     def _point(self, group: Group, block: Block, point: int, rows: tuple[Any, Any, Any]) -> None:
         """Sums over kernel rows and channels: `rows` is their weights, first input and number."""
-        V, Q, T, run = self.isa.lanes, block.vectors, group.tiles, self.shape.runs[point]
-        weight, in_row, count = rows
-        zero, w = v.splat(0.0, V, "float32"), self.frame.parameters["w"]
-        sums = [[v.Register("float32", V, zero) for _ in range(Q)] for _ in range(T)]
+        run, (weight, in_row, count) = self.shape.runs[point], rows
         unroll = max(u for u in range(1, self.tile.unroll + 1) if run % u == 0)
-        first = self._index(in_row * run)
-        with v.loop(0, self._index(count * (run // unroll) + self.frame.zero)) as step:
-            for part in range(unroll):
-                k = step * unroll + part
-                ws = [partial(v.load, w, weight + (k * Q + j) * V, V) for j in range(Q)]
-                at = first + k + self.points[point]
-                xs = [partial(self._splat, at + tile * self.in_rows * run) for tile in range(T)]
-                if T < Q:
-                    outer(xs, ws, [list(column) for column in zip(*sums, strict=True)], self.isa)
-                else:
-                    outer(ws, xs, sums, self.isa)
-        for tile, row in enumerate(sums):
-            for j, total in enumerate(row):
-                v.store(self.products, ((point * T + tile) * Q + j) * V, total.get(), V)
-
-    def _index(self, x: Any) -> Any:
-        """The same index, from which LLVM sees that no sum overflows: only such fold in addresses.
-
-        Without, every tile has an address of its own, and they do not fit the registers.
-        """
-        return v.Register("int32", 1, x & v.const(_INDEX)).get()
-
-    def _splat(self, at: Any) -> Any:
-        return v.splat(v.load(self.inputs, at), self.isa.lanes, "float32")
+        inputs = Inputs(self.inputs, index(in_row * run) + self.points[point], self.in_rows * run)
+        to = point * group.tiles * block.vectors
+        made = Products(self.products, to, group.tiles, block.vectors)
+        weights = self.frame.parameters["w"], weight
+        steps = count * (run // unroll) + self.frame.zero
+        multiply(inputs, weights, made, steps, unroll, self.isa)
 
     def _finish(
         self, group: Group, block: Block, row: Any, column: Any, channel: Any, tile: Any
@@ -185,14 +151,8 @@ class Nest:
                 for point in range(self.filtering.products)
             ]
             products = [v.Register("float32", V, v.load(self.products, at, V)) for at in places]
-            made.append(minimal_filtering.outputs(self.filtering, products, partial(self._madd, V)))
+            made.append(minimal_filtering.outputs(self.filtering, products, madd(self.isa, V)))
         for o in range(m):
             vectors = [outputs[o].get() for outputs in made]
             with v.when(column + o < Q) if Q % m else nullcontext():
                 self.epilogue.emit(row * Q + column + o, channel, vectors, block.channels)
-
-
-@contextmanager
-def _repeat(count: int) -> Iterator[Any]:
-    with v.loop(0, count) if count > 1 else nullcontext(v.const(0)) as index:
-        yield index

@@ -50,21 +50,19 @@ class Shape:
 
 
 class Group(NamedTuple):
-    """`repeat` neighbouring groups of `tiles` tiles, from output column `start` on."""
+    """`repeat` neighbouring groups of `tiles` tiles, from tile `start` on."""
 
     start: int
     tiles: int
     repeat: int
 
 
-def groups(layer: Layer, shape: Shape, pixels: int) -> list[Group]:
-    """The groups of tiles of an output row, of about equal sizes."""
-    m = shape.filtering.outputs
-    tiles = -(-layer.out_shape[2] // m)
-    count = -(-tiles // (pixels // m))
+def groups(tiles: int, most: int) -> list[Group]:
+    """Tiles that follow one another, in groups of `most` at most and of about equal sizes."""
+    count = -(-tiles // most)
     shorter, wider = divmod(tiles, count)
     first = Group(0, shorter + 1, wider)
-    second = Group(wider * (shorter + 1) * m, shorter, count - wider)
+    second = Group(wider * (shorter + 1), shorter, count - wider)
     return [group for group in (first, second) if group.repeat]
 
 

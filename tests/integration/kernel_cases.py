@@ -73,6 +73,7 @@ def _cases() -> Iterator[tuple[str, Node]]:
         yield f"float 3x3 of {C} to {K}", conv(C, K, binary=False, packed=True, stride=(2, 2))
     yield "float 7x7 at stride 2, two images", conv(5, 33, binary=False, kernel=(7, 7), batch=2)
     yield from _filtered_cases()
+    yield from _doubly_filtered_cases()
     for C in (2, 12, 31, 33, 65, 129):
         yield f"float depthwise of {C}", conv(C, C, binary=False, groups=C, image=(4, 11))
         fields = {"groups": C, "stride": (2, 2), "floats": C < 64, "packed": True}
@@ -206,6 +207,31 @@ def _filtered_cases() -> Iterator[tuple[str, Node]]:
     beyond: dict[str, Any] = {"image": (2, 9), "padding": (4, 5, 4, 6), "binary": False}
     yield "float filtered, rows of nothing but padding", conv(16, 64, **beyond)
     yield "float filtered 1x3", conv(33, 64, kernel=(1, 3), **plain)
+
+
+def _doubly_filtered_cases() -> Iterator[tuple[str, Node]]:
+    """Those whose products are saved in two dimensions (`float_winograd_2d.py`)."""
+    for C, K, taps, stride, padding, image in (
+        (24, 33, 3, (1, 1), (1, 1, 1, 1), (8, 15)),
+        (33, 65, 3, (1, 1), (2, 0, 0, 3), (8, 15)),
+        (24, 31, 3, (1, 1), (0, 1, 2, 0), (12, 12)),
+        (40, 65, 3, (2, 2), (1, 1, 1, 1), (31, 31)),
+        (40, 33, 3, (1, 2), (1, 1, 1, 1), (8, 32)),
+        (32, 64, 4, (2, 2), (1, 1, 1, 1), (16, 32)),
+        (24, 32, 7, (2, 2), (3, 3, 3, 3), (16, 32)),
+    ):
+        fields: dict[str, Any] = {"kernel": (taps, taps), "stride": stride, "padding": padding}
+        name = f"float doubly filtered {taps}x{taps} at stride {stride} of {C} to {K}"
+        yield name, conv(C, K, packed=True, image=image, binary=False, **fields)
+    plain: dict[str, Any] = {"binary": False, "image": (8, 12)}
+    stages = (affine(64), Add("r"), prelu(64))
+    yield (
+        "float doubly filtered, residual, two images",
+        conv(24, 64, stages=stages, batch=2, **plain),
+    )
+    yield "float doubly filtered to bits alone", conv(31, 96, floats=False, packed=True, **plain)
+    beyond: dict[str, Any] = {"image": (2, 9), "padding": (4, 4, 4, 5), "binary": False}
+    yield "float doubly filtered, rows of nothing but padding", conv(24, 64, **beyond)
 
 
 def _depthwise_cases() -> Iterator[tuple[str, Node]]:

@@ -28,6 +28,7 @@ from binas.compile.kernels import (
     float_conv,
     float_lookup,
     float_winograd,
+    float_winograd_2d,
     thresholds,
 )
 from binas.core import bits
@@ -228,6 +229,8 @@ def test_the_cases_of_minimal_filtering_are_filtered(cpu: str) -> None:
     cases = [node.layer for name, node in CASES.items() if name.startswith("float filtered")]
     assert cases
     assert {float_conv.way(layer, isa) for layer in cases} == {float_winograd}
+    cases = [node.layer for name, node in CASES.items() if name.startswith("float doubly filtered")]
+    assert {float_conv.way(layer, isa) for layer in cases} == {float_winograd_2d}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,179 @@
+"""Real convolution with fewer multiplications: minimal filtering of rows and columns.
+
+A tile of m x m' outputs is filtered along both axes, each cut into the phases of its stride
+(`winograd_axes.py`), for every input channel c and output channel k:
+
+    y[o, o', k] = Σ_ij A[o, i] A'[o', j] Σ_c V[i, j, c] U[i, j, c, k]    V = B d B'ᵀ    U = G w G'ᵀ
+
+In tiles of 4x4 a 3x3 takes 36 products for 144, at stride 2 81. They are made row by row of V,
+each row for all output channels, and added to the outputs that it has a part in: so what is
+transformed stays in the near caches, and a group of tiles reads weights once. Where channels are
+many this beats filtering along the row alone (`float_winograd.py`), which transforms less: products
+only after they are summed over kernel rows, too. Rounding keeps within the same bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from binas.compile.graph import Node
+from binas.compile.isa import Isa
+from binas.compile.kernels import cutting, epilogue, float_direct
+from binas.compile.kernels.candidates import enumerated
+from binas.compile.kernels.frame import Kernel, Parameter, frame
+from binas.compile.kernels.minimal_filtering import sums
+from binas.compile.kernels.winograd_axes import Axis, Shape
+from binas.compile.kernels.winograd_nest_2d import Nest
+from binas.compile.tile import Tile
+from binas.core import bits
+from binas.core.layer import Layer
+
+_STACK_BYTES = 96 << 10  # of a group of tiles: a thread may have as little as 128 KiB
+
+
+def _outputs(layer: Layer) -> Iterator[tuple[int, int]]:
+    """Tiles whose rounding keeps within the bounds: sums of few products round well without us."""
+    yield 2, 4
+    if min(layer.kernel) >= 3 and layer.in_shape[3] >= 24:
+        yield 4, 4
+
+
+def share(layer: Layer, isa: Isa) -> float | None:
+    """Vector instructions over the multiply-adds of every tap; None where it cannot be filtered."""
+    found = [_share(layer, shape, isa) for shape in _shapes(layer, isa)]
+    return min(found) if found else None
+
+
+def shape_of(layer: Layer, isa: Isa) -> Shape:
+    """The layer as it is filtered: in the tiles that take the fewest instructions."""
+    found = list(_shapes(layer, isa))
+    if not found:
+        raise ValueError("no minimal filtering of this layer in two dimensions")
+    return min(found, key=lambda shape: _share(layer, shape, isa))
+
+
+def _shapes(layer: Layer, isa: Isa) -> Iterator[Shape]:
+    """Those whose weights, of which every group reads all, are near enough."""
+    for outputs in _outputs(layer):
+        shape = Shape.of(layer, outputs)
+        if shape and 4 * shape.per_channel * layer.out_channels <= isa.constants_bytes:
+            yield shape
+
+
+def _share(layer: Layer, shape: Shape, isa: Isa) -> float:
+    """Counted per tile and vector of output channels, which share the transforms of inputs."""
+    down, along, C = shape.down, shape.along, shape.channels
+    products, outputs = down.products * along.products, down.outputs * along.outputs
+    summed = sum(sums(phase.filtering)[1] for phase in along.phases)
+    gathered = summed + along.outputs * (len(along.phases) - 1)
+    added = sum(p.filtering.products * (down.outputs if p.filtered else 1) for p in down.phases)
+    each: float = (
+        products * (C + 2) + down.products * gathered + 3 * added * along.outputs + 2 * outputs
+    )
+    each += shape.per_channel / most_tiles(layer, shape, isa)
+
+    rows = sum(p.filtering.products * (p.filtering.products + 1) for p in down.phases if p.filtered)
+    rows += sum(2 * p.filtering.products for p in down.phases if not p.filtered)
+    columns = sum(sums(phase.filtering)[0] for phase in along.phases) + 2 * along.filtered
+    into = rows * along.outputs * along.stride + down.products * columns
+    each += into * -(-C // isa.lanes) / -(-layer.out_channels // isa.lanes)
+
+    _, P, Q, _ = layer.out_shape
+    high, wide = shape.tiles(layer)
+    return each * high * wide / (layer.kernel[0] * layer.kernel[1] * C * P * Q)
+
+
+def instructions(layer: Layer, isa: Isa) -> float:
+    """Of the inner loop, for a vector of multiply-adds: so much less than one product for each."""
+    down, along = (axis := shape_of(layer, isa)).down, axis.along
+    taps = down.outputs * down.taps * along.outputs * along.taps
+    return down.products * along.products / taps
+
+
+def most_tiles(layer: Layer, shape: Shape, isa: Isa) -> int:
+    """As many tiles in a group as have room on the stack."""
+    along, K = shape.along, -(-layer.out_channels // isa.lanes) * isa.lanes
+    inputs = (along.outputs * along.stride + along.filtered) * shape.channels
+    each = inputs + shape.down.outputs * along.outputs * K
+    return max(1, min(_STACK_BYTES // (4 * each), shape.tiles(layer)[1]))
+
+
+def _as_tiles(layer: Layer, isa: Isa) -> Layer:
+    """The layer whose pixels are a group's tiles, for choosing how many to take at once."""
+    N, _, _, C = layer.in_shape
+    tiles = most_tiles(layer, shape_of(layer, isa), isa)
+    plain = replace(layer, kernel=(1, 1), stride=(1, 1), padding=(0, 0, 0, 0))
+    return replace(plain, in_shape=(N, 1, tiles, C))
+
+
+def default_tile(layer: Layer, isa: Isa) -> Tile:
+    """The tile of the fewest cycles in the inner loop, whose sums are of tiles of outputs."""
+    shape = shape_of(layer, isa)
+    unroll = max(u for u in range(1, float_direct.UNROLL + 1) if shape.channels % u == 0)
+    best = float_direct.default_tile(_as_tiles(layer, isa), isa)
+    return replace(best, pixels=best.pixels * shape.along.outputs, unroll=unroll)
+
+
+def tiles(layer: Layer, isa: Isa) -> list[Tile]:
+    """Those that a tuner tries, and no others are taken from anybody."""
+    rule, m = default_tile(layer, isa), shape_of(layer, isa).along.outputs
+    found = enumerated(
+        _as_tiles(layer, isa),
+        replace(rule, pixels=rule.pixels // m),
+        step=bits.WORD_BITS // isa.lanes if layer.bits_out else 1,
+        sums=range(4, isa.registers - 3),
+    )
+    return [replace(tile, pixels=tile.pixels * m) for tile in found if not tile.rows_first]
+
+
+def weights(node: Node, isa: Isa) -> NDArray[np.float32]:
+    """U [down][along][C][K], rounded from float64."""
+    assert node.weights is not None  # noqa: S101
+    shape = shape_of(node.layer, isa)
+    down = _filtered(node.weights.astype(np.float64), shape.down, 1)
+    return _filtered(down, shape.along, 2).transpose(1, 2, 3, 0).astype(np.float32)
+
+
+def _filtered(w: NDArray[np.float64], axis: Axis, at: int) -> NDArray[np.float64]:
+    """G w of every phase, along an axis of the array."""
+    parts = []
+    for phase in axis.phases:
+        taps = np.moveaxis(w, at, 0)[phase.first :: axis.stride]
+        matrix = np.array(phase.filtering.of_weights()[: phase.weights], dtype=np.float64)
+        parts.append(np.moveaxis(np.tensordot(matrix, taps, 1), 0, at))
+    return np.concatenate(parts, axis=at)
+
+
+def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> Kernel:
+    """The kernel of a layer."""
+    tile, shape = tile or default_tile(layer, isa), shape_of(layer, isa)
+    with frame(symbol, layer, parameters(layer, isa, tile)) as made:
+        Nest(made, layer, tile, isa, shape, most_tiles(layer, shape, isa)).emit()
+    name = f"conv winograd F({shape.down.outputs}x{shape.along.outputs}) {isa.cpu} {tile}"
+    return Kernel(made.function, layer.out_shape[0] * shape.tiles(layer)[0], name)
+
+
+def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:
+    """Transformed weights, the matrices down the rows, then what the epilogue reads."""
+    shape = shape_of(layer, isa)
+    size = cutting.weight_size(layer, tile, shape.per_channel)
+    matrices = Parameter("f", len(shape.down.matrices()), "float32")
+    return [Parameter("w", size, "float32"), matrices, *epilogue.parameters(layer, isa)]
+
+
+def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]:
+    """The values of `parameters`: weights as per block [down][along][C][lanes of the block]."""
+    layer, points = node.layer, weights(node, isa)
+    tile, shape = tile or default_tile(layer, isa), shape_of(layer, isa)
+    parts = []
+    for block in cutting.blocks(layer, tile, shape.per_channel):
+        for first in range(block.first, block.first + block.count * tile.channels, tile.channels):
+            part = np.zeros((*points.shape[:3], block.vectors * tile.lanes), np.float32)
+            part[..., : block.channels] = points[..., first : first + block.channels]
+            parts.append(part.reshape(-1))
+    return [np.concatenate(parts), shape.down.matrices(), *epilogue.arrays(node, isa)]
