@@ -36,8 +36,6 @@ class Isa:
         scheduled: CPU whose pipeline instructions are ordered for, where that is not `cpu` itself;
             it may have no instruction that `cpu` lacks.
         in_order: Whether it, or one of the CPUs that a build is for, waits for each operand.
-        constants_bytes: How much a kernel may read again and again beside its arithmetic: half of a
-            second-level cache where nothing hides how long the memory behind it takes.
         fused: Whether it multiplies and adds in one instruction; asked for without one, LLVM calls
             the C library for every lane.
     """
@@ -52,7 +50,6 @@ class Isa:
     scheduled: str = ""
     fused: bool = True
     in_order: bool = False
-    constants_bytes: int = 4 << 20
 
     @property
     def lanes(self) -> int:
@@ -104,7 +101,6 @@ def _arm64(cpu: str, *without: str, in_order: bool = False) -> Isa:
         scheduled="cortex-a53",
         attributes=without,
         in_order=in_order,
-        constants_bytes=256 << 10 if in_order else 4 << 20,
     )
 
 
@@ -117,7 +113,6 @@ def _arm32(cpu: str) -> Isa:
         vector_bits=128,
         registers=16,
         counting="bytes",
-        constants_bytes=256 << 10,
     )
 
 

@@ -67,6 +67,22 @@ def test_one_tap_and_many_taps_are_left_alone(taps: int) -> None:
     assert Filtering.of(taps) is None
 
 
+def test_a_filter_of_one_tap_is_as_it_is_written() -> None:
+    plain, d = Filtering(4, 1), [Fraction(n) for n in (3, 1, 4, 1)]
+    assert plain.products == 4
+    assert plain.of_weights() == [[1]] * 4
+    for matrix in (plain.of_inputs(), plain.of_products()):
+        assert times(matrix, d) == d
+    assert minimal_filtering.inputs(plain, d.__getitem__, madd) == d
+    assert minimal_filtering.outputs(plain, d, madd) == d
+    assert minimal_filtering.sums(plain) == (0, 0)
+
+
+def test_points_are_known_for_seven_products() -> None:
+    assert Filtering(4, 4).known
+    assert not Filtering(4, 5).known
+
+
 def test_sums_are_counted_as_they_are_made() -> None:
     assert minimal_filtering.sums(known(3)) == (17, 12)
     assert minimal_filtering.sums(known(4)) == (21, 14)
