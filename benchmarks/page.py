@@ -31,6 +31,7 @@ _GROUPS = {
     "depthwise_float": "Binary depthwise, bits in, floats out",
     "weights": "Weights of one bit, real activations",
     "float_conv": "Float convolutions",
+    "float_stem": "Float convolutions of many channels",
     "dense": "Dense",
     "network": "Networks",
 }

@@ -172,6 +172,9 @@ def _floats() -> list[Work]:
         "float_conv/7x7s2_3x64_224": Conv(channels=3, filters=64, size=224, kernel=7, stride=2),
         "float_conv/1x1s2_64x128_56": Conv(channels=64, filters=128, size=56, kernel=1, stride=2),
         "float_conv/3x3_3x64_32": Conv(channels=3, filters=64, size=32),
+        "float_stem/3x3s2_54x108_112": Conv(channels=54, filters=108, size=112, stride=2),
+        "float_stem/3x3s2_108x108_56": Conv(channels=108, filters=108, size=56, stride=2),
+        "float_stem/3x3_64x64_56": Conv(channels=64, filters=64, size=56),
         "dense/512x1000": Conv(channels=512, filters=1000, size=1, kernel=1),
     }
     return [
