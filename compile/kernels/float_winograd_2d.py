@@ -48,22 +48,25 @@ def _outputs(layer: Layer) -> Iterator[tuple[int, int]]:
 
 def share(layer: Layer, isa: Isa) -> float | None:
     """Vector instructions over the multiply-adds of every tap; None where it cannot be filtered."""
-    found = [_share(layer, shape, isa) for shape in _shapes(layer)]
+    found = [_share(layer, shape, isa) for shape in _shapes(layer, isa)]
     return min(found) if found else None
 
 
 def shape_of(layer: Layer, isa: Isa) -> Shape:
     """The layer as it is filtered: in the tiles that take the fewest instructions."""
-    found = list(_shapes(layer))
+    found = list(_shapes(layer, isa))
     if not found:
         raise ValueError("no minimal filtering of this layer in two dimensions")
     return min(found, key=lambda shape: _share(layer, shape, isa))
 
 
-def _shapes(layer: Layer) -> Iterator[Shape]:
+def _shapes(layer: Layer, isa: Isa) -> Iterator[Shape]:
+    """Those of which a tile has room on the stack, and whose weights are not too many."""
     for outputs in _outputs(layer):
         shape = Shape.of(layer, outputs)
-        if shape and 4 * shape.per_channel * layer.out_channels <= _WEIGHT_BYTES:
+        if shape is None or not most_tiles(layer, shape, isa):
+            continue
+        if 4 * shape.per_channel * layer.out_channels <= _WEIGHT_BYTES:
             yield shape
 
 
@@ -98,11 +101,11 @@ def instructions(layer: Layer, isa: Isa) -> float:
 
 
 def most_tiles(layer: Layer, shape: Shape, isa: Isa) -> int:
-    """As many tiles in a group as have room on the stack."""
+    """As many tiles in a group as have room on the stack, perhaps none."""
     along, K = shape.along, -(-layer.out_channels // isa.lanes) * isa.lanes
     inputs = (along.outputs * along.stride + along.filtered) * shape.channels
     each = inputs + shape.down.outputs * along.outputs * K
-    return max(1, min(_STACK_BYTES // (4 * each), shape.tiles(layer)[1]))
+    return min(_STACK_BYTES // (4 * each), shape.tiles(layer)[1])
 
 
 def _as_tiles(layer: Layer, isa: Isa) -> Layer:

@@ -122,3 +122,10 @@ def test_instructions_are_the_products_that_are_left() -> None:
     isa = isas.find("x86-64-v3", "x86_64")
     assert float_conv.instructions(conv(54, 108, 112, stride=2), isa) == 81 / 144
     assert float_conv.instructions(conv(64, 64, 56), isa) == 36 / 144
+
+
+def test_what_lies_on_the_stack_has_a_bound_whatever_the_layer() -> None:
+    isa = isas.find("icelake-server", "x86_64")
+    assert float_winograd_2d.share(conv(2, 20_000, 8), isa) is None  # 640 KB of sums for a tile
+    shape = float_winograd_2d.shape_of(conv(54, 108, 112, stride=2), isa)
+    assert float_winograd_2d.most_tiles(conv(54, 108, 112, stride=2), shape, isa) == 9
