@@ -42,7 +42,7 @@ def _shape(layer: Layer) -> Shape:
 
 
 def share(layer: Layer, isa: Isa) -> float | None:
-    """Vector instructions over the multiply-adds of every tap; None where it cannot be filtered.
+    """Vector instructions over those of every tap inside; None where it cannot be filtered.
 
     Counted are those of a tile and a vector of output channels; the input's transform is shared by
     all vectors, and by the rows of a band.
@@ -50,7 +50,7 @@ def share(layer: Layer, isa: Isa) -> float | None:
     shape = Shape.of(layer)
     if shape is None:
         return None
-    (R, S), (_, _, Q, K), C = layer.kernel, layer.out_shape, layer.in_shape[3]
+    (R, _), (_, _, Q, K), C = layer.kernel, layer.out_shape, layer.in_shape[3]
     m, n = shape.filtering.outputs, shape.filtering.products
     held = default_tile(layer, isa).pixels // m
     if R * shape.row_bytes(held) > _STACK_BYTES:
@@ -59,7 +59,7 @@ def share(layer: Layer, isa: Isa) -> float | None:
     rows, in_rows = band(layer, shape, held)
     shared = (into + 2 * n) * len(pieces(shape.run, isa.lanes)) * in_rows / rows
     each = R * sum(shape.runs) + out + 2 * n + shared / -(-K // isa.lanes)
-    return each * -(-Q // m) / (R * S * C * Q)
+    return each * -(-Q // m) / (R * C * sum(map(len, cutting.classes(layer)[1])))
 
 
 def instructions(layer: Layer, _isa: Isa) -> float:

@@ -8,14 +8,16 @@ A tile of m x m' outputs is filtered along both axes, each cut into the phases o
 In tiles of 4x4 a 3x3 takes 36 products for 144, at stride 2 81. They are made row by row of V,
 each row for all output channels, and added to the outputs that it has a part in: so what is
 transformed stays in the near caches, and a group of tiles reads weights once. Where channels are
-many this beats filtering along the row alone (`float_winograd.py`), which transforms less: products
-only after they are summed over kernel rows, too. Rounding keeps within the same bounds.
+many this beats filtering along the row alone (`float_winograd.py`), which transforms fewer
+products, since it sums over kernel rows first. Rounding keeps within the same bounds; within a tile
+outputs see each other's errors, and an infinity makes them NaN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,79 +35,93 @@ from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
 
-_STACK_BYTES = 96 << 10  # of a group of tiles: a thread may have as little as 128 KiB
-# Every group reads all weights, from the second-level cache or the memory behind it. A Cortex-A53,
-# which reads 16 bytes in 10 cycles (2 GB/s), has work of 14 for them in a group of seven tiles.
-_WEIGHT_BYTES = 4 << 20
-
-
-def _outputs(layer: Layer) -> Iterator[tuple[int, int]]:
-    """Tiles whose rounding keeps within the bounds: sums of few products round well without us."""
-    yield 2, 4
-    if min(layer.kernel) >= 3 and layer.in_shape[3] >= 24:
-        yield 4, 4
+_STACK_BYTES = 112 << 10  # a thread may have as little as 128 KiB
+_WEIGHT_BYTES = 4 << 20  # every group of tiles reads all of them
+# Vector instructions for which one of weights keeps a core busy. They come from the second-level
+# cache or the memory behind it, of which a Cortex-A53 reads 16 bytes in 10 cycles (2 GB/s).
+_WEIGHT, _WEIGHT_IN_ORDER = 1, 5
 
 
 def share(layer: Layer, isa: Isa) -> float | None:
-    """Vector instructions over the multiply-adds of every tap; None where it cannot be filtered."""
-    found = [_share(layer, shape, isa) for shape in _shapes(layer, isa)]
-    return min(found) if found else None
+    """Vector instructions over those of every tap inside; None where it cannot be filtered."""
+    found = _chosen(layer, isa)
+    return found[0] if found else None
 
 
 def shape_of(layer: Layer, isa: Isa) -> Shape:
     """The layer as it is filtered: in the tiles that take the fewest instructions."""
-    found = list(_shapes(layer, isa))
-    if not found:
+    found = _chosen(layer, isa)
+    if found is None:
         raise ValueError("no minimal filtering of this layer in two dimensions")
-    return min(found, key=lambda shape: _share(layer, shape, isa))
+    return found[1]
 
 
-def _shapes(layer: Layer, isa: Isa) -> Iterator[Shape]:
-    """Those of which a tile has room on the stack, and whose weights are not too many."""
-    for outputs in _outputs(layer):
-        shape = Shape.of(layer, outputs)
-        if shape is None or not most_tiles(layer, shape, isa):
-            continue
-        if 4 * shape.per_channel * layer.out_channels <= _WEIGHT_BYTES:
+@cache
+def _chosen(layer: Layer, isa: Isa) -> tuple[float, Shape] | None:
+    shapes = [shape for shape in _shapes(layer) if most_tiles(layer, shape, isa)]
+    found = [(_share(layer, shape, isa), shape) for shape in shapes]
+    return min(found, key=lambda one: one[0]) if found else None
+
+
+def _shapes(layer: Layer) -> Iterator[Shape]:
+    """Those whose rounding keeps within the bounds, and whose weights are not too many.
+
+    Direct sums of few products round so well that in tiles of 4x4 ours exceed the bounds with fewer
+    than 24 channels, and with two taps an axis. Where every phase has four taps they always do.
+    """
+    fewest = min(layer.kernel)
+    short = all(R // s <= 3 for R, s in zip(layer.kernel, layer.stride, strict=True))
+    square = fewest >= 3 and layer.in_shape[3] >= 24
+    for outputs in ((2, 4), (4, 4)) if square else ((2, 4),):
+        shape = Shape.of(layer, outputs) if short else None
+        if shape and 4 * shape.per_channel * layer.out_channels <= _WEIGHT_BYTES:
             yield shape
 
 
 def _share(layer: Layer, shape: Shape, isa: Isa) -> float:
     """Counted per tile and vector of output channels, which share the transforms of inputs."""
     down, along, C = shape.down, shape.along, shape.channels
+    high, wide = shape.tiles(layer)
+    vectors, groups = -(-layer.out_channels // isa.lanes), -(-wide // most_tiles(layer, shape, isa))
+    held = -(-wide // groups)
+    # Two multiply-adds begin per cycle: fewer sums than their latency hides leave cycles empty.
+    empty = max(1, 2 * float_direct.LATENCY / (held * vectors))
     products, outputs = down.products * along.products, down.outputs * along.outputs
     summed = sum(sums(phase.filtering)[1] for phase in along.phases)
     gathered = summed + along.outputs * (len(along.phases) - 1)
     added = sum(p.filtering.products * (down.outputs if p.filtered else 1) for p in down.phases)
     each: float = (
-        products * (C + 2) + down.products * gathered + 3 * added * along.outputs + 2 * outputs
+        products * (C * empty + 2)
+        + down.products * gathered
+        + 3 * added * along.outputs
+        + 2 * outputs
     )
-    each += shape.per_channel / most_tiles(layer, shape, isa)
+    each += shape.per_channel * (_WEIGHT_IN_ORDER if isa.in_order else _WEIGHT) / held
 
     rows = sum(p.filtering.products * (p.filtering.products + 1) for p in down.phases if p.filtered)
     rows += sum(2 * p.filtering.products for p in down.phases if not p.filtered)
     columns = sum(sums(phase.filtering)[0] for phase in along.phases) + 2 * along.filtered
     into = rows * along.outputs * along.stride + down.products * columns
-    each += into * -(-C // isa.lanes) / -(-layer.out_channels // isa.lanes)
+    each += into * -(-C // isa.lanes) / vectors
 
-    _, P, Q, _ = layer.out_shape
-    high, wide = shape.tiles(layer)
-    return each * high * wide / (layer.kernel[0] * layer.kernel[1] * C * P * Q)
+    rows_inside, columns_inside = (sum(map(len, taps)) for taps in cutting.classes(layer))
+    return each * high * wide / max(1, rows_inside * columns_inside * C)
 
 
 def instructions(layer: Layer, isa: Isa) -> float:
     """Of the inner loop, for a vector of multiply-adds: so much less than one product for each."""
-    down, along = (axis := shape_of(layer, isa)).down, axis.along
-    taps = down.outputs * down.taps * along.outputs * along.taps
-    return down.products * along.products / taps
+    shape = shape_of(layer, isa)
+    taps = [axis.outputs * axis.taps for axis in (shape.down, shape.along)]
+    return shape.down.products * shape.along.products / (taps[0] * taps[1])
 
 
 def most_tiles(layer: Layer, shape: Shape, isa: Isa) -> int:
-    """As many tiles in a group as have room on the stack, perhaps none."""
+    """As many tiles in a group as have room on the stack beside products, perhaps none."""
     along, K = shape.along, -(-layer.out_channels // isa.lanes) * isa.lanes
     inputs = (along.outputs * along.stride + along.filtered) * shape.channels
     each = inputs + shape.down.outputs * along.outputs * K
-    return min(_STACK_BYTES // (4 * each), shape.tiles(layer)[1])
+    products = along.products * isa.registers * isa.lanes
+    return min(max(0, _STACK_BYTES // 4 - products) // each, shape.tiles(layer)[1])
 
 
 def _as_tiles(layer: Layer, isa: Isa) -> Layer:

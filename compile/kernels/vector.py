@@ -67,7 +67,7 @@ def when(condition: Expr) -> Iterator[None]:
 
 
 def array(dtype: str, n: int) -> Expr:
-    """An array on the stack: 100 KiB of them at most, since threads have little (musl: 128)."""
+    """An array on the stack: 112 KiB of them at most, since threads have little (musl: 128)."""
     return builder.alloc_buffer((n,), dtype, scope="global")
 
 

@@ -61,7 +61,7 @@ class Axis:
 
     @classmethod
     def of(cls, taps: int, stride: int, outputs: int) -> Axis | None:
-        """None where a phase has no tap, no phase has two, or one has more than have points."""
+        """None where a phase has no tap, or none has two, or one has more than points are known."""
         longest = Filtering(outputs, -(-taps // stride))
         fits = taps >= stride and longest.taps > 1 and longest.known
         return cls(taps, stride, outputs) if fits else None

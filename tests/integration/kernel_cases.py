@@ -187,24 +187,24 @@ def _one_bit_weights() -> Iterator[tuple[str, Node]]:
 def _filtered_cases() -> Iterator[tuple[str, Node]]:
     """Real convolutions whose products are saved (`float_winograd.py`)."""
     for C, K, taps, stride, padding, image in (
-        (3, 64, 3, 1, (1, 1, 1, 1), (5, 16)),
+        (3, 64, 3, 1, (1, 1, 1, 1), (5, 32)),
         (4, 33, 3, 1, (0, 1, 2, 0), (7, 16)),
         (16, 31, 3, 1, (2, 3, 0, 1), (4, 9)),
         (33, 65, 3, 1, (1, 0, 1, 3), (3, 10)),
         (1, 65, 7, 2, (3, 3, 3, 3), (9, 31)),
         (3, 64, 7, 2, (3, 2, 1, 0), (19, 40)),
         (16, 33, 5, 1, (2, 2, 2, 2), (4, 12)),
-        (3, 33, 5, 2, (0, 3, 2, 1), (11, 33)),
+        (3, 64, 5, 2, (0, 2, 2, 2), (11, 64)),
     ):
         fields: dict[str, Any] = {"kernel": (taps, taps), "stride": (stride, stride)}
         fields |= {"padding": padding, "image": image, "binary": False}
         name = f"float filtered {taps}x{taps} at stride {stride} of {C} to {K}"
         yield name, conv(C, K, packed=True, **fields)
-    plain: dict[str, Any] = {"binary": False, "image": (10, 12)}
+    plain: dict[str, Any] = {"binary": False, "image": (10, 32)}
     stages = (affine(64), Add("r"), prelu(64))
     yield "float filtered, residual, two images", conv(3, 64, stages=stages, batch=2, **plain)
     yield "float filtered to bits alone", conv(16, 96, floats=False, packed=True, **plain)
-    beyond: dict[str, Any] = {"image": (2, 9), "padding": (4, 5, 4, 6), "binary": False}
+    beyond: dict[str, Any] = {"image": (2, 23), "padding": (4, 1, 4, 2), "binary": False}
     yield "float filtered, rows of nothing but padding", conv(16, 64, **beyond)
     yield "float filtered 1x3", conv(33, 64, kernel=(1, 3), **plain)
 
@@ -212,26 +212,26 @@ def _filtered_cases() -> Iterator[tuple[str, Node]]:
 def _doubly_filtered_cases() -> Iterator[tuple[str, Node]]:
     """Those whose products are saved in two dimensions (`float_winograd_2d.py`)."""
     for C, K, taps, stride, padding, image in (
-        (24, 33, 3, (1, 1), (1, 1, 1, 1), (8, 15)),
+        (24, 33, 3, (1, 1), (1, 1, 1, 1), (16, 31)),
         (33, 65, 3, (1, 1), (2, 0, 0, 3), (8, 15)),
-        (24, 31, 3, (1, 1), (0, 1, 2, 0), (12, 12)),
-        (40, 65, 3, (2, 2), (1, 1, 1, 1), (31, 31)),
+        (24, 31, 3, (1, 1), (0, 1, 2, 0), (24, 24)),
+        (65, 65, 3, (2, 2), (1, 1, 1, 1), (63, 63)),
         (40, 33, 3, (1, 2), (1, 1, 1, 1), (8, 32)),
-        (32, 64, 4, (2, 2), (1, 1, 1, 1), (16, 32)),
+        (48, 64, 4, (2, 2), (1, 1, 1, 1), (32, 32)),
         (24, 32, 7, (2, 2), (3, 3, 3, 3), (16, 32)),
     ):
         fields: dict[str, Any] = {"kernel": (taps, taps), "stride": stride, "padding": padding}
         name = f"float doubly filtered {taps}x{taps} at stride {stride} of {C} to {K}"
         yield name, conv(C, K, packed=True, image=image, binary=False, **fields)
-    plain: dict[str, Any] = {"binary": False, "image": (8, 12)}
+    plain: dict[str, Any] = {"binary": False, "image": (16, 24)}
     stages = (affine(64), Add("r"), prelu(64))
     yield (
         "float doubly filtered, residual, two images",
         conv(24, 64, stages=stages, batch=2, **plain),
     )
     yield "float doubly filtered to bits alone", conv(31, 96, floats=False, packed=True, **plain)
-    beyond: dict[str, Any] = {"image": (2, 9), "padding": (4, 4, 4, 5), "binary": False}
-    yield "float doubly filtered, rows of nothing but padding", conv(24, 64, **beyond)
+    beyond: dict[str, Any] = {"image": (24, 16), "padding": (3, 1, 1, 1), "binary": False}
+    yield "float doubly filtered, a row of nothing but padding", conv(32, 64, **beyond)
 
 
 def _depthwise_cases() -> Iterator[tuple[str, Node]]:
