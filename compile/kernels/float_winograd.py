@@ -14,7 +14,6 @@ other's errors, and infinities. It was measured to be below 4 times that of `flo
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,11 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import cutting, epilogue, float_direct, minimal_filtering
-from binas.compile.kernels.candidates import enumerated
+from binas.compile.kernels import cutting, epilogue, minimal_filtering, winograd_tiles
 from binas.compile.kernels.frame import Kernel, Parameter, frame
 from binas.compile.kernels.winograd_nest import Nest
 from binas.compile.kernels.winograd_rows import Shape, band, pieces
 from binas.compile.tile import Tile
-from binas.core import bits
 from binas.core.layer import Layer
 
 _STACK_BYTES = 32 << 10  # of the transformed rows of one output row
@@ -68,37 +65,20 @@ def instructions(layer: Layer, _isa: Isa) -> float:
     return sum(shape.runs) / (shape.filtering.outputs * taps)
 
 
-def _as_tiles(layer: Layer, shape: Shape) -> Layer:
-    """The layer whose pixels are this layer's tiles, for choosing how many to take at once."""
-    N, _, Q, _ = layer.out_shape
-    return replace(
-        layer,
-        in_shape=(N, 1, -(-Q // shape.filtering.outputs), layer.in_shape[3]),
-        kernel=(1, 1),
-        stride=(1, 1),
-        padding=(0, 0, 0, 0),
-    )
+def _as_row(layer: Layer, shape: Shape) -> Layer:
+    return winograd_tiles.as_row(layer, -(-layer.out_shape[2] // shape.filtering.outputs))
 
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:
     """The tile of the fewest cycles in the inner loop, whose sums are of tiles of m outputs."""
     shape = _shape(layer)
-    unroll = max(u for u in range(1, float_direct.UNROLL + 1) if shape.run % u == 0)
-    best = float_direct.default_tile(_as_tiles(layer, shape), isa)
-    return replace(best, pixels=best.pixels * shape.filtering.outputs, unroll=unroll)
+    return winograd_tiles.rule(_as_row(layer, shape), shape.run, shape.filtering.outputs, isa)
 
 
 def tiles(layer: Layer, isa: Isa) -> list[Tile]:
     """Those that a tuner tries, and no others are taken from anybody."""
     shape, rule = _shape(layer), default_tile(layer, isa)
-    m = shape.filtering.outputs
-    found = enumerated(
-        _as_tiles(layer, shape),
-        replace(rule, pixels=rule.pixels // m),
-        step=bits.WORD_BITS // isa.lanes if layer.bits_out else 1,
-        sums=range(4, isa.registers - 3),
-    )
-    return [replace(tile, pixels=tile.pixels * m) for tile in found if not tile.rows_first]
+    return winograd_tiles.tried(_as_row(layer, shape), rule, shape.filtering.outputs, isa)
 
 
 def weights(node: Node) -> list[NDArray[np.float32]]:

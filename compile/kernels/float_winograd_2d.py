@@ -16,7 +16,6 @@ outputs see each other's errors, and an infinity makes them NaN.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -25,14 +24,12 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import cutting, epilogue, float_direct
-from binas.compile.kernels.candidates import enumerated
+from binas.compile.kernels import cutting, epilogue, float_direct, winograd_tiles
 from binas.compile.kernels.frame import Kernel, Parameter, frame
 from binas.compile.kernels.minimal_filtering import sums
 from binas.compile.kernels.winograd_axes import Axis, Shape
 from binas.compile.kernels.winograd_nest_2d import Nest
 from binas.compile.tile import Tile
-from binas.core import bits
 from binas.core.layer import Layer
 
 _STACK_BYTES = 112 << 10  # a thread may have as little as 128 KiB
@@ -124,32 +121,20 @@ def most_tiles(layer: Layer, shape: Shape, isa: Isa) -> int:
     return min(max(0, _STACK_BYTES // 4 - products) // each, shape.tiles(layer)[1])
 
 
-def _as_tiles(layer: Layer, isa: Isa) -> Layer:
-    """The layer whose pixels are a group's tiles, for choosing how many to take at once."""
-    N, _, _, C = layer.in_shape
-    tiles = most_tiles(layer, shape_of(layer, isa), isa)
-    plain = replace(layer, kernel=(1, 1), stride=(1, 1), padding=(0, 0, 0, 0))
-    return replace(plain, in_shape=(N, 1, tiles, C))
+def _as_row(layer: Layer, isa: Isa) -> Layer:
+    return winograd_tiles.as_row(layer, most_tiles(layer, shape_of(layer, isa), isa))
 
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:
     """The tile of the fewest cycles in the inner loop, whose sums are of tiles of outputs."""
     shape = shape_of(layer, isa)
-    unroll = max(u for u in range(1, float_direct.UNROLL + 1) if shape.channels % u == 0)
-    best = float_direct.default_tile(_as_tiles(layer, isa), isa)
-    return replace(best, pixels=best.pixels * shape.along.outputs, unroll=unroll)
+    return winograd_tiles.rule(_as_row(layer, isa), shape.channels, shape.along.outputs, isa)
 
 
 def tiles(layer: Layer, isa: Isa) -> list[Tile]:
     """Those that a tuner tries, and no others are taken from anybody."""
-    rule, m = default_tile(layer, isa), shape_of(layer, isa).along.outputs
-    found = enumerated(
-        _as_tiles(layer, isa),
-        replace(rule, pixels=rule.pixels // m),
-        step=bits.WORD_BITS // isa.lanes if layer.bits_out else 1,
-        sums=range(4, isa.registers - 3),
-    )
-    return [replace(tile, pixels=tile.pixels * m) for tile in found if not tile.rows_first]
+    rule, outputs = default_tile(layer, isa), shape_of(layer, isa).along.outputs
+    return winograd_tiles.tried(_as_row(layer, isa), rule, outputs, isa)
 
 
 def weights(node: Node, isa: Isa) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from binas.compile.kernels.cutting import Block
 from binas.compile.kernels.frame import Frame, floordiv
 from binas.compile.kernels.winograd_rows import Group, Shape, band, groups, pieces
 from binas.compile.kernels.winograd_steps import Inputs, Products, index, madd, multiply, repeat
+from binas.compile.kernels.winograd_tiles import unroll
 from binas.compile.tile import Tile
 from binas.core.layer import Layer
 
@@ -131,13 +132,13 @@ class Nest:
     def _point(self, group: Group, block: Block, point: int, rows: tuple[Any, Any, Any]) -> None:
         """Sums over kernel rows and channels: `rows` is their weights, first input and number."""
         run, (weight, in_row, count) = self.shape.runs[point], rows
-        unroll = max(u for u in range(1, self.tile.unroll + 1) if run % u == 0)
+        passes = unroll(run, self.tile.unroll)
         inputs = Inputs(self.inputs, index(in_row * run) + self.points[point], self.in_rows * run)
         to = point * group.tiles * block.vectors
         made = Products(self.products, to, group.tiles, block.vectors)
         weights = self.frame.parameters["w"], weight
-        steps = count * (run // unroll) + self.frame.zero
-        multiply(inputs, weights, made, steps, unroll, self.isa)
+        steps = count * (run // passes) + self.frame.zero
+        multiply(inputs, weights, made, steps, passes, self.isa)
 
     def _finish(
         self, group: Group, block: Block, row: Any, column: Any, channel: Any, tile: Any

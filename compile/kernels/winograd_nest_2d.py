@@ -19,6 +19,7 @@ from binas.compile.kernels.winograd_axes import Phase, Shape
 from binas.compile.kernels.winograd_line import Line, factors
 from binas.compile.kernels.winograd_rows import Group, groups, pieces
 from binas.compile.kernels.winograd_steps import Inputs, Products, index, madd, multiply, repeat
+from binas.compile.kernels.winograd_tiles import unroll
 from binas.compile.tile import Tile
 from binas.core.layer import Layer
 
@@ -140,7 +141,7 @@ class Nest:
         """The products of some tiles: sums over channels."""
         axis, C, plane = self.shape.along, self.shape.channels, 0
         lanes = block.vectors * self.isa.lanes
-        unroll = max(u for u in range(1, self.tile.unroll + 1) if C % u == 0)
+        passes = unroll(C, self.tile.unroll)
         for phase in axis.phases:
             with self._each(phase.filtering.products) as product:
                 if phase.filtered:
@@ -155,8 +156,8 @@ class Nest:
                 to = (phase.product + product) * (group.tiles * block.vectors)
                 made = Products(self.products, to, group.tiles, block.vectors)
                 weights = self.frame.parameters["w"], weight + which * (C * lanes)
-                steps = v.const(C // unroll) + self.frame.zero
-                multiply(inputs, weights, made, steps, unroll, self.isa)
+                steps = v.const(C // passes) + self.frame.zero
+                multiply(inputs, weights, made, steps, passes, self.isa)
             plane += phase.filtering.products if phase.filtered else 0
 
     def _totals(self, block: Block, group: Group, vector: Any) -> list[v.Register]:
