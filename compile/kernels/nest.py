@@ -11,7 +11,17 @@ from typing import Any, Protocol
 from tvm import tirx
 
 from binas.compile.kernels import vector as v
-from binas.compile.kernels.cutting import BAND, PIECES, Block, Phase, Span, blocks, pieces, spans
+from binas.compile.kernels.cutting import (
+    BAND,
+    PIECES,
+    Block,
+    Phase,
+    Span,
+    blocks,
+    classes,
+    pieces,
+    spans,
+)
 from binas.compile.kernels.frame import Frame, floordiv, floormod
 from binas.compile.kernels.grouping import share_words
 from binas.compile.tile import Tile
@@ -111,9 +121,10 @@ def _block(
     at = partial(At, image, p, group, channel=channel, weight=weight, block=block)
     R = layer.kernel[0]
     emit_row = partial(_row, layer, tile, micro, piece)
-    if not micro.flat(R):
+    whole = {len(inside) == R for inside in classes(layer)[0]}  # of the rows that there are
+    if not micro.flat(R) or whole == {False}:
         emit_row(partial(at, rows=high - low), low, high)
-    elif not any(layer.padding):
+    elif whole == {True}:
         emit_row(partial(at, rows=v.const(R), flat=True), 0, R)
     else:
         with v.when(tirx.EQ(high - low, v.const(R))):

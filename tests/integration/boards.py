@@ -58,15 +58,6 @@ def mounted(folder: Path, options: str, then: str = "true") -> Iterator[str | No
             holder.kill()
 
 
-def ended(pid: int) -> bool:
-    for _ in range(200):
-        stat = Path(f"/proc/{pid}/stat")
-        if not stat.exists() or stat.read_text().split()[2] == "Z":
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def wait_for(found: Callable[[], bool]) -> None:
     for _ in range(400):
         if found():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from binas.compile.graph import Add, Node, Relu, Sign
-from binas.compile.kernels import epilogue, family
+from binas.compile.kernels import epilogue, family, thresholds
 from binas.core import bits
 from binas.core.layer import READS_BITS
 from tests.integration.bit_cases import bit_cases
@@ -29,6 +29,8 @@ def _cases() -> Iterator[tuple[str, Node]]:
         yield f"binary, rows of nothing but padding {value}", conv(40, 8, image=(3, 3), **beyond)
         uneven: dict[str, Any] = {"padding": (0, 1, 2, 0), "pad_value": value, "dilation": (2, 2)}
         yield f"binary dilated, uneven padding {value}", conv(40, 34, image=(7, 6), **uneven)
+        wide: dict[str, Any] = {"padding": (2,) * 4, "dilation": (2, 2), "pad_value": value}
+        yield f"binary dilated beyond the image {value}", conv(40, 24, image=(4, 9), **wide)
     K = 48
     bits_affine = affine(K, seed=1)
     yield (
@@ -288,3 +290,19 @@ def near(node: Node, reads: list[NDArray[Any]]) -> NDArray[np.bool_]:
     y = family.staged(node, reads)
     margin: NDArray[np.bool_] = np.abs(epilogue.decision(node, y)) <= 1e-5
     return margin
+
+
+def must_mean(node: Node, reads: list[NDArray[Any]], outputs: list[NDArray[Any]]) -> None:
+    """Bits that are exact are, others but where rounding decides; floats are near."""
+    for expected, got in zip(family.meaning(node, reads), outputs, strict=True):
+        if expected.dtype == np.uint32:
+            channels = node.out_channels
+            differs = bits.unpack(expected, channels) != bits.unpack(got, channels)
+            exact = thresholds.thresholded(node.layer) and node.op == "binary_conv"
+            allowed = np.False_ if exact else near(node, reads)
+            assert not (differs & ~allowed).any()
+            stray = bits.pack(bits.unpack(got, channels)) ^ got
+            assert not stray.any(), "bits beyond the last channel are 0"
+        else:
+            largest = max(1.0, float(np.abs(expected[np.isfinite(expected)]).max(initial=0)))
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * largest)

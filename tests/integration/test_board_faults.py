@@ -27,7 +27,8 @@ from binas.devices.device import Arch
 from binas.devices.link import Finished
 from binas.devices.probe import host_device
 from binas.devices.ssh import SshLink
-from tests.integration.boards import Board, broken, ended, mounted, put, shims, wait_for
+from tests.integration.boards import Board, broken, mounted, put, shims, wait_for
+from tests.processes import ended
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tvm_ffi import structural_equal
@@ -24,14 +23,13 @@ from binas.compile import build, objects, samples
 from binas.compile import isa as isas
 from binas.compile.graph import Add, Graph, Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import family, thresholds
+from binas.compile.kernels import family
 from binas.compile.tile import Choice
-from binas.core import bits
 from binas.core.layer import Layer
 from binas.devices import registry
 from binas.devices.device import CPUS
 from binas.runtime.emulated import emulate_steps
-from tests.integration.kernel_cases import CASES, near, operands
+from tests.integration.kernel_cases import CASES, must_mean, operands
 from tests.integration.kernel_nodes import affine, conv
 
 pytestmark = pytest.mark.slow
@@ -94,8 +92,8 @@ def emulated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     graph, isa = Graph([], []), isas.find(device.cpu, device.arch)
     names = [
         name
-        for name, node in ARM_CASES.items()
-        if isa == GENERIC or not same_function(node.layer, isa, GENERIC)
+        for name in request.cls.cases
+        if isa == GENERIC or not same_function(ARM_CASES[name].layer, isa, GENERIC)
     ]
     taps: dict[str, Any] = {}
     reads = {name: operands(ARM_CASES[name]) for name in names}
@@ -133,29 +131,31 @@ def _named(node: Node, name: str) -> Node:
 
 
 def must_be_right(case: str, emulated: Emulated) -> None:
-    """Bits that are exact are, others but where rounding decides; floats are near."""
-    node = ARM_CASES[case]
-    meant = family.meaning(node, emulated.reads[case])
-    for expected, got in zip(meant, emulated.outputs[case], strict=True):
-        if expected.dtype == np.uint32:
-            channels = node.out_channels
-            differs = bits.unpack(expected, channels) != bits.unpack(got, channels)
-            exact = thresholds.thresholded(node.layer) and node.op == "binary_conv"
-            allowed = np.False_ if exact else near(node, emulated.reads[case])
-            assert not (differs & ~allowed).any()
-            stray = bits.pack(bits.unpack(got, channels)) ^ got
-            assert not stray.any(), "bits beyond the last channel are 0"
-        else:
-            largest = max(1.0, float(np.abs(expected).max()))
-            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * largest)
+    must_mean(ARM_CASES[case], emulated.reads[case], emulated.outputs[case])
 
 
-class TestGeneric:
-    """What every CPU can run."""
+BINARY, OTHERS = (
+    [name for name, node in ARM_CASES.items() if (node.op == "binary_conv") == binary]
+    for binary in (True, False)
+)
 
-    device = "aarch64"
 
-    @pytest.mark.parametrize("case", ARM_CASES)
+class TestGenericBinary:
+    """What every CPU can run, of binary convolutions."""
+
+    device, cases = "aarch64", BINARY
+
+    @pytest.mark.parametrize("case", cases)
+    def test_an_arm_kernel_computes_its_meaning(self, emulated: Emulated, case: str) -> None:
+        must_be_right(case, emulated)
+
+
+class TestGenericOthers:
+    """What every CPU can run, of all else."""
+
+    device, cases = "aarch64", OTHERS
+
+    @pytest.mark.parametrize("case", cases)
     def test_an_arm_kernel_computes_its_meaning(self, emulated: Emulated, case: str) -> None:
         must_be_right(case, emulated)
 
@@ -163,7 +163,7 @@ class TestGeneric:
 class TestReordering:
     """What a CPU gets that need not wait for an operand."""
 
-    device = "rpi4"
+    device, cases = "rpi4", tuple(ARM_CASES)
 
     def test_where_its_kernel_is_another_it_computes_the_same(self, emulated: Emulated) -> None:
         assert len(emulated.outputs) > 20

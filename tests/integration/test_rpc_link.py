@@ -24,6 +24,7 @@ from binas.devices.probe import this_machine
 from binas.devices.registry import connect, connect_fleet, find
 from binas.devices.rpc import RpcLink
 from binas.devices.ssh import SshLink
+from tests.processes import ended
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -139,18 +140,9 @@ def test_a_program_that_hangs_is_ended_there_with_its_children(lab: Lab, tmp_pat
         put(link, tmp_path, "hang", f"#!/bin/sh\nsleep 60 & echo $! > {tmp_path}/pid; wait\n")
         with pytest.raises(TimedOutError, match="hang did not end within 1 s on lab"):
             link.run(["hang"], 1)
-        assert gone(int((tmp_path / "pid").read_text()))
+        assert ended(int((tmp_path / "pid").read_text()))
         put(link, tmp_path, "live", "#!/bin/sh\necho on\n")
         assert link.run(["live"], 20).stdout == "on\n"
-
-
-def gone(pid: int) -> bool:
-    for _ in range(100):
-        stat = Path(f"/proc/{pid}/stat")
-        if not stat.exists() or stat.read_text().split()[2] == "Z":
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_a_tracker_gives_each_board_to_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +207,7 @@ def test_ctrl_c_ends_the_program_on_the_board(lab: Lab, tmp_path: Path) -> None:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert "KeyboardInterrupt" in process.communicate(timeout=60)[1]
-    assert gone(int((tmp_path / "pid").read_text()))
+    assert ended(int((tmp_path / "pid").read_text()))
 
 
 def test_tvms_own_module_of_a_kernel_runs_there(lab: Lab, tmp_path: Path) -> None:

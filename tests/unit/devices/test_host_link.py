@@ -13,6 +13,7 @@ from binas.core.errors import DeviceError, TimedOutError, UsageError
 from binas.devices.host import NOT_STARTED, HostLink
 from binas.devices.link import Finished, checked_argv, checked_name
 from binas.devices.probe import host_device
+from tests.processes import ended
 
 
 @pytest.fixture
@@ -55,13 +56,7 @@ def test_a_program_that_hangs_is_ended_with_its_children(link: HostLink, tmp_pat
     assert time.monotonic() - start < 10
     link.get("child", tmp_path / "child")
     child = int((tmp_path / "child").read_text())
-    for _ in range(100):
-        state = Path(f"/proc/{child}/stat")
-        if not state.exists() or state.read_text().split()[2] == "Z":
-            return
-        time.sleep(0.05)
-    os.kill(child, 9)
-    raise AssertionError("the child outlived its program")
+    assert ended(child)
 
 
 def test_a_program_ended_by_a_signal_says_which(link: HostLink, tmp_path: Path) -> None:
