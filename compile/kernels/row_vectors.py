@@ -95,7 +95,9 @@ def _vectors(words: int, stride: int, V: int, columns: range) -> Iterator[tuple[
         for q in range(columns.start, columns.stop, pixels):
             yield q * words, min(pixels, columns.stop - q) * words, pixels * words
     else:
-        for first in range(0, words, V):
+        # The last words of all pixels first: who stores whole vectors overwrites with them the
+        # first words of the next pixel, which are still to come.
+        for first in reversed(range(0, words, V)):
             for q in columns:
                 yield q * words + first, min(V, words - first), words
 

@@ -248,6 +248,8 @@ def _depthwise_cases() -> Iterator[tuple[str, Node]]:
         fields |= {"dilation": (2, 2), "padding": (2, 2, 2, 2)}
         yield f"depthwise dilated to bits, {name}", depthwise(160, **fields, **alone)
         yield f"depthwise dilated to floats, {name}", depthwise(40, batch=2, **fields)
+    for C in (160, 288, 544):  # words that fill no whole number of vectors
+        yield f"depthwise of {C} to floats at stride 2", depthwise(C, stride=(2, 2), image=(5, 9))
     wide: dict[str, Any] = {"kernel": (5, 5), "dilation": (2, 2), "padding": (4, 4, 4, 4)}
     yield "depthwise, nowhere all taps inside", depthwise(64, image=(4, 3), **wide, **alone)
     uneven: dict[str, Any] = {"padding": (0, 3, 4, 1), "stride": (3, 3), "kernel": (2, 4)}

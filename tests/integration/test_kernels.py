@@ -7,21 +7,14 @@ them (`--dist loadscope`). aarch64 is covered by `test_kernels_arm.py`, armv7 by
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from binas.compile import codegen
 from binas.compile import isa as isas
 from binas.compile.graph import Affine
-from binas.compile.isa import Isa
 from binas.compile.kernels import (
     binary_conv,
     family,
@@ -32,87 +25,18 @@ from binas.compile.kernels import (
     thresholds,
 )
 from binas.core import bits
-from binas.devices import zig
 from binas.devices.device import CPUS
-from tests.integration.kernel_cases import CASES, must_mean, operands
+from tests.integration.kernel_cases import CASES, must_mean
+from tests.integration.running import Ran, on_this_cpu
 
 pytestmark = pytest.mark.slow
-
-CHILD = Path(__file__).with_name("guarded_run.py")
-SPLITS = 3
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What the kernels of one ISA computed.
-
-    Attributes:
-        isa: For which.
-        reads: Case → operands and addends.
-        outputs: Case → per split, the arrays written.
-        said: Lines that the child printed.
-        returncode: How it ended.
-    """
-
-    isa: Isa
-    reads: dict[str, list[NDArray[Any]]]
-    outputs: dict[str, list[list[NDArray[Any]]]]
-    said: list[str]
-    returncode: int
 
 
 @pytest.fixture(scope="class")
 def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """All cases, compiled for the ISA of a class and run."""
     isa = isas.find(request.cls.cpu, "x86_64")
-    folder = tmp_path_factory.mktemp("kernels")
-    symbols = {name: f"kernel{i}" for i, name in enumerate(CASES)}
-    kernels = {n: family.generate(CASES[n].layer, isa, s) for n, s in symbols.items()}
-    module = codegen.build({symbols[n]: k.function for n, k in kernels.items()}, isa)
-    codegen.write_object(module, folder / "kernels.o")
-    share(folder / "kernels.o", folder / "kernels.so")
-    reads, jobs = {}, []
-    for name, node in CASES.items():
-        reads[name] = operands(node)
-        files = {"reads": reads[name], "parameters": family.arrays(node, isa)}
-        job: dict[str, Any] = {"symbol": symbols[name], "units": kernels[name].units}
-        for what, arrays in files.items():
-            job[what] = [f"{symbols[name]}.{what}{i}.npy" for i in range(len(arrays))]
-            for file, array in zip(job[what], arrays, strict=True):
-                np.save(folder / file, array)
-        job["writes"] = [array.nbytes for array in family.meaning(node, reads[name])]
-        jobs.append(job)
-    (folder / "job.json").write_text(json.dumps(jobs))
-    done = subprocess.run(
-        [sys.executable, str(CHILD), str(folder)], capture_output=True, text=True, check=False
-    )
-    outputs = {}
-    for name, node in CASES.items():
-        meant = family.meaning(node, reads[name])
-        files_out = [
-            [folder / f"{symbols[name]}.split{n}.out{i}.npy" for i in range(len(meant))]
-            for n in range(SPLITS)
-        ]
-        if all(file.exists() for row in files_out for file in row):
-            outputs[name] = [
-                [
-                    np.load(file).view(array.dtype).reshape(array.shape)
-                    for file, array in zip(row, meant, strict=True)
-                ]
-                for row in files_out
-            ]
-    names = {symbol: name for name, symbol in symbols.items()}
-    said = [" ".join(names.get(word, word) for word in line.split()) for line in _lines(done)]
-    return Ran(isa, reads, outputs, said, done.returncode)
-
-
-def _lines(done: subprocess.CompletedProcess[str]) -> list[str]:
-    return done.stdout.splitlines() + done.stderr.splitlines()
-
-
-def share(objects: Path, output: Path) -> None:
-    """Link a library that exports every kernel."""
-    zig.cc([*zig.library("x86_64"), str(objects), "-o", str(output)])
+    return on_this_cpu(CASES, isa, tmp_path_factory.mktemp("kernels"))
 
 
 class Kernels:

@@ -12,25 +12,24 @@ is told one of the two, and equal functions become equal code, byte for byte.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from numpy.typing import NDArray
 from tvm_ffi import structural_equal
 
-from binas.compile import build, objects, samples
 from binas.compile import isa as isas
-from binas.compile.graph import Add, Graph, Node
+from binas.compile import objects
+from binas.compile.graph import Node
 from binas.compile.isa import Isa
 from binas.compile.kernels import family
 from binas.compile.tile import Choice
 from binas.core.layer import Layer
 from binas.devices import registry
 from binas.devices.device import CPUS
-from binas.runtime.emulated import emulate_steps
-from tests.integration.kernel_cases import CASES, must_mean, operands
+from tests.integration.kernel_cases import CASES, must_mean
 from tests.integration.kernel_nodes import affine, conv
+from tests.integration.running import Ran, emulated
 
 pytestmark = pytest.mark.slow
 
@@ -76,62 +75,23 @@ def same_function(layer: Layer, one: Isa, other: Isa) -> bool:
     return same
 
 
-@dataclass(frozen=True)
-class Emulated:
-    """Case → what a step read and wrote."""
-
-    reads: dict[str, list[NDArray[Any]]]
-    outputs: dict[str, list[NDArray[Any]]]
-
-
 @pytest.fixture(scope="class")
-def emulated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Emulated:
-    """The cases of a class in one artifact, run step by step."""
+def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The cases of a class in an emulated CPU."""
     pytest.importorskip("unicorn")
     device = registry.find(request.cls.device)
-    graph, isa = Graph([], []), isas.find(device.cpu, device.arch)
-    names = [
-        name
+    isa = isas.find(device.cpu, device.arch)
+    cases = {
+        name: ARM_CASES[name]
         for name in request.cls.cases
         if isa == GENERIC or not same_function(ARM_CASES[name].layer, isa, GENERIC)
-    ]
-    taps: dict[str, Any] = {}
-    reads = {name: operands(ARM_CASES[name]) for name in names}
-    for i, name in enumerate(names):
-        node = _named(ARM_CASES[name], f"case{i}")
-        graph.nodes.append(node)
-        samples._declare(graph, node)
-        taps.update(zip(node.reads, reads[name], strict=True))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "sample_graph", lambda _: graph)
-        path = tmp_path_factory.mktemp("arm") / f"{device.name}.binas"
-        artifact = build.compile_layers([node.layer for node in graph.nodes], device, path)
-    found = emulate_steps(artifact, taps)
-    outputs = {
-        name: [found[written] for written in node.writes]
-        for name, node in zip(names, graph.nodes, strict=True)
     }
-    return Emulated(reads, outputs)
+    return emulated(cases, device, isa, tmp_path_factory.mktemp("arm"))
 
 
-def _named(node: Node, name: str) -> Node:
-    """The node with values of its own."""
-    stages = tuple(
-        replace(stage, value=f"{name}.{stage.value}") if isinstance(stage, Add) else stage
-        for stage in node.stages
-    )
-    return replace(
-        node,
-        name=name,
-        inputs=tuple(f"{name}.{x}{i}" for i, x in enumerate(node.inputs)),
-        stages=stages,
-        float_out=f"{name}.y" if node.float_out else None,
-        bits_out=f"{name}.b" if node.bits_out else None,
-    )
-
-
-def must_be_right(case: str, emulated: Emulated) -> None:
-    must_mean(ARM_CASES[case], emulated.reads[case], emulated.outputs[case])
+def must_be_right(case: str, ran: Ran) -> None:
+    (whole,) = ran.outputs[case]
+    must_mean(ARM_CASES[case], ran.reads[case], whole)
 
 
 BINARY, OTHERS = (
@@ -146,8 +106,8 @@ class TestGenericBinary:
     device, cases = "aarch64", BINARY
 
     @pytest.mark.parametrize("case", cases)
-    def test_an_arm_kernel_computes_its_meaning(self, emulated: Emulated, case: str) -> None:
-        must_be_right(case, emulated)
+    def test_an_arm_kernel_computes_its_meaning(self, ran: Ran, case: str) -> None:
+        must_be_right(case, ran)
 
 
 class TestGenericOthers:
@@ -156,8 +116,8 @@ class TestGenericOthers:
     device, cases = "aarch64", OTHERS
 
     @pytest.mark.parametrize("case", cases)
-    def test_an_arm_kernel_computes_its_meaning(self, emulated: Emulated, case: str) -> None:
-        must_be_right(case, emulated)
+    def test_an_arm_kernel_computes_its_meaning(self, ran: Ran, case: str) -> None:
+        must_be_right(case, ran)
 
 
 class TestReordering:
@@ -165,13 +125,13 @@ class TestReordering:
 
     device, cases = "rpi4", tuple(ARM_CASES)
 
-    def test_where_its_kernel_is_another_it_computes_the_same(self, emulated: Emulated) -> None:
-        assert len(emulated.outputs) > 20
-        for case in emulated.outputs:
-            must_be_right(case, emulated)
+    def test_where_its_kernel_is_another_it_computes_the_same(self, ran: Ran) -> None:
+        assert len(ran.outputs) > 20
+        for case in ran.outputs:
+            must_be_right(case, ran)
 
-    def test_where_its_kernel_is_no_other_its_code_is_not(self, emulated: Emulated) -> None:
-        equal = [name for name in ARM_CASES if name not in emulated.outputs]
+    def test_where_its_kernel_is_no_other_its_code_is_not(self, ran: Ran) -> None:
+        equal = [name for name in ARM_CASES if name not in ran.outputs]
         compared = {family.of(ARM_CASES[name].layer): name for name in reversed(equal)}
         assert len(compared) >= 6  # of all families, only counting ones is different
         choices = [Choice(ARM_CASES[name].layer) for name in (*compared.values(), *equal[::20])]
