@@ -31,6 +31,11 @@ def _cases() -> Iterator[tuple[str, Node]]:
         yield f"binary dilated, uneven padding {value}", conv(40, 34, image=(7, 6), **uneven)
         wide: dict[str, Any] = {"padding": (2,) * 4, "dilation": (2, 2), "pad_value": value}
         yield f"binary dilated beyond the image {value}", conv(40, 24, image=(4, 9), **wide)
+    once: dict[str, Any] = {"kernel": (2, 2), "dilation": (3, 1), "padding": (1, 0, 1, 0)}
+    yield (
+        "binary, all kernel rows inside of the image once",
+        conv(24, 129, image=(4, 7), groups=3, floats=False, packed=True, **once),
+    )
     K = 48
     bits_affine = affine(K, seed=1)
     yield (
