@@ -99,9 +99,9 @@ def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--forbid-skips`, and how long and from which seed `tests/fuzz` breaks files."""
-    parser.addoption("--fuzz-seconds", type=float, default=0.4, help="CPU time per kind of file")
-    parser.addoption("--fuzz-seed", type=int, default=0, help="of the broken files")
+    """Add `--forbid-skips`, and how long and from which seed `tests/fuzz` goes on."""
+    parser.addoption("--fuzz-seconds", type=float, default=0.4, help="per kind of file, or CPU")
+    parser.addoption("--fuzz-seed", type=int, default=0, help="of what is drawn")
     parser.addoption(
         "--forbid-skips",
         action="store_true",
@@ -142,6 +142,7 @@ LONGEST = (
     "test_tune",
     "test_ssh_link",
     "test_onnx",
+    "test_steps",
     "test_fuzz",
     "test_hostile_records",
     "test_hostile",

@@ -73,7 +73,9 @@ def _spread(made: Frame, words: list[Any], word: int) -> Any:
     found = v.const(0)
     for group in range(groups):
         at, shift = divmod(group * per_group + word * run, _SIZE)
-        bits_apart = _apart(_shifted(words[at], shift) & v.const((1 << run) - 1), run, groups)
+        bits_apart = _apart(
+            _shifted(words[at], shift) & v.const(_signed((1 << run) - 1)), run, groups
+        )
         found = found | (bits_apart << v.const(group))
     return v.Register("int32", 1, found).get()
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,18 +15,44 @@ from binas.compile.isa import Isa
 from binas.compile.kernels import cutting, family
 from binas.compile.tile import Tile
 from binas.core.errors import UsageError
-from tests.integration.kernel_nodes import affine, bit_pool, conv, pool, prelu
+from tests.integration.kernel_nodes import affine, bit_pool, conv, moved, pool, prelu
 
 CHANNELS = (1, 2, 3, 7, 8, 15, 16, 17, 24, 31, 32, 33, 40, 48, 63, 64, 65, 72, 96, 100, 127, 128)
 MORE_CHANNELS = (129, 144, 160, 200, 216, 256, 288, 432, 512)
 MOST_MACS = 3_000_000  # the meaning is computed in numpy, some kernels under emulation
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Batches of steps: one at least, more until `seconds` are over."""
+
+    seconds: float
+    seed: int
+    size: int
+
+    def batches(self, isa: Isa) -> Iterator[tuple[dict[str, Node], dict[str, Tile]]]:
+        """What a step is → the step, and → its tile where that is not the family's own choice."""
+        random = np.random.default_rng([self.seed, *isa.cpu.encode()])
+        end = time.monotonic() + self.seconds
+        while True:
+            cases, tiles = {}, {}
+            for _ in range(self.size):
+                node = step(random)
+                tile = _tile(random, node, isa)
+                said = f"{node.layer!r} in {tile}"
+                cases[said] = node
+                if tile is not None:
+                    tiles[said] = tile
+            yield cases, tiles
+            if time.monotonic() >= end:
+                return
+
+
 def step(random: np.random.Generator) -> Node:
-    """A convolution or a pool of any kind."""
+    """A step of any kind that a network may have, and that is soon computed."""
     while True:
         try:
-            node = _drawn(random)
+            node = _moved(random) if random.random() < 0.15 else _drawn(random)
             layer = node.layer
         except UsageError:  # a window that does not fit into its image, for one
             continue
@@ -33,12 +62,38 @@ def step(random: np.random.Generator) -> Node:
             return node
 
 
-def tile(random: np.random.Generator, node: Node, isa: Isa) -> Tile | None:
+def _tile(random: np.random.Generator, node: Node, isa: Isa) -> Tile | None:
     """Half of the time the family's own choice, else one that a tuner may choose."""
     tiles = family.tiles(node.layer, isa)
     if not tiles or random.random() < 0.5:
         return None
     return tiles[random.integers(len(tiles))]
+
+
+def _moved(random: np.random.Generator) -> Node:
+    """Channels side by side or dealt out, or nothing but an epilogue."""
+    parts = tuple(_channels(random) for _ in range(random.integers(1, 5)))
+    C, inputs = sum(parts), tuple(f"x{i}" for i in range(len(parts)))
+    divisors = [g for g in range(1, C + 1) if C % g == 0]
+    groups = int(random.choice(divisors))
+    stages, outputs = _stages(random, C), _outputs(random)
+    kind = random.integers(5)
+    if kind == 0:
+        return moved("concat_bits", C, C, inputs=inputs, parts=parts, bits_out="b")
+    if kind == 1:
+        return moved("shuffle_bits", C, C, groups=groups, bits_out="b")
+    if kind == 2:
+        return moved("shuffle", C, C, groups=groups, stages=stages, **outputs)
+    if kind == 3:
+        return moved("elementwise", C, C, stages=stages, **outputs)
+    K = C + int(random.choice([0, 0, 3, 32]))
+    stages = _stages(random, K)
+    return moved("concat", K, C, inputs=inputs, parts=parts, stages=stages, **outputs)
+
+
+def _outputs(random: np.random.Generator) -> dict[str, str | None]:
+    floats, packed = [(True, False), (False, True), (True, True)][random.integers(3)]
+    return {"float_out": "y" if floats else None, "bits_out": "b" if packed else None}
 
 
 def _drawn(random: np.random.Generator) -> Node:
@@ -55,9 +110,9 @@ def _drawn(random: np.random.Generator) -> Node:
         groups = int(random.choice(divisors)) if random.random() < 0.3 else 1
     binary = kind == "binary" or (kind == "depthwise" and random.random() < 0.7)
     shape["pad_value"] = int(random.choice([-1, 0, 1])) if binary else 0
-    outputs = [(True, False), (False, True), (True, True)][random.integers(3)]
+    outputs = _outputs(random)
     stages = _stages(random, K)
-    own = outputs == (True, True) and random.random() < 0.2
+    own = all(outputs.values()) and random.random() < 0.2
     image, batch = _image(random)
     return conv(
         C,
@@ -68,8 +123,8 @@ def _drawn(random: np.random.Generator) -> Node:
         image=image,
         batch=batch,
         stages=stages,
-        floats=outputs[0],
-        packed=outputs[1],
+        floats=outputs["float_out"] is not None,
+        packed=outputs["bits_out"] is not None,
         bits_affine=affine(K, seed=1) if own else None,
         **shape,
     )

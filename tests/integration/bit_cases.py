@@ -9,7 +9,9 @@ from binas.compile.graph import Add, Node
 from tests.integration.kernel_nodes import STRADDLING, affine, bit_pool, conv, moved
 
 _PARTS = ((32, 64, 31), (256, 544), (36,) * 4, (1, 31, 33, 63, 65, 127, 129), (40, 1))
-_SHUFFLES = ((64, 2), (66, 2), (128, 4), (1, 1), (33, 3), (36, 4), (160, 5), (258, 2), (64, 32))
+_SHUFFLES = (
+    *((64, 1), (64, 2), (66, 2), (128, 4), (1, 1), (33, 3), (36, 4), (160, 5), (258, 2), (64, 32)),
+)
 _GROUPS = (  # C, K, groups; of some bytes, of parts of them, of words and more
     *((64, 64, 8), (64, 64, 4), (32, 160, 4)),
     *((48, 36, 3), (66, 66, 2), (33, 99, 33), (32, 128, 32), (64, 130, 2)),
