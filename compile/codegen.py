@@ -58,45 +58,63 @@ def build(functions: Mapping[str, Any], isa: Isa) -> Any:
 
 
 def compile_objects(functions: Mapping[str, Any], isa: Isa, folder: Path) -> dict[str, Path]:
-    """Compile PrimFuncs, each to an object file of its own, all in one child process.
+    """Compile PrimFuncs, each to an object file of its own, in a child process per core.
 
     One LLVM module each, so that what a function becomes does not depend on its neighbours. LLVM
     ends the whole process where it cannot go on: on a full disk, a file that may not grow, an
-    instruction it cannot select. Here it ends the child, and what it said becomes the error.
+    instruction it cannot select. Here it ends a child, and what it said becomes the error.
 
     Returns:
         Symbol → its object in `folder`.
 
     Raises:
-        CompileError: TVM or LLVM refused, or the child was ended.
+        CompileError: TVM or LLVM refused, or a child was ended.
     """
     paths = {symbol: folder / f"{symbol}.o" for symbol in functions}
-    reader, writer = os.pipe()
+    for path in paths.values():
+        path.unlink(missing_ok=True)  # a file that is there counts as claimed
     sys.stdout.flush()
     sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        _in_child(functions, isa, paths, writer)
-    os.close(writer)
+    children: dict[int, int] = {}  # process → what it says
+    said: dict[int, str] = {}
     try:
-        with os.fdopen(reader, "rb") as pipe:
-            said = pipe.read().decode(errors="replace").strip()
+        for _ in range(min(len(functions), len(os.sched_getaffinity(0)), MOST_CHILDREN)):
+            reader, writer = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.close(reader)
+                _in_child(functions, isa, paths, writer)
+            os.close(writer)
+            children[child] = reader
+        for child, reader in children.items():
+            with os.fdopen(reader, "rb", closefd=False) as pipe:
+                said[child] = pipe.read().decode(errors="replace").strip()
     except BaseException:
-        os.kill(child, signal.SIGKILL)
+        for child in children:
+            os.kill(child, signal.SIGKILL)
         raise
     finally:
-        _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code == _REFUSED:
-        raise CompileError(said or "code generation failed")
-    if code != 0:
-        last = next((line for line in reversed(said.splitlines()) if line.strip()), "no message")
-        raise CompileError(
-            f"code generation for {isa.cpu} was ended ({_ending(code)}): {last}",
-            hint="is there room in the temporary folder, and does `ulimit -a` allow large files?",
-        )
+        codes = {child: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
+        for reader in children.values():
+            os.close(reader)
+    for child, code in codes.items():
+        if code != 0:
+            raise _failed(code, said[child], isa)
     return paths
+
+
+MOST_CHILDREN = 8  # each has some 100 MB of its own
+
+
+def _failed(code: int, said: str, isa: Isa) -> CompileError:
+    """What became of a child, as an error."""
+    if code == _REFUSED:
+        return CompileError(said or "code generation failed")
+    last = next((line for line in reversed(said.splitlines()) if line.strip()), "no message")
+    return CompileError(
+        f"code generation for {isa.cpu} was ended ({_ending(code)}): {last}",
+        hint="is there room in the temporary folder, and does `ulimit -a` allow large files?",
+    )
 
 
 _REFUSED = 3  # exit code of a child that has an error of ours to tell
@@ -112,7 +130,8 @@ def _in_child(
         for stream in (1, 2):  # what LLVM says to people goes to the parent
             os.dup2(writer, stream)
         for symbol, function in functions.items():
-            write_object(build({symbol: function}, isa), paths[symbol])
+            if _claimed(paths[symbol]):
+                write_object(build({symbol: function}, isa), paths[symbol])
         code = 0
     except CompileError as error:
         os.write(writer, str(error).encode())
@@ -121,6 +140,15 @@ def _in_child(
         os.write(writer, traceback.format_exc().encode())
     finally:
         os._exit(code)
+
+
+def _claimed(path: Path) -> bool:
+    """Whether an object is this child's to make: whoever creates the file is the one."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _ending(code: int) -> str:
