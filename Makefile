@@ -6,7 +6,7 @@
 #   make bench BENCH_RUN=2         layers, networks and threads once more, and docs/performance.md of all runs
 #   make claims                    the demo's claims over three seeds
 #   make docs                      the documentation as web pages, into site/
-#   make fuzz FUZZ_SECONDS=60      break files for longer; the seed is today's date
+#   make fuzz FUZZ_SECONDS=60      break files, draw steps for longer; the seed is the date
 #   make PIP_ARGS='...' .venv/.installed   arguments for pip, such as another index (see README)
 
 PYTHON ?= python3

@@ -68,6 +68,7 @@ def compile_model(
     uint8: bool = False,
     emit: Sequence[str] = (),
     tuning: Tuning | None = None,
+    jobs: int = 0,
     say: Say = lambda _: None,
 ) -> Compiled:
     """Compile a model for a device.
@@ -80,6 +81,7 @@ def compile_model(
         uint8: The caller gives the image as bytes [N, H, W, C]; the network normalises them.
         emit: Intermediate forms to write beside the artifact, of `compile/emit.py`.
         tuning: Knows tiles of layers; None: the databases of whoever runs this.
+        jobs: Processes that compile kernels; 0: one per core, eight at most.
         say: Told what happens, for people.
 
     Raises:
@@ -108,7 +110,7 @@ def compile_model(
     layers, known = [node.layer for node in graph.nodes], tuning or Tuning.of_user()
     choices, facts.tuning = _chosen(layers, device, known)
     made, memory = _assemble(
-        graph, choices, device, facts, taps, output, say, verify=verify, forms=emit
+        graph, choices, device, facts, taps, output, say, verify=verify, forms=emit, jobs=jobs
     )
     isa = isas.find(device.cpu, device.arch)
     return Compiled(
@@ -137,18 +139,23 @@ def tiles(
 
 
 def compile_layers(
-    layers: Sequence[Layer], device: Device, output: Path, tuning: Tuning | None = None
+    layers: Sequence[Layer],
+    device: Device,
+    output: Path,
+    tuning: Tuning | None = None,
+    jobs: int = 0,
 ) -> Artifact:
     """An artifact of independent steps, one per layer in the order given, with random weights.
 
     It is for measuring (`Session.layers`): the steps share no data, and there are no model inputs.
+    `jobs` is that of `compile_model`.
     """
     chosen = _chosen(layers, device, tuning or Tuning.of_user())
-    return compile_choices(*chosen, device, output)
+    return compile_choices(*chosen, device, output, jobs)
 
 
 def compile_choices(
-    choices: Sequence[Choice], digests: dict[str, str], device: Device, output: Path
+    choices: Sequence[Choice], digests: dict[str, str], device: Device, output: Path, jobs: int = 0
 ) -> Artifact:
     """The same of kernels whose tiles are chosen.
 
@@ -157,10 +164,13 @@ def compile_choices(
         digests: Of the databases that the tiles are from.
         device: What it is compiled for.
         output: Where the artifact goes.
+        jobs: See `compile_model`.
     """
     graph = sample_graph([choice.layer for choice in choices])
     facts = Facts("layers", "0" * 12, inputs=(), outputs=(), labels=(), tuning=digests)
-    made, _ = _assemble(graph, choices, device, facts, {}, output, lambda _: None, verify=False)
+    made, _ = _assemble(
+        graph, choices, device, facts, {}, output, lambda _: None, verify=False, jobs=jobs
+    )
     return made.artifact
 
 
@@ -191,6 +201,7 @@ def _assemble(
     *,
     verify: bool,
     forms: Sequence[str] = (),
+    jobs: int = 0,
 ) -> tuple[_Made, MemoryPlan]:
     from binas.compile import emit, link  # noqa: PLC0415
     from binas.compile.chain import check  # noqa: PLC0415
@@ -202,7 +213,7 @@ def _assemble(
     isa = isas.find(device.cpu, device.arch)
     memory = plan_memory(graph)
     say("kernels")
-    kernels = compiled(choices, isa)
+    kernels = compiled(choices, isa, jobs)
     names = symbols(kernels)
     calls, weights = _bind(graph.nodes, choices, kernels, isa)
     steps = list(zip(calls, (kernels[choice].tile for choice in choices), strict=True))

@@ -100,6 +100,14 @@ if TYPE_CHECKING:
     "--std, or as the model says.",
 )
 @click.option("--bgr", is_flag=True, help="The network wants blue first; so do --mean and --std.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(0),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Processes that compile kernels; 0: one per core, eight at most.",
+)
 @cli.json_option
 @cli.version_option
 def main(
@@ -120,6 +128,7 @@ def main(
     std: str | None,
     uint8: bool,
     bgr: bool,
+    jobs: int,
     as_json: bool,
 ) -> None:
     """Compile MODEL (ONNX) into an artifact that runs on a device with nothing installed there.
@@ -190,6 +199,7 @@ def main(
             uint8=uint8,
             emit=forms,
             tuning=Tuning.of_user() if tuning_file is None else Tuning.of_file(tuning_file),
+            jobs=jobs,
             say=lambda stage: bar.update(task, description=stage),
         )
         guess = None

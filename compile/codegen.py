@@ -9,17 +9,15 @@ This uses TVM internals (0.27.0.post1 exactly); `tests/integration/test_codegen.
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import tvm
 from tvm import s_tir, tirx
 
+from binas.compile import children
 from binas.compile.isa import Isa
 from binas.core.errors import CompileError
 
@@ -57,15 +55,22 @@ def build(functions: Mapping[str, Any], isa: Isa) -> Any:
         raise CompileError(f"code generation for {isa.cpu} failed: {last}") from error
 
 
-def compile_objects(functions: Mapping[str, Any], isa: Isa, folder: Path) -> dict[str, Path]:
-    """Compile PrimFuncs, each to an object file of its own, in a child process per core.
+def compile_objects(
+    functions: Mapping[str, Any], isa: Isa, folder: Path, jobs: int = 0
+) -> dict[str, Path]:
+    """Compile PrimFuncs, each to an object file of its own, in child processes.
 
-    One LLVM module each, so that what a function becomes does not depend on its neighbours. LLVM
-    ends the whole process where it cannot go on: on a full disk, a file that may not grow, an
-    instruction it cannot select. Here it ends a child, and what it said becomes the error.
+    One LLVM module each, so that what a function becomes does not depend on its neighbours, nor on
+    the child that makes it.
+
+    Args:
+        functions: By symbol.
+        isa: For which.
+        folder: Of the objects.
+        jobs: Children at once; 0: one per core, eight at most.
 
     Returns:
-        Symbol → its object in `folder`.
+        Symbol → its object.
 
     Raises:
         CompileError: TVM or LLVM refused, or a child was ended.
@@ -73,73 +78,20 @@ def compile_objects(functions: Mapping[str, Any], isa: Isa, folder: Path) -> dic
     paths = {symbol: folder / f"{symbol}.o" for symbol in functions}
     for path in paths.values():
         path.unlink(missing_ok=True)  # a file that is there counts as claimed
-    sys.stdout.flush()
-    sys.stderr.flush()
-    children: dict[int, int] = {}  # process → what it says
-    said: dict[int, str] = {}
-    try:
-        for _ in range(min(len(functions), len(os.sched_getaffinity(0)), MOST_CHILDREN)):
-            reader, writer = os.pipe()
-            child = os.fork()
-            if child == 0:
-                os.close(reader)
-                _in_child(functions, isa, paths, writer)
-            os.close(writer)
-            children[child] = reader
-        for child, reader in children.items():
-            with os.fdopen(reader, "rb", closefd=False) as pipe:
-                said[child] = pipe.read().decode(errors="replace").strip()
-    except BaseException:
-        for child in children:
-            os.kill(child, signal.SIGKILL)
-        raise
-    finally:
-        codes = {child: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
-        for reader in children.values():
-            os.close(reader)
-    for child, code in codes.items():
-        if code != 0:
-            raise _failed(code, said[child], isa)
-    return paths
 
-
-MOST_CHILDREN = 8  # each has some 100 MB of its own
-
-
-def _failed(code: int, said: str, isa: Isa) -> CompileError:
-    """What became of a child, as an error."""
-    if code == _REFUSED:
-        return CompileError(said or "code generation failed")
-    last = next((line for line in reversed(said.splitlines()) if line.strip()), "no message")
-    return CompileError(
-        f"code generation for {isa.cpu} was ended ({_ending(code)}): {last}",
-        hint="is there room in the temporary folder, and does `ulimit -a` allow large files?",
-    )
-
-
-_REFUSED = 3  # exit code of a child that has an error of ours to tell
-
-
-def _in_child(
-    functions: Mapping[str, Any], isa: Isa, paths: Mapping[str, Path], writer: int
-) -> NoReturn:
-    """The child's life; it leaves without the parent's clean-up."""
-    code = 1
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        for stream in (1, 2):  # what LLVM says to people goes to the parent
-            os.dup2(writer, stream)
+    def work() -> None:
         for symbol, function in functions.items():
             if _claimed(paths[symbol]):
                 write_object(build({symbol: function}, isa), paths[symbol])
-        code = 0
-    except CompileError as error:
-        os.write(writer, str(error).encode())
-        code = _REFUSED
-    except BaseException:  # a bug: its traceback goes to the parent
-        os.write(writer, traceback.format_exc().encode())
-    finally:
-        os._exit(code)
+
+    try:
+        children.run(work, min(len(functions), jobs or min(children.cores(), children.MOST)))
+    except (children.EndedError, OSError) as error:
+        hint = "is there room in the temporary folder, and does `ulimit -a` allow large files?"
+        if isinstance(error, OSError) or error.signal == signal.SIGKILL:
+            hint = "is there memory for several processes? `--jobs 1` compiles in one"
+        raise CompileError(f"code generation for {isa.cpu} was ended {error}", hint=hint) from error
+    return paths
 
 
 def _claimed(path: Path) -> bool:
@@ -149,10 +101,6 @@ def _claimed(path: Path) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def _ending(code: int) -> str:
-    return f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
 
 
 def write_object(module: Any, path: Path) -> None:

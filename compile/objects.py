@@ -56,8 +56,10 @@ class Header:
     tile: str
 
 
-def compiled(choices: Iterable[Choice], isa: Isa) -> dict[Choice, Object]:
+def compiled(choices: Iterable[Choice], isa: Isa, jobs: int = 0) -> dict[Choice, Object]:
     """Each distinct kernel; what is not kept yet is compiled, all in one go.
+
+    `jobs` is the number of processes that compile, 0: one per core, eight at most.
 
     Raises:
         CompileError: A layer has no kernel, or code generation failed.
@@ -67,7 +69,8 @@ def compiled(choices: Iterable[Choice], isa: Isa) -> dict[Choice, Object]:
     names = symbols(choices)
     keys = {choice: _key(version, isa, choice) for choice in names}
     found = {choice: kept for choice, key in keys.items() if (kept := store.get(key)) is not None}
-    made = _compile({choice: name for choice, name in names.items() if choice not in found}, isa)
+    missing = {choice: name for choice, name in names.items() if choice not in found}
+    made = _compile(missing, isa, jobs)
     store.put({keys[choice]: kernel for choice, kernel in made.items()})
     return {choice: found.get(choice) or made[choice] for choice in names}
 
@@ -160,7 +163,7 @@ def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).hexdigest().encode()
 
 
-def _compile(names: Mapping[Choice, str], isa: Isa) -> dict[Choice, Object]:
+def _compile(names: Mapping[Choice, str], isa: Isa, jobs: int) -> dict[Choice, Object]:
     if not names:
         return {}
     from binas.compile import codegen  # noqa: PLC0415 (tvm takes a second)
@@ -172,7 +175,7 @@ def _compile(names: Mapping[Choice, str], isa: Isa) -> dict[Choice, Object]:
     }
     with tempfile.TemporaryDirectory() as folder:
         functions = {names[choice]: kernel.function for choice, kernel in kernels.items()}
-        paths = codegen.compile_objects(functions, isa, Path(folder))
+        paths = codegen.compile_objects(functions, isa, Path(folder), jobs)
         return {
             choice: Object(
                 kernel.units, kernel.sweeps, kernel.tile, paths[names[choice]].read_bytes()

@@ -186,8 +186,10 @@ def _rank(what: What) -> tuple[bool, int]:
     return True, 0
 
 
-def compile_network(genotype: Buildable, device: Device, path: Path) -> None:
+def compile_network(genotype: Buildable, device: Device, path: Path, jobs: int = 0) -> None:
     """An artifact of a whole network with random weights: they do not change how long it takes.
+
+    `jobs` is that of `compile_model`.
 
     Raises:
         CompileError: It cannot be compiled.
@@ -199,18 +201,21 @@ def compile_network(genotype: Buildable, device: Device, path: Path) -> None:
 
     net = build(genotype)
     net.eval()
-    compile_model(BinaryModel.of(export(net, genotype), path.stem), device, path)
+    compile_model(BinaryModel.of(export(net, genotype), path.stem), device, path, jobs=jobs)
 
 
 def compile_one(what: What, device: Device, path: Path) -> CompileError | None:
-    """An artifact at a path; an error is returned, so that it can cross processes."""
+    """An artifact at a path, made in one process: others compile or measure beside it.
+
+    An error is returned, so that it can cross processes.
+    """
     from binas.compile.build import compile_layers  # noqa: PLC0415 (tvm: 2 s)
 
     try:
         if isinstance(what, tuple):
-            compile_layers(what, device, path)
+            compile_layers(what, device, path, jobs=1)
         else:
-            compile_network(what, device, path)
+            compile_network(what, device, path, jobs=1)
     except CompileError as error:
         return CompileError(str(error), hint=error.hint)
     return None

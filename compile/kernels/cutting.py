@@ -71,17 +71,14 @@ def inside(size: int, stride: int, pad: int, dilation: int, taps: int, out: int)
 
 def classes(layer: Layer) -> tuple[list[range], list[range]]:
     """Per output row and column, which kernel rows and columns lie inside the image."""
-    _, H, W, _ = layer.in_shape
-    _, P, Q, _ = layer.out_shape
-    axes = [(H, layer.padding[0], P, 0), (W, layer.padding[1], Q, 1)]
-    rows, columns = (
-        [
-            inside(size, layer.stride[i], pad, layer.dilation[i], layer.kernel[i], out)
-            for out in range(count)
-        ]
-        for size, pad, count, i in axes
-    )
-    return rows, columns
+    return inside_along(layer, 0), inside_along(layer, 1)
+
+
+def inside_along(layer: Layer, axis: int) -> list[range]:
+    """The same of the rows (0) or of the columns (1)."""
+    size, pad, count = layer.in_shape[1 + axis], layer.padding[axis], layer.out_shape[1 + axis]
+    step, apart, taps = layer.stride[axis], layer.dilation[axis], layer.kernel[axis]
+    return [inside(size, step, pad, apart, taps, out) for out in range(count)]
 
 
 def spans(layer: Layer, pixels: int) -> list[Span]:

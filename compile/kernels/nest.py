@@ -18,7 +18,7 @@ from binas.compile.kernels.cutting import (
     Phase,
     Span,
     blocks,
-    classes,
+    inside_along,
     pieces,
     spans,
 )
@@ -121,10 +121,13 @@ def _block(
     at = partial(At, image, p, group, channel=channel, weight=weight, block=block)
     R = layer.kernel[0]
     emit_row = partial(_row, layer, tile, micro, piece)
-    whole = {len(inside) == R for inside in classes(layer)[0]}  # of the rows that there are
-    if not micro.flat(R) or whole == {False}:
+    if not micro.flat(R):
         emit_row(partial(at, rows=high - low), low, high)
-    elif whole == {True}:
+        return
+    rows_inside = {len(rows) for rows in inside_along(layer, 0)}
+    if R not in rows_inside:  # no output row has them all
+        emit_row(partial(at, rows=high - low), low, high)
+    elif rows_inside == {R}:
         emit_row(partial(at, rows=v.const(R), flat=True), 0, R)
     else:
         # Out of TVM's sight: what 0.27 concludes from a condition on rows may divide by 0.

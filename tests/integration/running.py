@@ -22,7 +22,7 @@ from binas.compile.tile import Choice, Tile
 from binas.devices import zig
 from binas.devices.device import Device
 from binas.runtime.emulated import emulate_steps
-from tests.integration.kernel_cases import operands
+from tests.integration.kernel_meaning import operands
 
 CHILD = Path(__file__).with_name("guarded_run.py")
 SPLITS = 3  # ways in which guarded_run.py cuts the work
@@ -45,6 +45,12 @@ class Ran:
     outputs: dict[str, list[list[NDArray[Any]]]]
     said: list[str] = field(default_factory=list)
     returncode: int = 0
+
+    def must_have_lived(self, cases: Mapping[str, Node]) -> None:
+        """No kernel ended the child, failed, or wrote beyond its outputs."""
+        last = self.said[-1] if self.said else "nothing"
+        assert self.returncode == 0, f"the child died with {self.returncode} in {last}"
+        assert [line for line in self.said if line not in cases] == []
 
 
 def on_this_cpu(
@@ -70,7 +76,11 @@ def on_this_cpu(
         jobs.append(job)
     (folder / "job.json").write_text(json.dumps(jobs))
     done = subprocess.run(
-        [sys.executable, str(CHILD), str(folder)], capture_output=True, text=True, check=False
+        [sys.executable, str(CHILD), str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
     )
     outputs = {}
     for name, node in cases.items():

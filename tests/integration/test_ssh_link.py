@@ -18,7 +18,7 @@ from binas.devices.check import check
 from binas.devices.probe import host_device, this_machine
 from binas.devices.registry import connect, find
 from binas.devices.ssh import SshLink
-from tests.integration.boards import Board
+from tests.integration.boards import Board, wait_for
 from tests.integration.conftest import Server, sshd
 from tests.processes import ended
 
@@ -213,14 +213,12 @@ def test_a_killed_user_leaves_nothing_on_the_board(board: Board, tmp_path: Path)
     board(directory=str(folder)).close()
     (tmp_path / "long").write_text("#!/bin/sh\nexec sleep 100\n")
     process = subprocess.Popen([sys.executable, "-c", LONG, str(tmp_path / "long")])
-    for _ in range(200):
-        said = [file.read_text() for file in folder.glob("binas.*/.pid")]
-        if any(said):
-            break
-        time.sleep(0.05)
-    (pid,) = map(int, said)
-    process.kill()
-    process.wait()
+    try:
+        wait_for(lambda: any(file.read_text() for file in folder.glob("binas.*/.pid")))
+        pid = int(next(folder.glob("binas.*/.pid")).read_text())
+    finally:
+        process.kill()
+        process.wait()
     for _ in range(200):
         if not folder.exists():
             break

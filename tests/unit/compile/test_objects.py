@@ -40,9 +40,11 @@ def compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]
     calls: list[list[str]] = []
     real = codegen.compile_objects
 
-    def counted(functions: Mapping[str, Any], isa: isas.Isa, folder: Path) -> dict[str, Path]:
+    def counted(
+        functions: Mapping[str, Any], isa: isas.Isa, folder: Path, jobs: int
+    ) -> dict[str, Path]:
         calls.append(list(functions))
-        return real(functions, isa, folder)
+        return real(functions, isa, folder, jobs)
 
     monkeypatch.setattr(codegen, "compile_objects", counted)
     return calls
