@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -77,8 +76,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / room, tree / room, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, tree)
-    with tarfile.open(build("sdist", tree, place / "out")) as sdist:
-        sdist.extractall(place / "sdist", filter="data")
+    shutil.unpack_archive(build("sdist", tree, place / "out"), place / "sdist")
     (source,) = (place / "sdist").iterdir()
     with zipfile.ZipFile(build("wheel", source, place / "out")) as wheel:
         wheel.extractall(place / "site")
