@@ -11,7 +11,7 @@ import selectors
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -96,9 +96,7 @@ def _fork(work: Callable[[], object], children: list[_Child]) -> None:
             os.close(writer)
             raise
         if process == 0:
-            for other in (reader, *(child.reader for child in children)):
-                os.close(other)
-            _live(work, writer)
+            _live(work, writer, [reader, *(child.reader for child in children)])
         os.close(writer)
         children.append(_Child(process, reader))
 
@@ -112,12 +110,14 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _live(work: Callable[[], object], writer: int) -> NoReturn:
-    """A child's life; it leaves without the parent's clean-up."""
+def _live(work: Callable[[], object], writer: int, readers: Sequence[int]) -> NoReturn:
+    """A child's life, without the parent's ends of pipes; it leaves without its clean-up."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        for reader in readers:
+            os.close(reader)
         for stream in (1, 2):  # what LLVM says to people goes to the parent
             os.dup2(writer, stream)
         work()

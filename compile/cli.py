@@ -188,7 +188,7 @@ def main(
     tuned = None
     if tune:
         layers = [node.layer for node in plan(loaded).nodes]
-        tuned = _tuned(layers, device, board_name, tuning_file)
+        tuned = _tuned(layers, device, board_name, tuning_file, jobs)
     with cli.progress() as bar:
         task = bar.add_task("compile", total=None)
         compiled = compile_model(
@@ -212,7 +212,9 @@ def main(
         click.echo(compile_text(compiled, guess, tuned))
 
 
-def _tuned(layers: list[Layer], device: Device, board: str | None, file: Path | None) -> TuneAnswer:
+def _tuned(
+    layers: list[Layer], device: Device, board: str | None, file: Path | None, jobs: int
+) -> TuneAnswer:
     """Tune the layers that the database does not know."""
     from binas.compile import judges, tune, tuning  # noqa: PLC0415
     from binas.devices import registry  # noqa: PLC0415
@@ -223,7 +225,7 @@ def _tuned(layers: list[Layer], device: Device, board: str | None, file: Path | 
             "BINAS_TUNING is off, so what is found cannot be kept", hint="--tuning FILE"
         )
     on = None if board is None else registry.find(board)
-    with judges.judge_for(device, on) as judge, cli.progress() as bar:
+    with judges.judge_for(device, on, jobs) as judge, cli.progress() as bar:
         if isinstance(judge, judges.Pipeline):
             cli.say(f"No {device.name} is at hand: tiles are ranked by estimated cycles.")
         task = bar.add_task("tune", total=None)

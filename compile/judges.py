@@ -42,11 +42,13 @@ class Clock:
         link: Open; not closed here.
         device: Compiled for.
         quiet_ns: The device's yardstick when it is left alone, as far as seen.
+        jobs: Processes that compile before it measures, as `compile_model` takes them.
     """
 
     link: Link
     device: Device
     quiet_ns: float | None = None
+    jobs: int = 0
 
     def costs(self, choices: Sequence[Choice], rounds: int) -> list[list[float]]:
         """Nanoseconds, all in one program.
@@ -55,7 +57,8 @@ class Clock:
             MeasureError: Emulated, or a kernel could not be measured.
         """
         with tempfile.TemporaryDirectory() as folder:
-            artifact = compile_choices(choices, {}, self.device, Path(folder) / "tiles.binas")
+            path = Path(folder) / "tiles.binas"
+            artifact = compile_choices(choices, {}, self.device, path, self.jobs)
             with Session(artifact, self.link) as session:
                 return [self._round(session, seed) for seed in range(rounds)]
 
@@ -83,10 +86,12 @@ class Pipeline:
     Attributes:
         device: Compiled for.
         model: LLVM's name of the CPU whose pipeline is assumed.
+        jobs: Processes that compile, as `compile_model` takes them.
     """
 
     device: Device
     model: str
+    jobs: int = 0
 
     def costs(self, choices: Sequence[Choice], rounds: int) -> list[list[float]]:
         """Cycles; an estimate repeats itself, so one round is all rounds.
@@ -96,7 +101,8 @@ class Pipeline:
             DeviceError: A tool for it is not installed.
         """
         with tempfile.TemporaryDirectory() as folder:
-            artifact = compile_choices(choices, {}, self.device, Path(folder) / "tiles.binas")
+            path = Path(folder) / "tiles.binas"
+            artifact = compile_choices(choices, {}, self.device, path, self.jobs)
             return [list(cycles.estimate(artifact, model=self.model).steps)]
 
     def gain(self, tuned: float, rule: float) -> Estimated:
@@ -105,12 +111,13 @@ class Pipeline:
 
 
 @contextmanager
-def judge_for(device: Device, board: Device | None = None) -> Iterator[Judge]:
+def judge_for(device: Device, board: Device | None = None, jobs: int = 0) -> Iterator[Judge]:
     """The clock of a board, of the device itself or of this machine; else the device's pipeline.
 
     Args:
         device: Compiled for.
         board: Measures; None: whatever is at hand.
+        jobs: Processes that compile, as `compile_model` takes them.
 
     Raises:
         UsageError: A board that invents its answers.
@@ -118,12 +125,12 @@ def judge_for(device: Device, board: Device | None = None) -> Iterator[Judge]:
     """
     at_hand = board or _at_hand(device)
     if at_hand is None:
-        yield Pipeline(device, device.cpu)
+        yield Pipeline(device, device.cpu, jobs)
         return
     if at_hand.link.kind == "null":
         raise UsageError(f"{at_hand.name} invents its times", hint="--board NAME, or a real device")
     with registry.connect(at_hand) as link:
-        yield Clock(link, device)
+        yield Clock(link, device, jobs=jobs)
 
 
 def _at_hand(device: Device) -> Device | None:

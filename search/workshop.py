@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from signal import SIG_IGN, SIGINT, signal
 from typing import TYPE_CHECKING, Protocol
 
+from binas.compile.children import cores
 from binas.core.errors import CompileError
 from binas.core.layer import Layer
 from binas.devices.device import Device
@@ -101,7 +101,7 @@ class DeviceWorkshop:
     @contextmanager
     def compiler(self) -> Iterator[Compiler]:
         """See `Workshop`; several processes, since compiling is what takes the time."""
-        workers = self.jobs or os.cpu_count() or 1
+        workers = self.jobs or cores()
         if workers == 1:
             yield _InTurn(self.device)
             return

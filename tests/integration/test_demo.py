@@ -7,7 +7,6 @@ for real. Jobs run in this process: that they run beside each other is `test_cre
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from binas.core import record
+from binas.search import workshop
 from binas.search.strategy.settings import Found
 from examples.demo import journey
 from examples.demo.__main__ import main
@@ -70,7 +70,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
                 crew.alone(job)
 
     monkeypatch.setattr(Crew, "together", in_turn)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(workshop, "cores", lambda: 1)
     monkeypatch.setattr(journey, "STAIR_CHANNELS", STAIRS)
 
 
