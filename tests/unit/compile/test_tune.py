@@ -165,5 +165,5 @@ def test_a_device_that_invents_its_times_tunes_nothing() -> None:
 
 
 def test_a_board_that_is_only_described_is_judged_by_its_pipeline() -> None:
-    with judges.judge_for(registry.find("rpi4")) as judge:
-        assert judge == judges.Pipeline(registry.find("rpi4"), "cortex-a72")
+    with judges.judge_for(registry.find("rpi4"), jobs=3) as judge:
+        assert judge == judges.Pipeline(registry.find("rpi4"), "cortex-a72", jobs=3)
