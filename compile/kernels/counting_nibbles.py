@@ -31,7 +31,7 @@ from binas.compile.kernels.counting import Counted, bases
 from binas.compile.kernels.counting_bytes import ByteSums
 from binas.compile.kernels.frame import Parameter, floordiv, floormod
 from binas.compile.kernels.nest import At
-from binas.compile.kernels.ordering import pinned, pins
+from binas.compile.kernels.ordering import held_back, pinned, pins
 from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
@@ -206,10 +206,20 @@ class Nibbles(ByteSums):
                 for j in range(at.block.vectors):
                     self._threshold(at, p, j, index)
             else:
+                self._hold_back(at, p)
                 sums = [y for j in range(at.block.vectors) for y in self._sums(at, p, j)]
                 real = -(-at.block.channels // V)
                 self.epilogue.emit(index, at.channel, sums[:real], at.block.channels)
         self.fill_words(at, pixels)
+
+    def _hold_back(self, at: At, pixel: int) -> None:
+        """Finish a pixel when those before it are stored: LLVM finishes a vector of all of them.
+
+        Each of its floats would be stored on the stack and loaded again: measured, 1.05 to 1.12.
+        """
+        for i in range(pixel * at.block.vectors, (pixel + 1) * at.block.vectors):
+            for register in [self.bytes[i]] if self.widen_at_end else self.totals[i]:
+                held_back(register)
 
     def _threshold(self, at: At, pixel: int, j: int, index: Any) -> None:
         """The bits of a vector."""

@@ -24,6 +24,7 @@ from binas.core import bits
 from binas.core.layer import Layer
 
 Floats = NDArray[np.float32]
+_HALVES = (0, 4, 1, 5, 2, 6, 3, 7)  # where a comparison's first and last lanes are, packed
 
 
 def staged(node: Node, accumulator: NDArray[Any], added: list[Floats]) -> Floats:
@@ -231,9 +232,14 @@ def _word(masks: list[Any], isa: Isa) -> Any:
     """One int32 from up to 32 comparison results, lowest lane in the lowest bit."""
     V = isa.lanes
     if isa.arch == "x86_64":
+        if isa.masked or len(masks) == 1:
+            parts, width = [mask_bits(mask, V) for mask in masks], V
+        else:
+            fours = [masks[i : i + 4] for i in range(0, len(masks), 4)]
+            parts, width = [_four_masks(four, V) for four in fours], 4 * V
         word = v.const(0)
-        for j, mask in enumerate(masks):
-            word = word | (mask_bits(mask, V) << v.const(j * V))
+        for j, part in enumerate(parts):
+            word = word | (part << v.const(j * width))
         return word
     total = v.splat(0, V)
     for j, mask in enumerate(masks):
@@ -242,6 +248,25 @@ def _word(masks: list[Any], isa: Isa) -> Any:
         total = total | tirx.Select(mask, lane_bits, v.splat(0, V))
     # The lanes hold disjoint bits, so their sum is their union; NEON adds across in one step.
     return v.intrinsic("int32", f"llvm.vector.reduce.add.v{V}i32", total)
+
+
+def _four_masks(masks: list[Any], V: int) -> Any:
+    """The lanes of up to four comparisons as bits: of bytes, whose signs one instruction takes.
+
+    Put together one by one, they would be vectorized by LLVM, badly, with those of the next word.
+    """
+    lanes = [tirx.Select(mask, v.splat(-1, V), v.splat(0, V)) for mask in masks]
+    lanes += [v.splat(0, V)] * (4 - len(lanes))
+    halve, pack, move = {
+        4: ("sse2.packssdw.128", "sse2.packsswb.128", "sse2.pmovmskb.128"),
+        8: ("avx2.packssdw", "avx2.packsswb", "avx2.pmovmskb"),
+    }[V]
+    pairs = [v.intrinsic(f"int16x{2 * V}", f"llvm.x86.{halve}", *lanes[i : i + 2]) for i in (0, 2)]
+    octets = v.intrinsic(f"int8x{4 * V}", f"llvm.x86.{pack}", *pairs)
+    if V == 8:  # the halves of a register are packed by themselves
+        quads = tirx.Shuffle([v.reinterpret("int32x8", octets)], list(map(v.const, _HALVES)))
+        octets = v.reinterpret("int8x32", quads)
+    return v.intrinsic("int32", f"llvm.x86.{move}", octets)
 
 
 def mask_bits(mask: Any, V: int) -> Any:

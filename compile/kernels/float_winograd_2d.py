@@ -16,6 +16,7 @@ outputs see each other's errors, and an infinity makes them NaN.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -25,11 +26,14 @@ from numpy.typing import NDArray
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
 from binas.compile.kernels import cutting, epilogue, float_direct, winograd_tiles
+from binas.compile.kernels.cutting import Block
 from binas.compile.kernels.frame import Kernel, Parameter, frame
 from binas.compile.kernels.minimal_filtering import sums
 from binas.compile.kernels.winograd_axes import Axis, Shape
 from binas.compile.kernels.winograd_nest_2d import Nest
+from binas.compile.kernels.winograd_rows import groups
 from binas.compile.tile import Tile
+from binas.core import bits
 from binas.core.layer import Layer
 
 _STACK_BYTES = 112 << 10  # a thread may have as little as 128 KiB
@@ -79,8 +83,7 @@ def _share(layer: Layer, shape: Shape, isa: Isa) -> float:
     """Counted per tile and vector of output channels, which share the transforms of inputs."""
     down, along, C = shape.down, shape.along, shape.channels
     high, wide = shape.tiles(layer)
-    vectors, groups = -(-layer.out_channels // isa.lanes), -(-wide // most_tiles(layer, shape, isa))
-    held = -(-wide // groups)
+    vectors, held = -(-layer.out_channels // isa.lanes), _held(layer, shape, isa)
     # Two multiply-adds begin per cycle: fewer sums than their latency hides leave cycles empty.
     empty = max(1, 2 * float_direct.LATENCY / (held * vectors))
     products, outputs = down.products * along.products, down.outputs * along.outputs
@@ -112,17 +115,30 @@ def instructions(layer: Layer, isa: Isa) -> float:
     return shape.down.products * shape.along.products / (taps[0] * taps[1])
 
 
-def most_tiles(layer: Layer, shape: Shape, isa: Isa) -> int:
-    """As many tiles in a group as have room on the stack beside products, perhaps none."""
+def most_tiles(layer: Layer, shape: Shape, isa: Isa, vectors: int = 0) -> int:
+    """As many tiles in a group as have room on the stack, perhaps none.
+
+    Args:
+        layer: The convolution.
+        shape: How it is filtered.
+        isa: For which CPU.
+        vectors: Of channels in a register tile; 0 takes those of a word.
+    """
     along, K = shape.along, -(-layer.out_channels // isa.lanes) * isa.lanes
     inputs = (along.outputs * along.stride + along.filtered) * shape.channels
-    each = inputs + shape.down.outputs * along.outputs * K
-    products = along.products * isa.registers * isa.lanes
-    return min(max(0, _STACK_BYTES // 4 - products) // each, shape.tiles(layer)[1])
+    products = along.products * (vectors * isa.lanes or bits.WORD_BITS)
+    each = inputs + products + shape.down.outputs * along.outputs * K
+    return min(_STACK_BYTES // 4 // each, shape.tiles(layer)[1])
+
+
+def _held(layer: Layer, shape: Shape, isa: Isa) -> int:
+    return groups(shape.tiles(layer)[1], most_tiles(layer, shape, isa))[0].tiles
 
 
 def _as_row(layer: Layer, isa: Isa) -> Layer:
-    return winograd_tiles.as_row(layer, most_tiles(layer, shape_of(layer, isa), isa))
+    """What the inner loop does, as a layer. Bits are packed later, from sums of all channels."""
+    plain = replace(layer, float_out=True, bits_out=False, bits_affine=False)
+    return winograd_tiles.as_row(plain, _held(layer, shape_of(layer, isa), isa))
 
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:
@@ -135,6 +151,10 @@ def tiles(layer: Layer, isa: Isa) -> list[Tile]:
     """Those that a tuner tries, and no others are taken from anybody."""
     rule, outputs = default_tile(layer, isa), shape_of(layer, isa).along.outputs
     return winograd_tiles.tried(_as_row(layer, isa), rule, outputs, isa)
+
+
+def _blocks(layer: Layer, isa: Isa, tile: Tile) -> list[Block]:
+    return cutting.blocks(_as_row(layer, isa), tile, shape_of(layer, isa).per_channel)
 
 
 def weights(node: Node, isa: Isa) -> NDArray[np.float32]:
@@ -158,8 +178,9 @@ def _filtered(w: NDArray[np.float64], axis: Axis, at: int) -> NDArray[np.float64
 def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> Kernel:
     """The kernel of a layer."""
     tile, shape = tile or default_tile(layer, isa), shape_of(layer, isa)
+    most = max(1, most_tiles(layer, shape, isa, tile.vectors))
     with frame(symbol, layer, parameters(layer, isa, tile)) as made:
-        Nest(made, layer, tile, isa, shape, most_tiles(layer, shape, isa)).emit()
+        Nest(made, tile, isa, shape, _blocks(layer, isa, tile), most).emit()
     name = f"conv winograd F({shape.down.outputs}x{shape.along.outputs}) {isa.cpu} {tile}"
     return Kernel(made.function, layer.out_shape[0] * shape.tiles(layer)[0], name)
 
@@ -167,17 +188,17 @@ def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> K
 def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:
     """Transformed weights, the matrices down the rows, then what the epilogue reads."""
     shape = shape_of(layer, isa)
-    size = cutting.weight_size(layer, tile, shape.per_channel)
+    size = cutting.weight_size(_as_row(layer, isa), tile, shape.per_channel)
     matrices = Parameter("f", len(shape.down.matrices()), "float32")
     return [Parameter("w", size, "float32"), matrices, *epilogue.parameters(layer, isa)]
 
 
 def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]:
     """The values of `parameters`: weights as per block [down][along][C][lanes of the block]."""
-    layer, points = node.layer, weights(node, isa)
-    tile, shape = tile or default_tile(layer, isa), shape_of(layer, isa)
+    layer, shape, points = node.layer, shape_of(node.layer, isa), weights(node, isa)
+    tile = tile or default_tile(layer, isa)
     parts = []
-    for block in cutting.blocks(layer, tile, shape.per_channel):
+    for block in _blocks(layer, isa, tile):
         for first in range(block.first, block.first + block.count * tile.channels, tile.channels):
             part = np.zeros((*points.shape[:3], block.vectors * tile.lanes), np.float32)
             part[..., : block.channels] = points[..., first : first + block.channels]

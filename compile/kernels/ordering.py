@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import tvm
 from tvm import tirx
 from tvm.tirx.script.builder import ir as builder
 
@@ -77,6 +78,14 @@ def pinned(octets: Any, n: int) -> v.Register:
     return v.Register("uint8", n, tirx.call_extern(v.lanes("uint8", n), name, octets))
 
 
+def held_back(x: v.Register) -> None:
+    """Nothing is computed of a whole register before all is stored that is stored before this."""
+    octets = x.n * (tvm.DataType(x.dtype).bits // 8)
+    dtype = v.lanes("uint8", octets)
+    held = tirx.call_extern(dtype, f"binas_hold{octets}", v.reinterpret(dtype, x.get()))
+    x.set(v.reinterpret(v.lanes(x.dtype, x.n), held))
+
+
 def _after(x: v.Register, y: v.Register) -> Any:
     x32, y32 = (v.reinterpret("int32x4", one.get()) for one in (x, y))
     found = tirx.call_pure_extern("int32x4", "binas_after", x32, y32)
@@ -98,6 +107,10 @@ _PINS = "\n".join(
     f"""
 define <{n} x i8> @binas_pin{n}(<{n} x i8> %x) {{
   %y = call <{n} x i8> asm sideeffect "", "=x,0"(<{n} x i8> %x)
+  ret <{n} x i8> %y
+}}
+define <{n} x i8> @binas_hold{n}(<{n} x i8> %x) {{
+  %y = call <{n} x i8> asm sideeffect "", "=x,0,~{{memory}}"(<{n} x i8> %x)
   ret <{n} x i8> %y
 }}
 """

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -11,7 +14,11 @@ from binas.compile.isa import Isa
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, floordiv
 from binas.compile.kernels.winograd_axes import Phase, Shape
+from binas.compile.kernels.winograd_steps import madd
 from binas.core.layer import Layer
+
+_COPY = [[Fraction(1)]]
+Value = Callable[[Any, int], v.Register]  # from where in the input on, and how many
 
 
 class Line:
@@ -39,59 +46,55 @@ class Line:
         whole = tirx.And(low.equal(0), stop.equal(terms))
 
         with v.when(whole):
-            self._sum(source, (first, last), phase, product, range(terms))
+            matrix = phase.filtering.of_inputs() if phase.filtered else _COPY
+            for number, row in enumerate(matrix):
+                with v.when(product.equal(number)) if phase.filtered else nullcontext():
+                    self._sum(source, (first, last), partial(self._known, row))
         with v.when(tirx.Not(whole)):
-            self._sum(source, (first, last), phase, product, (low, stop))
+            self._sum(source, (first, last), partial(self._found, phase, product, (low, stop)))
         for begin, end in ((0, first), (last, size)):
             with v.loop(begin, end) as i:
                 v.store(self.values, i, v.const(0.0, "float32"))
 
-    def _sum(
-        self,
-        source: Any,
-        inside: tuple[Any, Any],
-        phase: Phase,
-        product: Any,
-        rows: range | tuple[Any, Any],
-    ) -> None:
+    def _sum(self, source: Any, inside: tuple[Any, Any], value: Value) -> None:
         """The columns inside of the image, whole vectors and then one by one."""
         (first, last), V = inside, self.isa.lanes
         vectors = floordiv(last - first, V)
-        with v.loop(0, vectors) as i:
-            self._values(source, first + i * V, V, phase, product, rows)
-        with v.loop(first + vectors * V, last) as i:
-            self._values(source, i, 1, phase, product, rows)
+        for begin, end, width in ((0, vectors, V), (vectors * V, last - first, 1)):
+            with v.loop(begin, end) as i:
+                at = first + i * width
+                v.store(self.values, at, value(source + at, width).get(), width)
 
-    def _values(
-        self,
-        source: Any,
-        at: Any,
-        width: int,
-        phase: Phase,
-        product: Any,
-        rows: range | tuple[Any, Any],
-    ) -> None:
-        """Some neighbouring ones: all rows, unrolled, or those from one to another."""
-        _, _, W, C = self.layer.in_shape
-        apart, n = self.layer.stride[0] * W * C, phase.filtering.products
+    def _known(self, row: Sequence[Fraction], at: Any, width: int) -> v.Register:
+        """The sum where all rows are inside: of those that have a part in it."""
+        step = madd(self.isa, width)
+        start = row.index(1)  # the polynomials are monic
+        total = self._load(start, at, width)
+        for j, c in enumerate(row):
+            if c and j != start:
+                total = step(self._load(j, at, width), c, total)
+        return total
+
+    def _found(
+        self, phase: Phase, product: Any, rows: tuple[Any, Any], at: Any, width: int
+    ) -> v.Register:
+        """The sum of the rows from one to another."""
         total = v.Register("float32", width, v.splat(0.0, width, "float32"))
+        with v.loop(*rows) as row:
+            x = self._load(row, at, width)
+            if phase.filtered:
+                matrix = phase.matrix + product * phase.filtering.products
+                b = v.load(self.frame.parameters["f"], matrix + row)
+                by = v.splat(b, width, "float32")
+                total.set(v.fma(x.get(), by, total.get(), width, fused=self.isa.fused))
+            else:
+                total.set(x.get())
+        return total
 
-        def add(row: Any) -> None:
-            x = v.load(self.frame.operands[0], source + row * apart + at, width)
-            if not phase.filtered:
-                total.set(x)
-                return
-            b = v.load(self.frame.parameters["f"], phase.matrix + product * n + row)
-            by = v.splat(b, width, "float32")
-            total.set(v.fma(x, by, total.get(), width, fused=self.isa.fused))
-
-        if isinstance(rows, range):
-            for row in rows:
-                add(row)
-        else:
-            with v.loop(*rows) as row:
-                add(row)
-        v.store(self.values, at, total.get(), width)
+    def _load(self, row: Any, at: Any, width: int) -> v.Register:
+        _, _, W, C = self.layer.in_shape
+        x = v.load(self.frame.operands[0], at + row * (self.layer.stride[0] * W * C), width)
+        return v.Register("float32", width, x)
 
 
 def factors(made: Frame, phase: Phase, product: Any, isa: Isa) -> Sequence[v.Register]:

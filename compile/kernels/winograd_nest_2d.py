@@ -2,7 +2,7 @@
 
 What lies between the steps is on the stack: one transformed row of inputs (`winograd_line.py`), its
 transformed columns [product][tile][C], products [product][tile][vector], and the sums of all output
-channels, [block][row][column][vector].
+channels, [row][column][vector].
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from binas.compile.isa import Isa
-from binas.compile.kernels import cutting, epilogue, minimal_filtering
+from binas.compile.kernels import epilogue, minimal_filtering
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.cutting import Block
 from binas.compile.kernels.frame import Frame, floordiv
 from binas.compile.kernels.winograd_axes import Phase, Shape
 from binas.compile.kernels.winograd_line import Line, factors
-from binas.compile.kernels.winograd_rows import Group, groups, pieces
+from binas.compile.kernels.winograd_rows import groups, pieces
 from binas.compile.kernels.winograd_steps import Inputs, Products, index, madd, multiply, repeat
 from binas.compile.kernels.winograd_tiles import unroll
 from binas.compile.tile import Tile
-from binas.core.layer import Layer
+from binas.core import bits
 
 
 class Place(NamedTuple):
@@ -45,24 +45,23 @@ class Nest:
     """Emits one kernel."""
 
     def __init__(
-        self, made: Frame, layer: Layer, tile: Tile, isa: Isa, shape: Shape, most: int
+        self, made: Frame, tile: Tile, isa: Isa, shape: Shape, blocks: list[Block], most: int
     ) -> None:
         """Lay out what is on the stack, for groups of `most` tiles at most."""
-        self.frame, self.layer, self.tile, self.isa, self.shape = made, layer, tile, isa, shape
-        self.epilogue = epilogue.Epilogue(made, isa)
-        self.blocks = cutting.blocks(layer, tile, shape.per_channel)
-        self.groups = groups(shape.tiles(layer)[1], most)
+        self.frame, self.layer, self.tile, self.isa, self.shape = made, made.layer, tile, isa, shape
+        self.blocks, self.epilogue = blocks, epilogue.Epilogue(made, isa)
+        self.groups = groups(shape.tiles(made.layer)[1], most)
         self.most, self.held = self.groups[0].tiles, tile.pixels // shape.along.outputs
-        self.line = Line(made, layer, isa, shape, self.most)
+        self.line = Line(made, made.layer, isa, shape, self.most)
         # The last vector of a tile's channels may be wider than what is left of them.
         self.plane = self.most * shape.channels + isa.lanes
         self.columns = v.array("float32", shape.along.filtered * self.plane)
-        widest = max(block.vectors for block in self.blocks)
-        size = shape.along.products * self.held * widest * isa.lanes
+        widest = max(block.vectors for block in blocks)
+        size = shape.along.products * self.most * widest * isa.lanes
         self.products = v.array("float32", size)
         self.width = self.most * shape.along.outputs
-        vectors = sum(block.count * block.vectors for block in self.blocks)
-        self.size = vectors * shape.down.outputs * self.width * isa.lanes
+        self.vectors = sum(block.count * block.vectors for block in blocks)
+        self.size = shape.down.outputs * self.width * self.vectors * isa.lanes
         self.sums = v.array("float32", self.size)
 
     def emit(self) -> None:
@@ -123,65 +122,62 @@ class Nest:
             with repeat(block.count) as number:
                 weight = block.weight + number * (lanes * self.shape.per_channel)
                 weight = weight + which * (along.weights * C * lanes)
-                for group in groups(tiles, self.held):
-                    with repeat(group.repeat) as again:
-                        tile = group.start + again * group.tiles
-                        self._multiply(block, group, tile, weight)
-                        with self._each(group.tiles) as held, self._each(block.vectors) as j:
-                            vector = held * block.vectors + j
-                            totals = self._totals(block, group, vector)
-                            first = self._at(block, number, tile + held, j)
-                            self._add(block, row, totals, first)
+                self._multiply(block, tiles, weight)
+                with self._each(tiles) as tile, self._each(block.vectors) as j:
+                    totals = self._totals(tiles * block.vectors, tile * block.vectors + j)
+                    self._add(row, totals, self._at(block, number, tile, j))
 
     def _each(self, count: int) -> Any:
         """A loop that LLVM does not unroll: its passes are long as they are."""
         return v.loop(0, count + self.frame.zero)
 
-    def _multiply(self, block: Block, group: Group, tile: Any, weight: Any) -> None:
-        """The products of some tiles: sums over channels."""
-        axis, C, plane = self.shape.along, self.shape.channels, 0
-        lanes = block.vectors * self.isa.lanes
+    def _multiply(self, block: Block, tiles: int, weight: Any) -> None:
+        """The products of all tiles, sums over channels, one after the other: weights stay near."""
+        C, lanes = self.shape.channels, block.vectors * self.isa.lanes
         passes = unroll(C, self.tile.unroll)
-        for phase in axis.phases:
+        for phase in self.shape.along.phases:
             with self._each(phase.filtering.products) as product:
-                if phase.filtered:
-                    first = (plane + product) * self.plane + tile * C
-                    inputs = Inputs(self.columns, index(first), C)
-                    which = phase.weight + product
-                else:
-                    first = ((tile * axis.outputs + product) * axis.stride + phase.first) * C
-                    apart = axis.outputs * axis.stride * C
-                    inputs = Inputs(self.line.values, index(first), apart)
-                    which = v.const(phase.weight)
-                to = (phase.product + product) * (group.tiles * block.vectors)
-                made = Products(self.products, to, group.tiles, block.vectors)
+                which = phase.weight + (product if phase.filtered else 0)
                 weights = self.frame.parameters["w"], weight + which * (C * lanes)
-                steps = v.const(C // passes) + self.frame.zero
-                multiply(inputs, weights, made, steps, passes, self.isa)
-            plane += phase.filtering.products if phase.filtered else 0
+                for group in groups(tiles, self.held):
+                    with repeat(group.repeat) as again:
+                        tile = group.start + again * group.tiles
+                        to = ((phase.product + product) * tiles + tile) * block.vectors
+                        made = Products(self.products, to, group.tiles, block.vectors)
+                        inputs = self._inputs(phase, product, tile)
+                        steps = v.const(C // passes) + self.frame.zero
+                        multiply(inputs, weights, made, steps, passes, self.isa)
 
-    def _totals(self, block: Block, group: Group, vector: Any) -> list[v.Register]:
+    def _inputs(self, phase: Phase, product: Any, tile: Any) -> Inputs:
+        """What a product of a phase reads, from a tile on."""
+        axis, C = self.shape.along, self.shape.channels
+        if not phase.filtered:
+            first = (tile * axis.outputs + product) * axis.stride + phase.first
+            return Inputs(self.line.values, index(first * C), axis.outputs * axis.stride * C)
+        before = [one for one in axis.phases if one.filtered and one.first < phase.first]
+        plane = sum(one.filtering.products for one in before) + product
+        return Inputs(self.columns, index(plane * self.plane + tile * C), C)
+
+    def _totals(self, vectors: int, vector: Any) -> list[v.Register]:
         """What a row of products gives the columns of a tile: the sum of all phases."""
         V, totals = self.isa.lanes, list[v.Register]()
         for phase in self.shape.along.phases:
-            places = [
-                (phase.product + i) * (group.tiles * block.vectors) + vector
-                for i in range(phase.filtering.products)
-            ]
-            products = [v.Register("float32", V, v.load(self.products, p * V, V)) for p in places]
-            made = minimal_filtering.outputs(phase.filtering, products, madd(self.isa, V))
+            products = range(phase.product, phase.product + phase.filtering.products)
+            places = [product * vectors + vector for product in products]
+            values = [v.Register("float32", V, v.load(self.products, p * V, V)) for p in places]
+            made = minimal_filtering.outputs(phase.filtering, values, madd(self.isa, V))
             add = madd(self.isa, V)
             both = [] if not totals else zip(totals, made, strict=True)
             totals = [add(x, Fraction(1), y) for x, y in both] or made
         return totals
 
-    def _add(self, block: Block, row: Row, totals: list[v.Register], first: Any) -> None:
+    def _add(self, row: Row, totals: list[v.Register], first: Any) -> None:
         """The columns of a tile, each added to the outputs that the row has a part in."""
         V, fused = self.isa.lanes, self.isa.fused
         for column, total in enumerate(totals):
             rows = [(row.product, None)] if row.factors is None else enumerate(row.factors)
             for output, factor in rows:
-                at = first + (output * self.width + column) * (block.vectors * V)
+                at = first + (output * self.width + column) * (self.vectors * V)
                 old = v.load(self.sums, at, V)
                 new = old + total.get()
                 if factor is not None:
@@ -191,19 +187,22 @@ class Nest:
     def _at(self, block: Block, number: Any, tile: Any, vector: Any) -> Any:
         """Where a vector of sums lies: of the first column of a tile, in the first row."""
         before = block.first // self.isa.lanes + number * block.vectors
-        column = tile * (self.shape.along.outputs * block.vectors) + vector
-        return (before * (self.shape.down.outputs * self.width) + column) * self.isa.lanes
+        pixel = tile * self.shape.along.outputs
+        return (pixel * self.vectors + before + vector) * self.isa.lanes
 
     def _finish(self, place: Place) -> None:
-        """The outputs inside of the image, handed to the epilogue."""
-        V, (_, P, Q, _) = self.isa.lanes, self.layer.out_shape
+        """The outputs inside of the image, handed to the epilogue in whole words of channels."""
+        V, (_, P, Q, K) = self.isa.lanes, self.layer.out_shape
         column = place.tile * self.shape.along.outputs
         rows = v.minimum(P - place.row, self.shape.down.outputs)
         columns = v.minimum(Q - column, place.tiles * self.shape.along.outputs)
-        for block in self.blocks:
-            with repeat(block.count) as number, v.loop(0, rows) as row, v.loop(0, columns) as o:
-                at = self._at(block, number, 0, 0) + (row * self.width + o) * (block.vectors * V)
-                vectors = [v.load(self.sums, at + j * V, V) for j in range(block.vectors)]
-                pixel = (place.image * P + place.row + row) * Q + column + o
-                channel = block.first + number * self.tile.channels
-                self.epilogue.emit(pixel, channel, vectors, block.channels)
+        full, rest = divmod(K, bits.WORD_BITS)
+        with v.loop(0, rows) as row, v.loop(0, columns) as o:
+            at = (row * self.width + o) * self.vectors * V
+            pixel = (place.image * P + place.row + row) * Q + column + o
+            for first, channels, count in ((0, bits.WORD_BITS, full), (K - rest, rest, 1)):
+                if channels and count:
+                    with repeat(count) as word:
+                        k = word * bits.WORD_BITS + first
+                        vectors = [v.load(self.sums, at + k + i, V) for i in range(0, channels, V)]
+                        self.epilogue.emit(pixel, k, vectors, channels)

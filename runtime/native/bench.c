@@ -1,13 +1,11 @@
 /* The harness on the device: run, verify step by step, measure. See docs/architecture.md. */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "model.h"
 #include "plan.h"
@@ -15,6 +13,7 @@
 #include "threads.h"
 
 enum { BAD_USE = 2, BAD_KERNEL = 3 };
+#define LARGE_PAGE ((size_t)2 << 20)
 
 typedef struct {
     const char *mode, *weights, *input, *output, *only;
@@ -35,9 +34,14 @@ static int refuse(const char *what, const char *which) {
     return BAD_USE;
 }
 
+/* In large pages, where the system gives them: a network reads more than a core finds small ones of. */
 static void *aligned(size_t bytes) {
-    void *memory = aligned_alloc(BINAS_ALIGN, (bytes + 63) / 64 * 64 + 64);
+    size_t at = bytes < LARGE_PAGE ? BINAS_ALIGN : LARGE_PAGE;
+    void *memory = aligned_alloc(at, (bytes + at) / at * at);
     if (!memory) exit(refuse("out of memory", NULL));
+#ifdef MADV_HUGEPAGE
+    if (bytes >= LARGE_PAGE) madvise(memory, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+#endif
     return memory;
 }
 
@@ -64,13 +68,12 @@ static int read_whole(const char *path, void *to, size_t bytes) {
 }
 
 static int start(session *s, const options *o) {
-    int file = open(o->weights, O_RDONLY);
     struct stat info;
-    if (file < 0 || fstat(file, &info) != 0) return refuse("cannot open", o->weights);
+    if (stat(o->weights, &info) != 0) return refuse("cannot open", o->weights);
     size_t bytes = (size_t)info.st_size;
-    void *weights = mmap(NULL, bytes ? bytes : 1, PROT_READ, MAP_PRIVATE, file, 0);
-    close(file);
-    if (weights == MAP_FAILED) return refuse("cannot map", o->weights);
+    void *weights = aligned(bytes);
+    int failed = read_whole(o->weights, weights, bytes);
+    if (failed) return failed;
     s->arena = aligned(binas_arena_bytes());
     fill(s->arena, binas_arena_bytes());
     s->context = aligned(binas_context_bytes());
