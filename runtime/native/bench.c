@@ -14,6 +14,7 @@
 
 enum { BAD_USE = 2, BAD_KERNEL = 3 };
 #define LARGE_PAGE ((size_t)2 << 20)
+static const char WEIGHTS[] = "weights of another network, or damaged";
 
 typedef struct {
     const char *mode, *weights, *input, *output, *only;
@@ -71,6 +72,7 @@ static int start(session *s, const options *o) {
     struct stat info;
     if (stat(o->weights, &info) != 0) return refuse("cannot open", o->weights);
     size_t bytes = (size_t)info.st_size;
+    if (bytes != binas_weights_bytes()) return refuse(WEIGHTS, o->weights);
     void *weights = aligned(bytes);
     int failed = read_whole(o->weights, weights, bytes);
     if (failed) return failed;
@@ -79,7 +81,7 @@ static int start(session *s, const options *o) {
     s->context = aligned(binas_context_bytes());
     binas_status status = binas_create(s->context, binas_context_bytes(), s->arena,
                                        binas_arena_bytes(), weights, bytes, (int)o->threads);
-    if (status == BINAS_WEIGHTS) return refuse("weights of another network, or damaged", o->weights);
+    if (status == BINAS_WEIGHTS) return refuse(WEIGHTS, o->weights);
     if (status != BINAS_OK) return refuse("cannot create the context", NULL);
     s->inputs = aligned(binas_input_count() * sizeof *s->inputs);
     s->outputs = aligned(binas_output_count() * sizeof *s->outputs);

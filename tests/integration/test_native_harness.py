@@ -13,6 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from binas.compile import link
+from binas.compile.build import compile_layers
+from binas.core.layer import Layer
+from binas.devices import registry
 from binas.runtime.artifact import Artifact
 from binas.runtime.cli import bench as bench_command
 from tests.integration.native_network import compiled
@@ -121,6 +124,34 @@ def test_the_harness_says_what_it_is_and_measures(bench: Path, artifacts: list[A
     some = json.loads(call(bench, f"layers {options} --only 2,0").stdout)["steps"]
     assert sorted(step["index"] for step in some) == [0, 2]
     assert "--only names no steps" in call(bench, f"layers {options} --only 2,99").stderr
+
+
+def flags(process: int, size: int) -> list[str]:
+    """What the kernel was told of each mapping of `size` bytes and more (VmFlags of smaps)."""
+    found, large = list[str](), False
+    for line in Path(f"/proc/{process}/smaps").read_text().splitlines():
+        if line.startswith("Size:"):
+            large = int(line.split()[1]) << 10 >= size
+        elif line.startswith("VmFlags:") and large:
+            found.append(line)
+    return found
+
+
+def test_weights_of_megabytes_are_in_large_pages_where_there_are_any(tmp_path: Path) -> None:
+    layer = Layer(op="conv", in_shape=(1, 1, 1, 1024), out_channels=1024, weight_bits=32)
+    artifact = compile_layers([layer], registry.find("host"), tmp_path / "dense.binas")
+    for member in ("bench", "weights.bin"):
+        (tmp_path / member).write_bytes(artifact.read(member))
+    (tmp_path / "bench").chmod(0o755)
+    line = [tmp_path / "bench", "layers", "--weights", tmp_path / "weights.bin"]
+    with subprocess.Popen([*line, "--repeats", "1000000"], stdout=subprocess.PIPE) as harness:
+        assert harness.stdout is not None
+        harness.stdout.read(1)  # from then on it measures
+        found = flags(harness.pid, 4 << 20)
+        harness.kill()
+    assert found
+    offered = Path("/sys/kernel/mm/transparent_hugepage").exists()
+    assert any(" hg" in line for line in found) == offered
 
 
 def test_a_device_kept_busy_says_what_becomes_of_its_latency(artifacts: list[Artifact]) -> None:

@@ -87,6 +87,36 @@ def test_a_float_convolution_multiplies_without_storing_on_the_stack(
     assert [stores(loop) for loop in multiply] == [[] for _ in multiply]
 
 
+def binary_conv(*, packed: bool) -> str:
+    """Assembly for AVX2 of a binary 1x1 convolution that leaves floats, and perhaps bits."""
+    isa = isas.find("x86-64-v3", "x86_64")
+    layer = Layer(
+        op="binary_conv",
+        in_shape=(1, 28, 28, 108),
+        out_channels=108,
+        in_bits=1,
+        weight_bits=1,
+        stages=("affine",),
+        bits_out=packed,
+    )
+    kernel = family.generate(layer, isa, "conv")
+    return codegen.assembly(codegen.build({"conv": kernel.function}, isa))
+
+
+def test_floats_of_a_binary_convolution_go_to_their_place_without_a_stay_on_the_stack() -> None:
+    lines = binary_conv(packed=False).splitlines()
+    made = sum("vcvtdq2ps" in line for line in lines)
+    # What is left are the scales and biases of the first pixel of a tile.
+    assert 0 < sum(bool(STORED.match(line)) and "ymm" in line for line in lines) < made / 2
+
+
+def test_a_word_of_comparisons_is_one_instruction_s_work_and_none_for_each_byte() -> None:
+    code = binary_conv(packed=True)
+    assert "vpmovmskb" in code
+    assert "vmovmskps" not in code
+    assert "vpinsrb" not in code
+
+
 def reads(loop: list[str]) -> list[str]:
     """What of a loop reads a vector from memory, by itself or as an operand."""
     return [line for line in loop if "zmm" in line and re.search(r"\s\S*\(%\w+.*\), %", line)]

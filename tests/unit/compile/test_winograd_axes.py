@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from binas.compile import codegen
 from binas.compile import isa as isas
 from binas.compile.kernels import (
     float_conv,
@@ -124,8 +127,22 @@ def test_instructions_are_the_products_that_are_left() -> None:
     assert float_conv.instructions(conv(64, 64, 56), isa) == 36 / 144
 
 
-def test_what_lies_on_the_stack_has_a_bound_whatever_the_layer() -> None:
-    isa = isas.find("icelake-server", "x86_64")
+@pytest.mark.parametrize("cpu", ["x86-64-v3", "icelake-server"])
+def test_what_lies_on_the_stack_has_a_bound_whatever_the_layer_and_the_tile(cpu: str) -> None:
+    isa = isas.find(cpu, "x86_64")
     assert float_winograd_2d.share(conv(2, 20_000, 8), isa) is None  # 640 KB of sums for a tile
-    shape = float_winograd_2d.shape_of(conv(54, 108, 112, stride=2), isa)
-    assert float_winograd_2d.most_tiles(conv(54, 108, 112, stride=2), shape, isa) == 9
+    layer = conv(54, 108, 112, stride=2)
+    wide = max(float_winograd_2d.tiles(layer, isa), key=lambda tile: tile.vectors)
+    for tile in (float_winograd_2d.default_tile(layer, isa), wide):
+        kernel = float_winograd_2d.generate(layer, isa, "conv", tile)
+        code = codegen.assembly(codegen.build({"conv": kernel.function}, isa))
+        frame = max(int(size) for size in re.findall(r"subq\s+\$(\d+), %rsp", code))
+        assert 64 << 10 < frame < 120 << 10
+
+
+def test_channels_of_a_tile_are_no_whole_words_where_bits_are_written() -> None:
+    floats, isa = conv(54, 108, 112, stride=2), isas.find("x86-64-v3", "x86_64")
+    both = replace(floats, bits_out=True)
+    tile = float_winograd_2d.default_tile(both, isa)
+    assert tile == float_winograd_2d.default_tile(floats, isa)
+    assert tile.channels % 32
