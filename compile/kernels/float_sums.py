@@ -45,12 +45,16 @@ class FloatSums:
 
     def finish(self, at: At) -> None:
         """Hand each pixel's sums to the epilogue."""
-        _, P, Q, _ = self.layer.out_shape
-        for pixel in range(at.span.width):
-            index = (at.image * P + at.row) * Q + at.column + pixel
+        for pixel, index in enumerate(self.pixels(at)):
             first = pixel * at.block.vectors
             sums = [total.get() for total in self.sums[first : first + at.block.vectors]]
             self.epilogue.emit(index, at.channel, sums, at.block.channels)
+
+    def pixels(self, at: At) -> list[Any]:
+        """Indices of a tile's output pixels."""
+        _, P, Q, _ = self.layer.out_shape
+        first = (at.image * P + at.row) * Q + at.column
+        return [first + pixel for pixel in range(at.span.width)]
 
 
 def outer(held: Loads, passing: Loads, sums: Sequence[Sequence[v.Register]], isa: Isa) -> None:

@@ -81,6 +81,9 @@ def _cases() -> Iterator[tuple[str, Node]]:
         yield f"float depthwise of {C}", conv(C, C, binary=False, groups=C, image=(4, 11))
         fields = {"groups": C, "stride": (2, 2), "floats": C < 64, "packed": True}
         yield f"float depthwise of {C} to bits at stride 2", conv(C, C, binary=False, **fields)
+    for C in (5, 33, 104, 108):
+        fields = {"kernel": (5, 5), "image": (4, 23), "packed": True}
+        yield f"float depthwise 5x5 of {C} to bits", conv(C, C, binary=False, groups=C, **fields)
     fields = {"groups": 40, "dilation": (2, 2), "padding": (4, 4, 4, 4), "batch": 2}
     yield "float depthwise 5x5, dilated", conv(40, 40, binary=False, kernel=(5, 5), **fields)
     fields = {"groups": 48, "padding": (3, 0, 1, 4), "stride": (1, 3)}

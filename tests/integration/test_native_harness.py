@@ -143,7 +143,7 @@ def test_weights_of_megabytes_are_in_large_pages_where_there_are_any(tmp_path: P
     for member in ("bench", "weights.bin"):
         (tmp_path / member).write_bytes(artifact.read(member))
     (tmp_path / "bench").chmod(0o755)
-    line = [tmp_path / "bench", "layers", "--weights", tmp_path / "weights.bin"]
+    line = [str(tmp_path / "bench"), "layers", "--weights", str(tmp_path / "weights.bin")]
     with subprocess.Popen([*line, "--repeats", "1000000"], stdout=subprocess.PIPE) as harness:
         assert harness.stdout is not None
         harness.stdout.read(1)  # from then on it measures
