@@ -29,12 +29,14 @@ from binas.core import bits
 from binas.core.layer import Layer
 
 meaning = float_conv.meaning
+_BYTE = 8  # channels whose bits are stored at once
+_MOST_HELD = 7  # weights of a kernel row
 
 
 def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
     """The kernel of a layer."""
     row, tile = _as_row(layer, isa), _tile(layer, isa)
-    unit = isa.lanes if _by_the_vector(layer, isa) else bits.WORD_BITS
+    unit = _BYTE if _by_the_byte(layer, isa) else bits.WORD_BITS
     with frame(symbol, layer, parameters(layer, isa), bits_unit=unit) as made:
         nest.emit(made, row, tile, _taps(layer), _Fma(made, row, isa))
     name = f"conv depthwise fma {isa.cpu} {tile}"
@@ -64,7 +66,7 @@ def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
 def _as_row(layer: Layer, isa: Isa) -> Layer:
     """The layer as the nest sees it: without groups, and cut as `_tile` says, in words or not."""
     row = cutting.as_row(replace(layer, groups=1))
-    if not _by_the_vector(layer, isa):
+    if not _by_the_byte(layer, isa):
         return row
     return replace(row, float_out=True, bits_out=False, bits_affine=False)
 
@@ -73,21 +75,25 @@ def _taps(layer: Layer) -> int:
     return layer.kernel[0] * layer.kernel[1]
 
 
-def _by_the_vector(layer: Layer, isa: Isa) -> bool:
-    """Whether a tile is a vector of channels, whose bits are a byte, by many pixels.
+def _by_the_byte(layer: Layer, isa: Isa) -> bool:
+    """Whether a tile is of few channels, whose bits are a byte, and of many pixels.
 
-    Sixteen registers then hold a kernel row's weights beside the sums, and an activation is loaded
-    once for all pixels that read it: 19 loads for 50 multiply-adds of 5x5, in words 64 for 48.
+    A kernel row's weights of a vector are then held beside the sums, and an activation is loaded
+    once for all pixels that read it: of 5x5 with AVX2 19 loads for 50 multiply-adds, where a tile
+    of a word takes 64 for 48. Wider vectors hold a row's activations (`_held`).
     """
-    shared = layer.stride[1] < layer.kernel[1] <= 7
-    return isa.registers == 16 and isa.lanes == 8 and shared
+    return isa.lanes <= _BYTE and layer.stride[1] < layer.kernel[1] <= _MOST_HELD
 
 
 def _tile(layer: Layer, isa: Isa) -> Tile:
-    """As many pixels as there is room for, by a vector or a word of channels."""
+    """As many pixels as there is room for, by a byte or a word of channels."""
     Q = _as_row(layer, isa).out_shape[2]
-    if _by_the_vector(layer, isa):
-        return Tile(min(isa.registers - 1 - layer.kernel[1], Q), 1, isa.lanes)
+    if _by_the_byte(layer, isa):
+        vectors = _BYTE // isa.lanes
+        # Beside weights an activation, and what it is multiplied to. Two of 32 registers are left
+        # to loads that come early: without, models of ARM's CPUs take up to 1.8 times as long.
+        beside = layer.kernel[1] + 1 + (not isa.fused) + (2 if isa.registers > 16 else 0)
+        return Tile(min((isa.registers - beside) // vectors, Q), vectors, isa.lanes)
     vectors = min(bits.WORD_BITS, -(-layer.out_channels // isa.lanes) * isa.lanes) // isa.lanes
     return Tile(min(max(1, room(isa) // vectors), Q), vectors, isa.lanes)
 
@@ -100,7 +106,7 @@ class _Fma(FloatSums):
         stride, dilation = self.layer.stride[1], self.layer.dilation[1]
         taps = range(phase.start, phase.start + phase.count)
         columns = sorted({p * stride + s * dilation for p in phase.pixels for s in taps})
-        if _by_the_vector(self.layer, self.isa):
+        if _by_the_byte(self.layer, self.isa):
             self._swept(at, r, in_row, phase, columns)
         elif 16 < self.isa.registers > len(self.sums) + len(columns):
             self._held(at, r, in_row, phase, columns)
@@ -118,20 +124,24 @@ class _Fma(FloatSums):
                     self.epilogue.clear_units(index)
 
     def _swept(self, at: At, r: Any, in_row: Any, phase: Phase, columns: list[int]) -> None:
-        """The weights are held, and activations pass."""
-        layer, V, taps = self.layer, self.isa.lanes, range(phase.start, phase.start + phase.count)
+        """A row's weights are held, and activations pass, for one vector after the other."""
+        layer, V, Q = self.layer, self.isa.lanes, at.block.vectors
         _, H, W, C = layer.in_shape
         line = (at.image * H + in_row) * W + (at.column * layer.stride[1] - layer.padding[1])
-        row = at.weight + r * (layer.kernel[1] * V)
-        weights = {s: v.Register("float32", V, self._load("w", row + s * V)) for s in taps}
-        for column in columns:
-            at_column = (line + column) * C + at.channel
-            x = v.Register("float32", V, v.load(self.frame.operands[0], at_column, V))
-            for pixel in phase.pixels:
-                s, apart = divmod(column - pixel * layer.stride[1], layer.dilation[1])
-                if not apart and s in weights:
-                    total, w = self.sums[pixel], weights[s]
-                    total.set(v.fma(x.get(), w.get(), total.get(), V, fused=self.isa.fused))
+        for j in range(Q):
+            row = at.weight + (r * (layer.kernel[1] * Q) + j) * V
+            weights = {
+                s: v.Register("float32", V, self._load("w", row + s * (Q * V)))
+                for s in range(phase.start, phase.start + phase.count)
+            }
+            for column in columns:
+                at_column = (line + column) * C + at.channel + j * V
+                x = v.Register("float32", V, v.load(self.frame.operands[0], at_column, V))
+                for pixel in phase.pixels:
+                    s, apart = divmod(column - pixel * layer.stride[1], layer.dilation[1])
+                    if not apart and s in weights:
+                        total, w = self.sums[pixel * Q + j], weights[s]
+                        total.set(v.fma(x.get(), w.get(), total.get(), V, fused=self.isa.fused))
 
     def _held(self, at: At, r: Any, in_row: Any, phase: Phase, columns: list[int]) -> None:
         """Activations are loaded once, for all pixels that share them.
