@@ -1,7 +1,7 @@
 """What Bi-Real-18 takes of a board's disk and memory: `python -m benchmarks.footprint --json FILE`.
 
 The artifact is compiled with an empty kernel cache, so its compile time is one of a new machine
-whose linker is prepared. Peak memory is what the kernel accounts to the harness, which maps the
+whose linker is prepared. Peak memory is what the kernel accounts to the harness, which reads the
 weights, while it measures the network.
 """
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tvm import tirx
 
 from binas.compile.isa import Isa
-from binas.compile.kernels import epilogue
+from binas.compile.kernels import comparisons
 from binas.compile.kernels import vector as v
 
 
@@ -38,11 +38,7 @@ def mask_bits(masks: list[Any], W: int) -> list[Any]:
     """The comparison results of a vector, or of its lower half, as units of bits, int32."""
     n = W // 2
     if W == 64:
-        return [epilogue.mask_bits(mask, n) for mask in masks]
+        return [comparisons.mask_bits(mask, n) for mask in masks]
     words = [tirx.Select(mask, v.splat(-1, n, "int16"), v.splat(0, n, "int16")) for mask in masks]
     words += [v.splat(0, n, "int16")] * (2 - len(words))
-    pack, move = {
-        16: ("llvm.x86.sse2.packsswb.128", "llvm.x86.sse2.pmovmskb.128"),
-        32: ("llvm.x86.avx2.packsswb", "llvm.x86.avx2.pmovmskb"),
-    }[W]
-    return [v.intrinsic("int32", move, v.intrinsic(f"int8x{W}", pack, *words))]
+    return [comparisons.signs(comparisons.packed(words, n), W)]

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import tirx
 
 from binas.compile.isa import Isa
 from binas.compile.kernels import cutting, epilogue
@@ -171,10 +170,7 @@ class Micro:
         if self.frame.bits_out is None:
             return
         if share_words(self.layer):
-            K = self.layer.out_channels
-            with v.when(tirx.EQ(at.channel + at.block.channels, v.const(K))):
-                for index in pixels:
-                    self.epilogue.clear_units(index)
+            self.epilogue.clear_beyond(at.channel + at.block.channels, pixels)
             return
         if not at.block.rest:
             return

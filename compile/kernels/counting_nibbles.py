@@ -41,6 +41,7 @@ NIBBLES = bits.WORD_BITS // 4  # of a word
 
 # By the bytes of a register, for tiles of one, two and three vectors. (SSE copies a table before
 # it shuffles. Registers of 64 bytes: as many as sixteen registers hold, not measured again.)
+_FEW = 16  # registers
 _SUMS = {16: (7, 6), 32: (10, 12, 9), 64: (13, 12, 9)}
 
 
@@ -206,7 +207,8 @@ class Nibbles(ByteSums):
                 for j in range(at.block.vectors):
                     self._threshold(at, p, j, index)
             else:
-                self._hold_back(at, p)
+                if self.isa.registers == _FEW:
+                    self._hold_back(at, p)
                 sums = [y for j in range(at.block.vectors) for y in self._sums(at, p, j)]
                 real = -(-at.block.channels // V)
                 self.epilogue.emit(index, at.channel, sums[:real], at.block.channels)
@@ -215,11 +217,20 @@ class Nibbles(ByteSums):
     def _hold_back(self, at: At, pixel: int) -> None:
         """Finish a pixel when those before it are stored: LLVM finishes a vector of all of them.
 
-        Each of its floats would be stored on the stack and loaded again: measured, 1.05 to 1.12.
+        Few registers cannot hold that, so each float would be stored on the stack and loaded again:
+        measured on AVX2 and SSE, 1.01 to 1.10 times as long.
         """
-        for i in range(pixel * at.block.vectors, (pixel + 1) * at.block.vectors):
-            for register in [self.bytes[i]] if self.widen_at_end else self.totals[i]:
-                held_back(register)
+        for j in range(at.block.vectors):
+            i = pixel * at.block.vectors + j
+            if self.widen_at_end:
+                held_back(self.bytes[i])
+                continue
+            for half in range(self._halves(at, j)):
+                held_back(self.totals[i][half])
+
+    def _halves(self, at: At, j: int) -> int:
+        """How many halves of a vector have channels: the first channels are all in the lower."""
+        return 1 + (at.block.channels - j * self.lanes > run_length(self.lanes))
 
     def _threshold(self, at: At, pixel: int, j: int, index: Any) -> None:
         """The bits of a vector."""
@@ -227,9 +238,7 @@ class Nibbles(ByteSums):
         table, entry = self.frame.parameters["t"], self._entry(at, pixel, j)
         masks = [
             count < v.load(table, entry + half * n, n)
-            for half, count in enumerate(self._counts(at, pixel, j))
-            # The first channels are all in the lower half.
-            if half == 0 or at.block.channels - j * self.lanes > run_length(self.lanes)
+            for half, count in enumerate(self._counts(at, pixel, j)[: self._halves(at, j)])
         ]
         per_vector = self.lanes // unit
         for i, value in enumerate(mask_bits(masks, self.lanes)):

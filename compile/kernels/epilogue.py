@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tvm
 from numpy.typing import NDArray
 from tvm import tirx
 
 from binas.compile.graph import Add, Affine, Node, PRelu, Relu, Sign, Stage
 from binas.compile.isa import Isa
+from binas.compile.kernels import comparisons
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, Parameter, padded
 from binas.compile.kernels.grouping import share_words
@@ -24,7 +24,6 @@ from binas.core import bits
 from binas.core.layer import Layer
 
 Floats = NDArray[np.float32]
-_HALVES = (0, 4, 1, 5, 2, 6, 3, 7)  # where a comparison's first and last lanes are, packed
 
 
 def staged(node: Node, accumulator: NDArray[Any], added: list[Floats]) -> Floats:
@@ -116,8 +115,8 @@ class Epilogue:
 
         Args:
             pixel: Index of the output pixel, (n * P + p) * Q + q.
-            k0: First output channel; a multiple of 32 where bits are written, unless groups share
-                words.
+            k0: First output channel; a multiple of the unit where bits are written, unless groups
+                share words.
             vectors: Accumulator values as float32 vectors, channels k0 upwards.
             channels: How many of the vectors' lanes are real channels.
         """
@@ -176,7 +175,7 @@ class Epilogue:
 
     def word(self, masks: list[Any], channels: int) -> Any:
         """Comparison results of up to 32 channels as the low bits of an int32."""
-        found = _word(masks, self._isa)
+        found = comparisons.word(masks, self._isa)
         return found if channels == bits.WORD_BITS else found & v.const((1 << channels) - 1)
 
     def store_unit(self, pixel: Any, k0: Any, i: int, value: Any, count: int) -> None:
@@ -196,12 +195,22 @@ class Epilogue:
             return
         self._store(pixel * width + _quotient(k0, unit) + i, value)
 
-    def clear_units(self, pixel: Any) -> None:
-        """Clear the units behind the last channel of a pixel."""
+    def clear_beyond(self, stop: Any, pixels: list[Any]) -> None:
+        """Clear what no channel fills of the last words of pixels.
+
+        Args:
+            stop: The channel behind the last that was stored: nothing is done before all are.
+            pixels: Their indices.
+        """
         unit, K = self._frame.bits_unit, self._layer.out_channels
         width = bits.words(K) * (bits.WORD_BITS // unit)
-        for i in range(-(-K // unit), width):
-            self._store(pixel * width + i, v.const(0))
+        beyond = range(-(-K // unit), width)
+        if self._frame.bits_out is None or not beyond:
+            return
+        with v.when(tirx.EQ(stop, v.const(K))):
+            for pixel in pixels:
+                for i in beyond:
+                    self._store(pixel * width + i, v.const(0))
 
     def _append(self, first: Any, bit: Any, value: Any, count: int) -> None:
         """Put bits behind those that are there: what groups share is written in their order."""
@@ -226,57 +235,6 @@ class Epilogue:
 
 def _quotient(k0: Any, unit: int) -> Any:
     return k0 // unit if isinstance(k0, int) else tirx.floordiv(k0, v.const(unit))
-
-
-def _word(masks: list[Any], isa: Isa) -> Any:
-    """One int32 from up to 32 comparison results, lowest lane in the lowest bit."""
-    V = isa.lanes
-    if isa.arch == "x86_64":
-        if isa.masked or len(masks) == 1:
-            parts, width = [mask_bits(mask, V) for mask in masks], V
-        else:
-            fours = [masks[i : i + 4] for i in range(0, len(masks), 4)]
-            parts, width = [_four_masks(four, V) for four in fours], 4 * V
-        word = v.const(0)
-        for j, part in enumerate(parts):
-            word = word | (part << v.const(j * width))
-        return word
-    total = v.splat(0, V)
-    for j, mask in enumerate(masks):
-        ramp = tirx.Ramp(v.const(j * V), v.const(1), V)
-        lane_bits = tirx.shift_left(v.splat(1, V), ramp)
-        total = total | tirx.Select(mask, lane_bits, v.splat(0, V))
-    # The lanes hold disjoint bits, so their sum is their union; NEON adds across in one step.
-    return v.intrinsic("int32", f"llvm.vector.reduce.add.v{V}i32", total)
-
-
-def _four_masks(masks: list[Any], V: int) -> Any:
-    """The lanes of up to four comparisons as bits: of bytes, whose signs one instruction takes.
-
-    Put together one by one, they would be vectorized by LLVM, badly, with those of the next word.
-    """
-    lanes = [tirx.Select(mask, v.splat(-1, V), v.splat(0, V)) for mask in masks]
-    lanes += [v.splat(0, V)] * (4 - len(lanes))
-    halve, pack, move = {
-        4: ("sse2.packssdw.128", "sse2.packsswb.128", "sse2.pmovmskb.128"),
-        8: ("avx2.packssdw", "avx2.packsswb", "avx2.pmovmskb"),
-    }[V]
-    pairs = [v.intrinsic(f"int16x{2 * V}", f"llvm.x86.{halve}", *lanes[i : i + 2]) for i in (0, 2)]
-    octets = v.intrinsic(f"int8x{4 * V}", f"llvm.x86.{pack}", *pairs)
-    if V == 8:  # the halves of a register are packed by themselves
-        quads = tirx.Shuffle([v.reinterpret("int32x8", octets)], list(map(v.const, _HALVES)))
-        octets = v.reinterpret("int8x32", quads)
-    return v.intrinsic("int32", f"llvm.x86.{move}", octets)
-
-
-def mask_bits(mask: Any, V: int) -> Any:
-    """The lanes of a comparison as the low bits of an int32: kmovw, or movmskps."""
-    if V == 4:  # there is no integer of four bits to reinterpret the comparison as
-        lanes = tirx.Select(mask, v.splat(-1, V), v.splat(0, V))
-        return v.intrinsic("int32", "llvm.x86.sse.movmsk.ps", v.reinterpret("float32x4", lanes))
-    # `tirx.reinterpret` refuses booleans; the operation behind it is a plain LLVM bitcast.
-    packed = tirx.call_intrin(f"uint{V}", tvm.ir.Op.get("tirx.reinterpret"), mask)
-    return tirx.Cast("int32", packed)
 
 
 def store_lanes(buffer: Any, index: Any, register: v.Register, count: int) -> None:

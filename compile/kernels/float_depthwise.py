@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import tirx
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
@@ -80,9 +79,10 @@ def _by_the_byte(layer: Layer, isa: Isa) -> bool:
 
     A kernel row's weights of a vector are then held beside the sums, and an activation is loaded
     once for all pixels that read it: of 5x5 with AVX2 19 loads for 50 multiply-adds, where a tile
-    of a word takes 64 for 48. Wider vectors hold a row's activations (`_held`).
+    of a word takes 80 for 60. Wider vectors hold a row's activations (`_held`).
     """
-    return isa.lanes <= _BYTE and layer.stride[1] < layer.kernel[1] <= _MOST_HELD
+    shared = layer.out_shape[2] > 1 and layer.stride[1] < layer.kernel[1]
+    return isa.lanes <= _BYTE and shared and layer.kernel[1] <= _MOST_HELD
 
 
 def _tile(layer: Layer, isa: Isa) -> Tile:
@@ -116,12 +116,8 @@ class _Fma(FloatSums):
     def finish(self, at: At) -> None:
         """Hand each pixel's sums to the epilogue; what is beyond the last byte of bits is 0."""
         super().finish(at)
-        K, unit = self.layer.out_channels, self.frame.bits_unit
-        units, whole = -(-K // unit), -(-K // bits.WORD_BITS) * bits.WORD_BITS // unit
-        if self.frame.bits_out is not None and units < whole:
-            with v.when(tirx.EQ(at.channel + at.block.channels, v.const(K))):
-                for index in self.pixels(at):
-                    self.epilogue.clear_units(index)
+        if self.frame.bits_unit < bits.WORD_BITS:
+            self.epilogue.clear_beyond(at.channel + at.block.channels, self.pixels(at))
 
     def _swept(self, at: At, r: Any, in_row: Any, phase: Phase, columns: list[int]) -> None:
         """A row's weights are held, and activations pass, for one vector after the other."""

@@ -83,7 +83,7 @@ def _share(layer: Layer, shape: Shape, isa: Isa) -> float:
     """Counted per tile and vector of output channels, which share the transforms of inputs."""
     down, along, C = shape.down, shape.along, shape.channels
     high, wide = shape.tiles(layer)
-    vectors, held = -(-layer.out_channels // isa.lanes), _held(layer, shape, isa)
+    vectors, held = -(-layer.out_channels // isa.lanes), _in_group(layer, shape, isa)
     # Two multiply-adds begin per cycle: fewer sums than their latency hides leave cycles empty.
     empty = max(1, 2 * float_direct.LATENCY / (held * vectors))
     products, outputs = down.products * along.products, down.outputs * along.outputs
@@ -98,6 +98,7 @@ def _share(layer: Layer, shape: Shape, isa: Isa) -> float:
     )
     each += shape.per_channel * (_WEIGHT_IN_ORDER if isa.in_order else _WEIGHT) / held
 
+    # All input rows, as at borders; inside, those without a part are left out.
     rows = sum(p.filtering.products * (p.filtering.products + 1) for p in down.phases if p.filtered)
     rows += sum(2 * p.filtering.products for p in down.phases if not p.filtered)
     columns = sum(sums(phase.filtering)[0] for phase in along.phases) + 2 * along.filtered
@@ -128,17 +129,19 @@ def most_tiles(layer: Layer, shape: Shape, isa: Isa, vectors: int = 0) -> int:
     inputs = (along.outputs * along.stride + along.filtered) * shape.channels
     products = along.products * (vectors * isa.lanes or bits.WORD_BITS)
     each = inputs + products + shape.down.outputs * along.outputs * K
-    return min(_STACK_BYTES // 4 // each, shape.tiles(layer)[1])
+    beyond = (along.taps - along.stride) * shape.channels + (1 + along.filtered) * isa.lanes
+    return min(max(0, _STACK_BYTES // 4 - beyond) // each, shape.tiles(layer)[1])
 
 
-def _held(layer: Layer, shape: Shape, isa: Isa) -> int:
+def _in_group(layer: Layer, shape: Shape, isa: Isa) -> int:
+    """Tiles of a group, as long as a register tile is of a word: of more, there may be fewer."""
     return groups(shape.tiles(layer)[1], most_tiles(layer, shape, isa))[0].tiles
 
 
 def _as_row(layer: Layer, isa: Isa) -> Layer:
     """What the inner loop does, as a layer. Bits are packed later, from sums of all channels."""
     plain = replace(layer, float_out=True, bits_out=False, bits_affine=False)
-    return winograd_tiles.as_row(plain, _held(layer, shape_of(layer, isa), isa))
+    return winograd_tiles.as_row(plain, _in_group(layer, shape_of(layer, isa), isa))
 
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:

@@ -4,7 +4,8 @@ LLVM's scheduler knows how long a result takes, but not that a CPU which waits f
 finishes in order: whatever stands behind a long instruction waits for it. `gated` keeps kinds of
 instructions apart: its assembler returns its first operand, and LLVM believes that it needs the
 others. A CPU that reorders still gives each instruction a unit as it comes in: what is `pinned` is
-computed where it stands in the kernel, after what was pinned before it.
+computed where it stands in the kernel, after what was pinned before it; what is `held_back`, after
+what was stored before it, too.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def imported() -> Iterator[None]:
 
 @contextmanager
 def pins() -> Iterator[None]:
-    """A function in which `pinned` is called, for x86."""
+    """A function in which `pinned` and `held_back` are called, for x86."""
     with builder.attr(v.const(0), "pragma_import_llvm", _PINS):
         yield
 
@@ -79,7 +80,7 @@ def pinned(octets: Any, n: int) -> v.Register:
 
 
 def held_back(x: v.Register) -> None:
-    """Nothing is computed of a whole register before all is stored that is stored before this."""
+    """Nothing is computed of a register of 16, 32 or 64 bytes before what is stored before this."""
     octets = x.n * (tvm.DataType(x.dtype).bits // 8)
     dtype = v.lanes("uint8", octets)
     held = tirx.call_extern(dtype, f"binas_hold{octets}", v.reinterpret(dtype, x.get()))

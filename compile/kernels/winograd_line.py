@@ -15,7 +15,6 @@ from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, floordiv
 from binas.compile.kernels.winograd_axes import Phase, Shape
 from binas.compile.kernels.winograd_steps import madd
-from binas.core.layer import Layer
 
 _COPY = [[Fraction(1)]]
 Value = Callable[[Any, int], v.Register]  # from where in the input on, and how many
@@ -24,15 +23,16 @@ Value = Callable[[Any, int], v.Register]  # from where in the input on, and how 
 class Line:
     """Floats [column][C] on the stack: a weighted sum of input rows, 0 outside of the image."""
 
-    def __init__(self, made: Frame, layer: Layer, isa: Isa, shape: Shape, tiles: int) -> None:
+    def __init__(self, made: Frame, isa: Isa, shape: Shape, tiles: int) -> None:
         """Make room for so many tiles, and for what a wide vector reads behind the last."""
-        self.frame, self.layer, self.isa, self.shape = made, layer, isa, shape
+        self.frame, self.layer, self.isa, self.shape = made, made.layer, isa, shape
         self.values = v.array("float32", shape.along.inputs(tiles) * shape.channels + isa.lanes)
 
     def emit(self, image: Any, h: Any, w: Any, tiles: int, phase: Phase, product: Any) -> None:
         """Row `product` of a phase; its tiles' inputs begin at row `h` and column `w`.
 
-        Rows outside of the image are left out: where there are none, a loop knows which.
+        Where all rows are inside of the image, those that have a part are added up one by one; at
+        its borders a loop adds up all that are inside.
         """
         (_, H, W, C), stride = self.layer.in_shape, self.layer.stride[0]
         terms = phase.filtering.products if phase.filtered else 1

@@ -52,7 +52,7 @@ class Nest:
         self.blocks, self.epilogue = blocks, epilogue.Epilogue(made, isa)
         self.groups = groups(shape.tiles(made.layer)[1], most)
         self.most, self.held = self.groups[0].tiles, tile.pixels // shape.along.outputs
-        self.line = Line(made, made.layer, isa, shape, self.most)
+        self.line = Line(made, isa, shape, self.most)
         # The last vector of a tile's channels may be wider than what is left of them.
         self.plane = self.most * shape.channels + isa.lanes
         self.columns = v.array("float32", shape.along.filtered * self.plane)

@@ -14,7 +14,7 @@
 
 enum { BAD_USE = 2, BAD_KERNEL = 3 };
 #define LARGE_PAGE ((size_t)2 << 20)
-static const char WEIGHTS[] = "weights of another network, or damaged";
+static const char WRONG_WEIGHTS[] = "weights of another network, or damaged";
 
 typedef struct {
     const char *mode, *weights, *input, *output, *only;
@@ -35,10 +35,10 @@ static int refuse(const char *what, const char *which) {
     return BAD_USE;
 }
 
-/* In large pages, where the system gives them: a network reads more than a core finds small ones of. */
+/* In large pages where the system gives them: a core keeps too few addresses of small ones at hand. */
 static void *aligned(size_t bytes) {
-    size_t at = bytes < LARGE_PAGE ? BINAS_ALIGN : LARGE_PAGE;
-    void *memory = aligned_alloc(at, (bytes + at) / at * at);
+    size_t align = bytes < LARGE_PAGE ? BINAS_ALIGN : LARGE_PAGE;
+    void *memory = aligned_alloc(align, (bytes + align) / align * align);
     if (!memory) exit(refuse("out of memory", NULL));
 #ifdef MADV_HUGEPAGE
     if (bytes >= LARGE_PAGE) madvise(memory, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
@@ -72,7 +72,7 @@ static int start(session *s, const options *o) {
     struct stat info;
     if (stat(o->weights, &info) != 0) return refuse("cannot open", o->weights);
     size_t bytes = (size_t)info.st_size;
-    if (bytes != binas_weights_bytes()) return refuse(WEIGHTS, o->weights);
+    if (bytes != binas_weights_bytes()) return refuse(WRONG_WEIGHTS, o->weights);
     void *weights = aligned(bytes);
     int failed = read_whole(o->weights, weights, bytes);
     if (failed) return failed;
@@ -81,7 +81,7 @@ static int start(session *s, const options *o) {
     s->context = aligned(binas_context_bytes());
     binas_status status = binas_create(s->context, binas_context_bytes(), s->arena,
                                        binas_arena_bytes(), weights, bytes, (int)o->threads);
-    if (status == BINAS_WEIGHTS) return refuse(WEIGHTS, o->weights);
+    if (status == BINAS_WEIGHTS) return refuse(WRONG_WEIGHTS, o->weights);
     if (status != BINAS_OK) return refuse("cannot create the context", NULL);
     s->inputs = aligned(binas_input_count() * sizeof *s->inputs);
     s->outputs = aligned(binas_output_count() * sizeof *s->outputs);

@@ -77,17 +77,7 @@ def _cases() -> Iterator[tuple[str, Node]]:
     yield "float 7x7 at stride 2, two images", conv(5, 33, binary=False, kernel=(7, 7), batch=2)
     yield from _filtered_cases()
     yield from _doubly_filtered_cases()
-    for C in (2, 12, 31, 33, 65, 129):
-        yield f"float depthwise of {C}", conv(C, C, binary=False, groups=C, image=(4, 11))
-        fields = {"groups": C, "stride": (2, 2), "floats": C < 64, "packed": True}
-        yield f"float depthwise of {C} to bits at stride 2", conv(C, C, binary=False, **fields)
-    for C in (5, 33, 104, 108):
-        fields = {"kernel": (5, 5), "image": (4, 23), "packed": True}
-        yield f"float depthwise 5x5 of {C} to bits", conv(C, C, binary=False, groups=C, **fields)
-    fields = {"groups": 40, "dilation": (2, 2), "padding": (4, 4, 4, 4), "batch": 2}
-    yield "float depthwise 5x5, dilated", conv(40, 40, binary=False, kernel=(5, 5), **fields)
-    fields = {"groups": 48, "padding": (3, 0, 1, 4), "stride": (1, 3)}
-    yield "float depthwise, uneven padding", conv(48, 48, binary=False, image=(2, 9), **fields)
+    yield from _float_depthwise_cases()
     yield from _one_bit_weights()
     yield "float 3x3 with weights of one bit", conv(5, 65, binary=False, signs=True)
     yield "float dilated in groups", conv(12, 24, binary=False, groups=3, dilation=(2, 2))
@@ -238,6 +228,31 @@ def _doubly_filtered_cases() -> Iterator[tuple[str, Node]]:
     yield "float doubly filtered to bits alone", conv(31, 96, floats=False, packed=True, **plain)
     beyond: dict[str, Any] = {"image": (24, 16), "padding": (3, 1, 1, 1), "binary": False}
     yield "float doubly filtered, a row of nothing but padding", conv(32, 64, **beyond)
+
+
+def _float_depthwise_cases() -> Iterator[tuple[str, Node]]:
+    def of(C: int, **fields: Any) -> Node:
+        return conv(C, C, binary=False, groups=C, **fields)
+
+    for C in (2, 12, 31, 33, 65, 129):
+        yield f"float depthwise of {C}", of(C, image=(4, 11))
+        fields: dict[str, Any] = {"stride": (2, 2), "floats": C < 64, "packed": True}
+        yield f"float depthwise of {C} to bits at stride 2", of(C, **fields)
+    for C in (5, 33, 104, 108):
+        fields = {"kernel": (5, 5), "image": (4, 23), "packed": True, "floats": C > 33}
+        yield f"float depthwise 5x5 of {C} to bits", of(C, **fields)
+    fields = {"dilation": (2, 2), "padding": (4, 4, 4, 4), "packed": True, "batch": 2}
+    yield "float depthwise 5x5, dilated", of(40, kernel=(5, 5), **fields)
+    fields = {"padding": (3, 0, 1, 4), "stride": (1, 3), "image": (2, 9), "packed": True}
+    yield "float depthwise, uneven padding, no column read twice", of(48, **fields)
+    fields = {"kernel": (5, 5), "stride": (2, 2), "image": (9, 24), "packed": True}
+    yield (
+        "float depthwise 5x5 at stride 2, a sign of its own",
+        of(72, bits_affine=affine(72), **fields),
+    )
+    for size, image in ((7, (7, 7)), (7, (8, 20)), (9, (9, 12))):
+        fields = {"kernel": (size, size), "image": image, "padding": (0,) * 4, "packed": True}
+        yield f"float depthwise {size}x{size} on {image[0]}x{image[1]}, unpadded", of(33, **fields)
 
 
 def _depthwise_cases() -> Iterator[tuple[str, Node]]:

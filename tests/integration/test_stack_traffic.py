@@ -117,13 +117,19 @@ def test_a_word_of_comparisons_is_one_instruction_s_work_and_none_for_each_byte(
     assert "vpinsrb" not in code
 
 
-def reads(loop: list[str]) -> list[str]:
+def reads(loop: list[str], register: str) -> list[str]:
     """What of a loop reads a vector from memory, by itself or as an operand."""
-    return [line for line in loop if "zmm" in line and re.search(r"\s\S*\(%\w+.*\), %", line)]
+    return [line for line in loop if register in line and re.search(r"\s\S*\(%\w+.*\), %", line)]
 
 
-def test_a_real_depthwise_convolution_reads_an_activation_of_a_kernel_row_once() -> None:
-    isa = isas.find("icelake-server", "x86_64")
+@pytest.mark.parametrize(
+    ("cpu", "register", "vectors", "pixels"),
+    [("icelake-server", "zmm", 2, 7), ("x86-64-v3", "ymm", 1, 9)],
+)
+def test_a_real_depthwise_convolution_reads_an_activation_of_a_kernel_row_once(
+    cpu: str, register: str, vectors: int, pixels: int
+) -> None:
+    isa = isas.find(cpu, "x86_64")
     layer = Layer(
         op="conv",
         in_shape=(1, 28, 28, 64),
@@ -135,10 +141,11 @@ def test_a_real_depthwise_convolution_reads_an_activation_of_a_kernel_row_once()
     )
     kernel = family.generate(layer, isa, "conv")
     loops = inner_loops(codegen.assembly(codegen.build({"conv": kernel.function}, isa)))
-    whole = max(loops, key=lambda loop: str(loop).count("vfmadd"))
-    # Two vectors of channels, and of each: seven pixels times five taps, 11 columns, 5 weights.
-    assert str(whole).count("vfmadd") == 2 * 7 * 5
-    assert len(reads(whole)) == 2 * (11 + 5)
+    found = [
+        (str(loop).count("vfmadd"), len(reads(loop, register)), stores(loop)) for loop in loops
+    ]
+    # Of each vector of channels so many pixels times five taps, of their columns and five weights.
+    assert (vectors * pixels * 5, vectors * (pixels + 4 + 5), []) in found
 
 
 def test_a_store_to_the_stack_within_a_loop_is_seen() -> None:
