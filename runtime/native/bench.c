@@ -35,7 +35,7 @@ static int refuse(const char *what, const char *which) {
     return BAD_USE;
 }
 
-/* In large pages where the system gives them: a core keeps too few addresses of small ones at hand. */
+/* In large pages where there are any: a core keeps too few addresses of small ones at hand. */
 static void *aligned(size_t bytes) {
     size_t align = bytes < LARGE_PAGE ? BINAS_ALIGN : LARGE_PAGE;
     void *memory = aligned_alloc(align, (bytes + align) / align * align);
