@@ -1,7 +1,8 @@
 """What all tests share: skips that name what is missing, and a way to forbid them.
 
-A test may skip for two reasons only. The CPU lacks a feature: `isa("avx512f")`. The machine lacks a
-program: `needs("qemu-aarch64")`, whose skip names the package to install. `--forbid-skips`
+A test may skip for two reasons only. The CPU lacks a feature and no emulator will do:
+`isa("avx512f")`. The machine lacks a program: `needs("qemu-aarch64")`, or that of
+`isa("avx512f", emulator="bochs")`; the skip names the package to install. `--forbid-skips`
 lets the first pass and fails the run on anything else; `.ci/run` uses it where it installs the
 packages itself.
 """
@@ -39,6 +40,7 @@ LACKS_FEATURE = "this CPU lacks "
 # Program → the Debian package that has it; `.ci/run` installs all of these.
 PACKAGES = {
     "bash": "bash",
+    "bochs": "bochs bochs-term vgabios",
     "c++": "g++",
     "cc": "gcc",
     "chromium": "chromium",
@@ -74,17 +76,19 @@ def program(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
 
 
+def installed(name: str) -> str:
+    """The path of a program, or a skip."""
+    found = program(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed: apt-get install {PACKAGES[name]}")
+    return found
+
+
 @pytest.fixture
 def needs() -> Callable[[str], str]:
     """`needs("sshd")` gives the program's path, or skips and names its package."""
 
-    def find(name: str) -> str:
-        found = program(name)
-        if found is None:
-            pytest.skip(f"{name} is not installed: apt-get install {PACKAGES[name]}")
-        return found
-
-    return find
+    return installed
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -111,7 +115,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the `isa` marker and, where asked, watch the skips."""
-    config.addinivalue_line("markers", "isa(*features): skips where the CPU lacks one of them")
+    what = "isa(*features, emulator=None): skips where the CPU, and the emulator, lack one of them"
+    config.addinivalue_line("markers", what)
     if config.getoption("--forbid-skips"):
         config.pluginmanager.register(SkipWatch(), "skip-watch")
 
@@ -171,7 +176,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip an `isa` test by the name of what is missing."""
     for marker in item.iter_markers("isa"):
         missing = [feature for feature in marker.args if feature not in cpu_features()]
-        if missing:
+        if missing and "emulator" in marker.kwargs:
+            installed(marker.kwargs["emulator"])
+        elif missing:
             pytest.skip(LACKS_FEATURE + ", ".join(missing))
 
 

@@ -21,12 +21,13 @@ from binas.devices import registry
 from binas.devices.device import CPUS
 from tests.fuzz import steps
 from tests.integration.kernel_meaning import must_mean
-from tests.integration.running import Ran, emulated, on_this_cpu
+from tests.integration.running import Ran, emulated, on_x86
 
 BATCH = 8
 EVERY = [(cpu, arch) for arch, cpus in CPUS.items() for cpu in cpus]
-HERE = [
-    pytest.param(cpu, marks=pytest.mark.isa(*features)) for cpu, features in CPUS["x86_64"].items()
+X86 = [
+    pytest.param(cpu, marks=pytest.mark.isa(*features, emulator="bochs"))
+    for cpu, features in CPUS["x86_64"].items()
 ]
 
 
@@ -47,12 +48,12 @@ def test_random_steps_are_compiled(cpu: str, arch: str, drawn: steps.Drawn, tmp_
                 codegen.compile_objects({"kernel": function}, isa, tmp_path)
 
 
-@pytest.mark.parametrize("cpu", HERE)
+@pytest.mark.parametrize("cpu", X86)
 def test_random_steps_compute_their_meaning(cpu: str, drawn: steps.Drawn, tmp_path: Path) -> None:
     isa = isas.find(cpu, "x86_64")
     for cases, tiles in drawn.batches(isa):
         with TemporaryDirectory(dir=tmp_path) as folder:
-            ran = on_this_cpu(cases, isa, Path(folder), tiles)
+            ran = on_x86(cases, isa, Path(folder), tiles)
         ran.must_have_lived(cases)
         must_all_mean(cases, ran)
 

@@ -39,22 +39,27 @@ def protect(address: int, size: int, allowed: int) -> None:
         raise OSError(ctypes.get_errno(), "mprotect")
 
 
-def guarded(
-    size: int, slack: int, *, at_start: bool = False, align: int = ALIGN
-) -> tuple[int, np.ndarray]:
-    """Address of `size` bytes between two guard pages, with everything behind it up to the second.
+def place(size: int, slack: int, *, at_start: bool, align: int = ALIGN) -> tuple[int, int]:
+    """How many pages `size` bytes take between two guard pages, and where in them they begin.
 
     The bytes, rounded up to `align`, and the slack end at the page behind; `at_start`: the bytes
     begin at the page before.
     """
     room = -(-size // align) * align + slack
     pages = max(1, -(-room // PAGE))
+    return pages, 0 if at_start else pages * PAGE - room
+
+
+def guarded(
+    size: int, slack: int, *, at_start: bool = False, align: int = ALIGN
+) -> tuple[int, np.ndarray]:
+    """Address of `size` bytes between guard pages, with everything behind it up to the second."""
+    pages, offset = place(size, slack, at_start=at_start, align=align)
     memory = mmap.mmap(-1, (pages + 2) * PAGE)
     KEPT.append(memory)
     first = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + PAGE
     protect(first - PAGE, PAGE, 0)
     protect(first + pages * PAGE, PAGE, 0)
-    offset = 0 if at_start else pages * PAGE - room
     view = np.frombuffer(memory, np.uint8, count=(pages + 1) * PAGE)[PAGE + offset :]
     view[:] = CANARY
     return first + offset, view
