@@ -184,6 +184,8 @@ def bounds(layer: Layer, axis: int, out: Any) -> tuple[Any, Any]:
 
 def _reciprocal(layer: Layer, rows: tuple[Any, Any], columns: tuple[Any, Any]) -> Any:
     count = (rows[1] - rows[0]) * (columns[1] - columns[0])
-    if layer.pads_count or isinstance(count, int):
-        return v.const(1 / (layer.kernel[0] * layer.kernel[1]), "float32")
+    if layer.pads_count:
+        count = layer.kernel[0] * layer.kernel[1]
+    if isinstance(count, int):
+        return v.const(1 / count, "float32")
     return v.const(1.0, "float32") / tirx.Cast("float32", count)

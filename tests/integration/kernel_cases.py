@@ -94,6 +94,8 @@ def _cases() -> Iterator[tuple[str, Node]]:
         yield f"max pool of {C}", pool("pool_max", C)
         yield f"average of the inner taps of {C}", pool("pool_avg", C)
     yield "average that counts padded taps", pool("pool_avg", 31, pads_count=True)
+    sideways: dict[str, Any] = {"kernel": (3, 5), "stride": (1, 2), "padding": (0, 1, 0, 3)}
+    yield "average, padded along the row alone", pool("pool_avg", 33, **sideways)
     for C in (1, 10, 33, 129):
         softmax: dict[str, Any] = {"in_shape": (2, 3, 2, C), "kernel": (1, 1), "stride": (1, 1)}
         yield f"softmax of {C}", pool("softmax", C, padding=(0,) * 4, **softmax)
