@@ -20,6 +20,7 @@ from binas.compile.kernels.counting import Counted, Micro
 from binas.compile.kernels.counting_bytes import Bytes
 from binas.compile.kernels.counting_dot import Dot
 from binas.compile.kernels.counting_nibbles import Nibbles
+from binas.compile.kernels.counting_octets import Octets
 from binas.compile.kernels.counting_popcount import Popcount
 from binas.compile.kernels.counting_tree import AdderTree
 from binas.compile.kernels.counting_words import FullAdder
@@ -64,7 +65,7 @@ def way(layer: Layer, isa: Isa) -> type[Micro]:
         case "adder_tree" if AdderTree.holds(layer):
             return AdderTree
         case "nibbles" | "adder_tree" if Nibbles.holds(layer):
-            return Nibbles
+            return Octets if Octets.suits(layer, isa) else Nibbles
     return Bytes
 
 

@@ -18,13 +18,12 @@ def width(isa: Isa) -> int:
     return isa.vector_bits // 8
 
 
-def halves(isa: Isa) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The channels of the lower and of the upper vector of 16-bit sums.
+def halves(W: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The channels of the lower and of the upper vector of 16-bit sums, of W channels.
 
     `packsswb` joins two vectors in runs of 8 within each 128 bits; so are the channels dealt out,
     and comparison results come out of it in order. Registers of 64 bytes have masks instead.
     """
-    W = width(isa)
     channels = np.arange(W).reshape(-1, 2, run_length(W))
     return channels[:, 0].reshape(-1), channels[:, 1].reshape(-1)
 

@@ -36,3 +36,8 @@ def row(buffer: Any, octet: Any, high: int, W: int) -> Any:
     pair = v.reinterpret("uint64x2", once)
     repeated = tirx.Shuffle([pair] * (W // ENTRIES), list(range(W // 8)))
     return v.reinterpret(f"uint8x{W}", repeated)
+
+
+def both_rows(buffer: Any, octet: Any) -> Any:
+    """The rows of the lower and the upper nibble of a byte, in a register of 32 bytes."""
+    return v.load(buffer, tirx.Cast("int32", octet) * (2 * ENTRIES), 2 * ENTRIES)
