@@ -95,7 +95,7 @@ class Build:
     def node(
         self, node: onnx.NodeProto, op: Any, inputs: tuple[str, ...], channels: int, **fields: Any
     ) -> None:
-        """Add what `made` makes for an ONNX node; its value has the name of the node's output."""
+        """Add what `made` makes for an ONNX node; its value has the name of its output."""
         self.add(self.made(node, op, inputs, channels, **fields))
 
     def add(self, made: Node) -> None:
@@ -111,25 +111,35 @@ class Build:
         out_channels: int,
         *,
         in_channels: int | None = None,
+        output: str = "",
         **fields: Any,
     ) -> Node:
         """The step of an ONNX node, not added yet.
+
+        Args:
+            node: The node.
+            op: What the step is.
+            inputs: Values it reads.
+            out_channels: K.
+            in_channels: C of all inputs together, where that is not C of the first.
+            output: Which of the node's outputs, where every one has a step of its own.
+            fields: More of `graph.Node`.
 
         Raises:
             UnsupportedOpError: The node's output has another shape.
         """
         N, H, W, C = self.shape(inputs[0])
         made = Node(
-            name=node.name,
+            name=f"{node.name}/{output}" if output else node.name,
             sources=(node.name,),
             op=op,
             inputs=inputs,
             in_shape=(N, H, W, in_channels or C),
             out_channels=out_channels,
-            float_out=node.output[0],
+            float_out=output or node.output[0],
             **fields,
         )
-        expected = self.image(node.output[0])
+        expected = self.image(made.writes[0])
         if made.layer.out_shape != expected:
             raise UnsupportedOpError(
                 f"{label(node)}: {node.op_type} to shape {expected} (batch, rows, columns, "

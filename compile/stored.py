@@ -35,6 +35,7 @@ _EXACT = (
     "concat_bits",
     "shuffle",
     "shuffle_bits",
+    "slice",
 )
 
 

@@ -27,6 +27,7 @@ Op = Literal[
     "shuffle",  # of channels: `groups` of them dealt out in turn
     "shuffle_bits",  # of packed signs
     "concat",  # the leading `parts` channels of each input side by side, zeros up to out_channels
+    "slice",  # out_channels channels behind the first `parts`
 ]
 
 READS_BITS: frozenset[Op] = frozenset(("binary_conv", "pool_bits", "concat_bits", "shuffle_bits"))
@@ -54,7 +55,8 @@ class Layer:
         groups: Convolution groups.
         pad_value: Value of padded taps of a binary convolution: 0, +1 or -1.
         pads_count: Whether an average pool divides by padded taps, too.
-        parts: How many leading channels a concat takes of each input; empty for other ops.
+        parts: How many leading channels a concat takes of each input; how many, one number, a
+            slice leaves out; empty for other ops.
         in_bits: 1 where the input is packed bits, 32 for float32.
         weight_bits: 1, 32, or 0 where there are no weights.
         stages: The epilogue, in order.
@@ -99,7 +101,7 @@ class Layer:
         self._check_moves()
 
     def _check_moves(self) -> None:
-        """What moves channels has as many as it is given; of bits it writes nothing but bits."""
+        """What moves channels has those that it is given; of bits it writes nothing but bits."""
         C, K = self.in_shape[3], self.out_channels
         if (self.op in MOVES_BITS or self.op == "shuffle") and C != K:
             raise _fault("channels", (C, K), "equally many in and out")
@@ -108,6 +110,8 @@ class Layer:
             raise _fault("outputs", str(self), "bits alone and no stages")
         if self.op == "concat_bits" and sum(self.parts) != K:
             raise _fault("parts", self.parts, f"{K} channels in all")
+        if self.op == "slice" and (len(self.parts) != 1 or self.parts[0] + K > C):
+            raise _fault("parts", self.parts, f"one number, {K} channels behind it of {C}")
 
     @property
     def out_shape(self) -> tuple[int, int, int, int]:

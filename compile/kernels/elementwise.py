@@ -1,7 +1,8 @@
-"""Steps that only move values through an epilogue: elementwise, and concat along the channels.
+"""Steps that only move values through an epilogue: elementwise, concat and slice of channels.
 
 An elementwise step is a concat of one part. A part takes the leading channels of its input;
-channels that no part fills are zero. A constant is an elementwise step whose input is a parameter.
+channels that no part fills are zero. A slice is one part that begins behind the channels it leaves
+out. A constant is an elementwise step whose input is a parameter.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ def meaning(node: Node, *xs: NDArray[np.float32]) -> NDArray[np.float32]:
     if node.op == "elementwise":
         return xs[0]
     N, H, W, K = node.layer.out_shape
+    if node.op == "slice":
+        (left,) = node.parts
+        return xs[0][..., left : left + K]
     y = np.zeros((N, H, W, K), np.float32)
     first = 0
     for x, part in zip(xs, node.parts, strict=True):
@@ -39,7 +43,8 @@ def meaning(node: Node, *xs: NDArray[np.float32]) -> NDArray[np.float32]:
 def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
     """The kernel of a layer; a unit is one row."""
     N, H, W, K = layer.out_shape
-    parts = layer.parts or (K,)
+    left = layer.parts[0] if layer.op == "slice" else 0
+    parts = (K,) if layer.op == "slice" else layer.parts or (K,)
     widths = parts if len(parts) > 1 else (layer.in_shape[3],)
     firsts = [sum(parts[:i]) for i in range(1, len(parts) + (sum(parts) < K))]
     if layer.bits_out and any(first % bits.WORD_BITS for first in firsts):
@@ -52,7 +57,7 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
             for operand, part, width in zip(operands, parts, widths, strict=True):
                 for block in channels.blocks(part, isa, first):
                     with block.loop() as k0:
-                        element = pixel * width + k0 - first
+                        element = pixel * width + k0 - first + left
                         finish.emit(pixel, k0, _loads(operand, element, block, isa), block.channels)
                 first += part
             for block in channels.blocks(K - first, isa, first):

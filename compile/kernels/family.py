@@ -38,6 +38,7 @@ _FAMILIES: dict[Op, Any] = {
     "elementwise": elementwise,
     "constant": elementwise,
     "concat": elementwise,
+    "slice": elementwise,
     "shuffle": shuffle,
     "shuffle_bits": bit_shuffle,
     "concat_bits": bit_concat,

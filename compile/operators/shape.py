@@ -41,7 +41,7 @@ def concat(build: Build, node: onnx.NodeProto) -> None:
 
 
 def slice_channels(build: Build, node: onnx.NodeProto) -> None:
-    """Slice of leading channels, or of whole parts of a concat."""
+    """Slice of neighbouring channels."""
     x = build.read(node.input[0], node)
     given = [build.constant_of(name, node).tolist() for name in node.input[1:] if name]
     starts, ends = given[0], given[1]
@@ -52,21 +52,24 @@ def slice_channels(build: Build, node: onnx.NodeProto) -> None:
         raise UnsupportedOpError(f"{label(node)}: only neighbouring channels can be sliced")
     C = build.shape(x)[3]
     first, end = (min(at, C) if at >= 0 else max(C + at, 0) for at in (starts[0], ends[0]))
-    if first == 0:
-        build.node(node, "concat", (x,), end, parts=(end,))
-        return
+    _take(build, node, x, first, end)
+
+
+def _take(
+    build: Build, node: onnx.NodeProto, x: str, first: int, end: int, output: str = ""
+) -> None:
+    """Channels `first` to `end` of a value; of a concat, its parts are there already."""
     parts = _parts(build, x, first, end)
-    if not parts:
-        raise UnsupportedOpError(
-            f"{label(node)}: channels {first} to {end} are neither the leading ones nor whole "
-            f"parts of a concat",
-            hint="slice where the channels were put together",
-        )
     if len(parts) == 1:
-        build.alias[node.output[0]] = parts[0]
-        return
-    widths = tuple(build.shape(part)[3] for part in parts)
-    build.node(node, "concat", parts, sum(widths), in_channels=sum(widths), parts=widths)
+        build.alias[output or node.output[0]] = parts[0]
+    elif first == 0:
+        build.node(node, "concat", (x,), end, parts=(end,), output=output)
+    elif parts:
+        widths = tuple(build.shape(part)[3] for part in parts)
+        C = sum(widths)
+        build.node(node, "concat", parts, C, in_channels=C, parts=widths, output=output)
+    else:
+        build.node(node, "slice", (x,), end - first, parts=(first,), output=output)
 
 
 def _parts(build: Build, x: str, first: int, end: int) -> tuple[str, ...]:

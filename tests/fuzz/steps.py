@@ -77,7 +77,7 @@ def _moved(random: np.random.Generator) -> Node:
     divisors = [g for g in range(1, C + 1) if C % g == 0]
     groups = int(random.choice(divisors))
     stages, outputs = _stages(random, C), _outputs(random)
-    kind = random.integers(5)
+    kind = random.integers(6)
     if kind == 0:
         return moved("concat_bits", C, C, inputs=inputs, parts=parts, bits_out="b")
     if kind == 1:
@@ -86,6 +86,11 @@ def _moved(random: np.random.Generator) -> Node:
         return moved("shuffle", C, C, groups=groups, stages=stages, **outputs)
     if kind == 3:
         return moved("elementwise", C, C, stages=stages, **outputs)
+    if kind == 4:
+        left = int(random.integers(C))
+        K = int(random.integers(1, C - left + 1))
+        stages = _stages(random, K)
+        return moved("slice", K, C, parts=(left,), stages=stages, **outputs)
     K = C + int(random.choice([0, 0, 3, 32]))
     stages = _stages(random, K)
     return moved("concat", K, C, inputs=inputs, parts=parts, stages=stages, **outputs)

@@ -92,6 +92,9 @@ def _cases() -> Iterator[tuple[str, Node]]:
         moved("concat", 40, 40, inputs=("x", "z", "u"), parts=(16, 23, 1), float_out="y"),
     )
     yield "leading channels", moved("concat", 33, 40, parts=(33,), float_out="y", bits_out="b")
+    yield "trailing channels", moved("slice", 33, 40, parts=(7,), float_out="y", bits_out="b")
+    middle: dict[str, Any] = {"stages": (affine(70),), "bits_out": "b"}
+    yield "channels in the middle, packed", moved("slice", 70, 140, parts=(33,), **middle)
     yield "zero channels behind", moved("concat", 45, 24, parts=(24,), float_out="y")
     yield "zero words behind", moved("concat", 70, 32, parts=(32,), float_out="y", bits_out="b")
 

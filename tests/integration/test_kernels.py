@@ -182,4 +182,5 @@ def test_the_cases_cover_every_family() -> None:
         "concat_bits",
         "shuffle",
         "shuffle_bits",
+        "slice",
     }

@@ -111,7 +111,8 @@ class Grower:
             )
             self._shapes[w.node("Reshape", [y, w.constant(whole)])] = (C, size)
         elif step == "slice" and C > 1:
-            bounds = [w.constant(np.array(bound)) for bound in ([0], [C - 1], [1])]
+            first = self._pick((0, 1))
+            bounds = [w.constant(np.array([bound])) for bound in (first, first + C - 1, 1)]
             self._shapes[w.node("Slice", [x, *bounds])] = (C - 1, size)
         elif step == "pad":
             pads = w.constant(np.array([0, 0, 0, 0, 0, 9, 0, 0]))

@@ -91,6 +91,8 @@ SUPPORTED: dict[str, Form] = {
         w, "Slice", w.whole(0), w.whole(4), w.whole(-3), w.whole(1)
     ),
     "all but the last channels": lambda w: shapes(w, "Slice", w.whole(0), w.whole(-2), w.whole(1)),
+    "trailing channels": lambda w: shapes(w, "Slice", w.whole(2), w.whole(6), w.whole(1)),
+    "channels in the middle": lambda w: shapes(w, "Slice", w.whole(-4), w.whole(5), w.whole(1)),
     "all channels": lambda w: shapes(w, "Slice", w.whole(0), w.whole(2**62), w.whole(1)),
     "zero channels behind": lambda w: shapes(w, "Pad", w.whole(0, 0, 0, 0, 0, 3, 0, 0)),
     "zero channels behind, by axis": lambda w: shapes(w, "Pad", w.whole(0, 3), "", w.whole(-3)),

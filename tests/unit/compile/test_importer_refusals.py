@@ -76,10 +76,6 @@ UNSUPPORTED: dict[str, tuple[Form, str]] = {
         lambda w: shapes(w, "Concat", w.random(2, 1, 5, 7), axis=1),
         "is a constant, expected data",
     ),
-    "trailing channels": (
-        lambda w: shapes(w, "Slice", w.whole(2), w.whole(6), w.whole(1)),
-        "neither the leading ones nor whole parts",
-    ),
     "every other channel": (
         lambda w: shapes(w, "Slice", w.whole(0), w.whole(6), w.whole(1), w.whole(2)),
         "only neighbouring channels can be sliced",

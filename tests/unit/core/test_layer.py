@@ -72,9 +72,12 @@ def test_a_layer_reads_as_one_line() -> None:
         {"op": "pool_bits", "out_channels": 33, "float_out": True},
         {"op": "pool_bits", "out_channels": 33, "stages": ("relu",)},
         {"op": "concat_bits", "out_channels": 33, "parts": (16, 16)},
+        {"op": "slice"},
+        {"op": "slice", "parts": (27,)},  # 7 channels behind 27 of 33
+        {"op": "slice", "parts": (0, 1)},
     ],
 )
-def test_what_moves_channels_gives_as_many_as_it_gets_and_of_bits_nothing_but_bits(
+def test_what_moves_channels_gives_those_that_it_gets_and_of_bits_nothing_but_bits(
     facts: dict[str, object],
 ) -> None:
     bits_alone = {"weight_bits": 0, "float_out": False, "bits_out": True}
