@@ -17,7 +17,8 @@ RESERVED_SUFFIX = "#float"
 
 
 def checked(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """The model with our bodies attached, checked, shapes inferred."""
+    """The model with our bodies attached, every part of a Split named, checked, shapes inferred."""
+    _name_parts(proto.graph)
     del proto.functions[:]
     proto.functions.extend(functions.functions(functions.opset_of(proto)))
     try:
@@ -101,6 +102,16 @@ def check_tensors(proto: onnx.ModelProto, where: str) -> None:
             raise CompileError(
                 f"{where}: constant {tensor.name!r} is damaged: {first}", hint="export it again"
             ) from None
+
+
+def _name_parts(graph: onnx.GraphProto) -> None:
+    """At a part of a Split that has no name, for nobody reads it, onnxruntime ends the process."""
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    taken.update(entry.name for entry in (*graph.input, *graph.initializer))
+    free = (name for i in count(1) if (name := f"part#{i}") not in taken)
+    for node in graph.node:
+        if node.op_type == "Split":
+            node.output[:] = [name or next(free) for name in node.output]
 
 
 def name_nodes(proto: onnx.ModelProto) -> None:

@@ -55,6 +55,25 @@ def slice_channels(build: Build, node: onnx.NodeProto) -> None:
     _take(build, node, x, first, end)
 
 
+def split(build: Build, node: onnx.NodeProto) -> None:
+    """Split of the channels: every output is what a Slice of its channels would be."""
+    x = build.read(node.input[0], node)
+    axis, rank = attribute(node, "axis", 0), len(static_shape(build.info(node.input[0])))
+    if axis % rank != 1:
+        raise UnsupportedOpError(
+            f"{label(node)}: Split along axis {axis}, expected 1, the channels"
+        )
+    # Shape inference has read `split` or `num_outputs`, whichever the opset has.
+    widths = [build.image(output)[3] for output in node.output]
+    C = build.shape(x)[3]
+    if sum(widths) != C:
+        raise UnsupportedOpError(
+            f"{label(node)}: Split of {C} channels into {widths}, expected {C} in all"
+        )
+    for i, output in enumerate(node.output):
+        _take(build, node, x, sum(widths[:i]), sum(widths[: i + 1]), output)
+
+
 def _take(
     build: Build, node: onnx.NodeProto, x: str, first: int, end: int, output: str = ""
 ) -> None:

@@ -38,6 +38,7 @@ OPERATORS: dict[tuple[str, str], Operator] = {
     ("", "Reshape"): shape.reshape,
     ("", "Slice"): shape.slice_channels,
     ("", "Softmax"): elementwise.softmax,
+    ("", "Split"): shape.split,
     ("", "Squeeze"): shape.reshape,
     ("", "Sub"): elementwise.scale_or_shift,
     ("", "Transpose"): shape.transpose,

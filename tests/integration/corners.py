@@ -53,6 +53,19 @@ class Corner(ModelWriter):
         """A 2x2 pool."""
         return self.node(op, [x], kernel_shape=[2, 2], strides=[2, 2])
 
+    def halves(self, x: str) -> list[str]:
+        """The first and the last channels."""
+        first = self.node("Split", [x], axis=1, num_outputs=2)
+        self._nodes[-1].output.append(f"{first}1")
+        return list(self._nodes[-1].output)
+
+    def shuffle(self, x: str, *shape: int) -> str:
+        """The channels of N, C, H, W dealt out in two groups."""
+        (N, C, H, W), whole = shape, np.array(shape)
+        apart = self.node("Reshape", [x, self.constant(np.array([N, 2, C // 2, H, W]))])
+        dealt = self.node("Transpose", [apart], perm=[0, 2, 1, 3, 4])
+        return self.node("Reshape", [dealt, self.constant(whole)])
+
     def dense(self, x: str, features: int, K: int) -> str:
         """A dense layer."""
         return self.node(
@@ -153,11 +166,25 @@ def bits_that_are_moved() -> tuple[Corner, list[str]]:
     x = w.input("x", (1, 33, 8, 8))
     a, b = w.conv(x, 33, 63), w.conv(x, 33, 65)
     joined = w.node("Concat", [w.pool(w.norm(a, 63)), w.pool(b)], axis=1)
-    groups = [w.constant(np.array(sizes)) for sizes in ([1, 2, 64, 4, 4], [1, 128, 4, 4])]
-    apart = w.node("Reshape", [w.norm(joined, 128), groups[0]])
-    mixed = w.node("Reshape", [w.node("Transpose", [apart], perm=[0, 2, 1, 3, 4]), groups[1]])
+    mixed = w.shuffle(w.norm(joined, 128), 1, 128, 4, 4)
     wide = w.node("MaxPool", [w.norm(w.conv(x, 33, 129), 129)], kernel_shape=[3, 3], pads=[1] * 4)
     return w, [w.conv(mixed, 128, 128, group=128), w.conv(mixed, 128, 3), w.conv(wide, 129, 3)]
+
+
+def halves_that_are_shuffled() -> tuple[Corner, list[str]]:
+    """Blocks of ShuffleNet v2: half of the channels pass, the others do not; then all are dealt."""
+    w = Corner("halves")
+    x = w.input("x", (1, 3, 9, 9))
+    x = w.relu(w.node("Conv", [x, w.constant(w.numbers(116, 3, 3, 3))], strides=[2, 2]))
+    for real in (False, True):
+        left, right = w.halves(x)
+        if real:
+            right = w.node("Conv", [right, w.constant(w.numbers(58, 58, 1, 1))])
+        else:
+            right = w.conv(right, 58, 58)
+        joined = w.node("Concat", [left, w.relu(w.norm(right, 58))], axis=1)
+        x = w.shuffle(joined, 1, 116, 4, 4)
+    return w, [x, w.conv(w.halves(x)[1], 58, 5)]
 
 
 def real_activations() -> tuple[Corner, list[str]]:
@@ -192,6 +219,7 @@ CORNERS: tuple[Callable[[], tuple[Corner, list[str]]], ...] = (
     vectors,
     groups_and_parts,
     bits_that_are_moved,
+    halves_that_are_shuffled,
     real_activations,
     degenerate_graphs,
 )

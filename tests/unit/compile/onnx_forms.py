@@ -32,6 +32,12 @@ class Writer(ModelWriter):
         """A constant of int64."""
         return self.constant(np.array(values, np.int64))
 
+    def split(self, x: str, *sizes: str, parts: int = 2, **attributes: Any) -> list[str]:
+        """The parts of a Split named `n`."""
+        y = self.node("Split", [x, *sizes], name="n", **{"axis": 1, **attributes})
+        self._nodes[-1].output.extend(f"{y}{i}" for i in range(1, parts))
+        return list(self._nodes[-1].output)
+
     def binary(self, x: str, C: int, K: int, **fields: Any) -> str:
         """A binary convolution named `conv`."""
         w = np.where(self.numbers(K, 3, 3, C) >= 0, 1.0, -1.0)
@@ -70,6 +76,11 @@ def shapes(
 ) -> str:
     """One operator on an input of a shape."""
     return w.node(op, [w.input("x", shape), *more], name="n", **rest)
+
+
+def swapped(w: Writer, *parts: str) -> str:
+    """Parts side by side, the last in front: every one is read."""
+    return w.node("Concat", list(reversed(parts)), axis=1)
 
 
 def twice(w: Writer, op: str, **attributes: Any) -> str:

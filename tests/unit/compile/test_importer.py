@@ -23,6 +23,7 @@ from tests.unit.compile.onnx_forms import (
     norm,
     padded_twice,
     shapes,
+    swapped,
     twice,
 )
 
@@ -94,6 +95,22 @@ SUPPORTED: dict[str, Form] = {
     "trailing channels": lambda w: shapes(w, "Slice", w.whole(2), w.whole(6), w.whole(1)),
     "channels in the middle": lambda w: shapes(w, "Slice", w.whole(-4), w.whole(5), w.whole(1)),
     "all channels": lambda w: shapes(w, "Slice", w.whole(0), w.whole(2**62), w.whole(1)),
+    "split in halves": lambda w: swapped(w, *w.split(image(w), num_outputs=2)),
+    "split in parts of which the last is smaller": lambda w: swapped(
+        w, *w.split(w.input("x", (2, 7, 5, 4)), parts=3, num_outputs=3)
+    ),
+    "split by sizes, axis from behind": lambda w: swapped(
+        w, *w.split(image(w), w.whole(1, 3, 2), parts=3, axis=-3)
+    ),
+    "split of vectors": lambda w: swapped(
+        w, *w.split(w.input("x", (2, 9)), w.whole(4, 5), axis=-1)
+    ),
+    "split of a concat, where its parts meet": lambda w: swapped(
+        w, *w.split(swapped(w, image(w), w.input("z", (2, 3, 5, 7))), w.whole(3, 6))
+    ),
+    "split of signs": lambda w: swapped(w, *w.split(w.binary_quantize(image(w)), w.whole(2, 4))),
+    "split into one": lambda w: w.split(image(w), parts=1, num_outputs=1)[0],
+    "one part of a split": lambda w: w.split(image(w), parts=3, num_outputs=3)[1],
     "zero channels behind": lambda w: shapes(w, "Pad", w.whole(0, 0, 0, 0, 0, 3, 0, 0)),
     "zero channels behind, by axis": lambda w: shapes(w, "Pad", w.whole(0, 3), "", w.whole(-3)),
     "zeros around the image": around,
@@ -145,6 +162,35 @@ def test_a_form_means_what_onnxruntime_computes(form: str) -> None:
     means_the_same(graph, model)
     for name, port in zip(graph.outputs, model.outputs, strict=True):
         assert np.prod(graph.values[name].shape) == np.prod(port.shape)
+
+
+def test_a_split_of_opset_13_that_says_no_sizes_has_equal_parts() -> None:
+    w = Writer()
+    proto = w.finish([swapped(w, *w.split(image(w), num_outputs=2))])
+    proto.opset_import[0].version = 13
+    del proto.graph.node[0].attribute[1]  # since opset 18
+    model = BinaryModel.of(proto, "m")
+    graph = plan(model)
+    assert [node.name for node in graph.nodes][:2] == ["n/n:0", "n/n:01"]
+    means_the_same(graph, model)
+
+
+def test_a_part_of_a_split_that_nobody_reads_is_no_step() -> None:
+    w = Writer()
+    parts = w.split(image(w), w.whole(1, 3, 2), parts=3)
+    proto = w.finish([swapped(w, parts[0], parts[2])])
+    proto.graph.node[0].output[1] = ""
+    model = BinaryModel.of(proto, "m")
+    graph = plan(model)
+    assert [node.op for node in graph.nodes] == ["concat", "slice", "concat"]
+    means_the_same(graph, model)
+
+
+def test_parts_of_a_concat_are_not_copied() -> None:
+    w = Writer()
+    parts = w.split(swapped(w, image(w), w.input("z", (2, 3, 5, 7))), w.whole(3, 6))
+    graph = plan(BinaryModel.of(w.finish([w.node("Relu", [y]) for y in parts]), "m"))
+    assert [node.inputs for node in graph.nodes] == [("z",), ("x",)]
 
 
 def test_every_weighted_node_is_reported_with_its_kind_and_reason() -> None:

@@ -80,6 +80,14 @@ UNSUPPORTED: dict[str, tuple[Form, str]] = {
         lambda w: shapes(w, "Slice", w.whole(0), w.whole(6), w.whole(1), w.whole(2)),
         "only neighbouring channels can be sliced",
     ),
+    "split of rows": (
+        lambda w: w.split(image(w), w.whole(2, 3), axis=2)[0],
+        "Split along axis 2, expected 1, the channels",
+    ),
+    "split into fewer parts than it says": (
+        lambda w: w.split(image(w), num_outputs=3)[0],
+        "Split of 6 channels into [2, 2], expected 6 in all",
+    ),
     "channels padded in front": (
         lambda w: shapes(w, "Pad", w.whole(0, 2, 0, 0, 0, 0, 0, 0)),
         "Pad other than zeros around the image or after the channels",
@@ -173,9 +181,18 @@ def test_a_shape_that_is_not_static_is_refused(size: int | str | None, shown: st
     assert "fixed batch" in caught.value.hint
 
 
-def test_a_slice_of_no_channels_is_refused() -> None:
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda w: shapes(w, "Slice", w.whole(0), w.whole(0), w.whole(1)),
+        lambda w: shapes(w, "Slice", w.whole(4), w.whole(2), w.whole(1)),
+        lambda w: w.split(image(w), w.whole(0, 6))[1],
+        lambda w: w.split(image(w), parts=4, num_outputs=4)[0],  # 2, 2, 2 and none
+    ],
+)
+def test_a_part_of_no_channels_is_refused(form: Form) -> None:
     w = Writer()
-    proto = w.finish([shapes(w, "Slice", w.whole(0), w.whole(0), w.whole(1))])
+    proto = w.finish([form(w)])
     with pytest.raises(CompileError, match="expected static sizes"):
         plan(BinaryModel.of(proto, "m"))
 
