@@ -16,7 +16,7 @@ from binas.compile import ondemand
 from binas.compile.graph import Graph, Node, Shape, Stage, Value, renamed
 from binas.compile.model import BinaryModel
 from binas.compile.nodes import attribute, label
-from binas.core.errors import CompileError, UnsupportedOpError
+from binas.core.errors import CompileError, UnsupportedOpError, UsageError
 
 Array = NDArray[Any]
 
@@ -126,7 +126,7 @@ class Build:
             fields: More of `graph.Node`.
 
         Raises:
-            UnsupportedOpError: The node's output has another shape.
+            UnsupportedOpError: The node's output has another shape, or no layer is like it.
         """
         N, H, W, C = self.shape(inputs[0])
         made = Node(
@@ -140,7 +140,11 @@ class Build:
             **fields,
         )
         expected = self.image(made.writes[0])
-        if made.layer.out_shape != expected:
+        try:
+            found = made.layer.out_shape
+        except UsageError as error:
+            raise UnsupportedOpError(f"{label(node)}: {error}") from None
+        if found != expected:
             raise UnsupportedOpError(
                 f"{label(node)}: {node.op_type} to shape {expected} (batch, rows, columns, "
                 f"channels) is a form of it we have no kernel for"

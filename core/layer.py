@@ -31,6 +31,7 @@ Op = Literal[
 ]
 
 READS_BITS: frozenset[Op] = frozenset(("binary_conv", "pool_bits", "concat_bits", "shuffle_bits"))
+POOLS: frozenset[Op] = frozenset(("pool_max", "pool_avg", "pool_bits"))
 MOVES_BITS: frozenset[Op] = READS_BITS - {"binary_conv"}  # bits in, bits out, no epilogue
 
 # What happens to a value between the accumulator and memory, in this order, fused into the step.
@@ -94,11 +95,35 @@ class Layer:
             raise _fault("groups", self.groups, "a divisor of both channel counts")
         if min(self.out_shape) < 1:
             raise _fault("an output", self.out_shape, "a window that fits into the padded input")
+        if self.op in POOLS and any(self.padding) and self._has_empty_window():
+            sides = "x".join(map(str, self.in_shape[1:3]))
+            raise _fault(
+                "a pool's window",
+                f"nothing but padding (kernel {self.kernel} dilated by {self.dilation} at stride "
+                f"{self.stride} on {sides} padded by {self.padding})",
+                "some of the image in each: nothing has no average and no maximum",
+            )
         if self.pad_value not in (-1, 0, 1):
             raise _fault("pad_value", self.pad_value, "-1, 0 or 1")
         if self.in_bits not in (1, 32) or self.weight_bits not in (0, 1, 32):
             raise _fault("bits", (self.in_bits, self.weight_bits), "1 or 32")
         self._check_moves()
+
+    def _has_empty_window(self) -> bool:
+        """Whether a window lies before the image or behind it, or steps over it."""
+        for axis in (0, 1):
+            size, taps, step = self.in_shape[1 + axis], self.kernel[axis], self.dilation[axis]
+            starts = range(
+                -self.padding[axis],
+                self.out_shape[1 + axis] * self.stride[axis] - self.padding[axis],
+                self.stride[axis],
+            )
+            if starts[0] + step * (taps - 1) < 0 or starts[-1] >= size:
+                return True
+            # A tap that is `start % step` is the first inside, unless that is behind the image.
+            if step > size and any(start % step >= size for start in starts if start < 0):
+                return True
+        return False
 
     def _check_moves(self) -> None:
         """What moves channels has those that it is given; of bits it writes nothing but bits."""

@@ -37,10 +37,6 @@ def _pool(build: Build, node: onnx.NodeProto, op: Any) -> None:
     dilation = tuple(attribute(node, "dilations", [1, 1]))
     padding = pads(node, kernel, build.shape(x)[1:3])
     stride = tuple(attribute(node, "strides", [1, 1]))
-    image = build.shape(x)[1:3]
-    for axis, facts in enumerate(zip(image, kernel, stride, dilation, strict=True)):
-        if _has_empty_window(*facts, padding[axis], padding[axis + 2]):
-            raise UnsupportedOpError(f"{label(node)}: a window of nothing but padding")
     sizes: dict[str, Any] = {
         "kernel": kernel,
         "stride": stride,
@@ -53,16 +49,6 @@ def _pool(build: Build, node: onnx.NodeProto, op: Any) -> None:
         build.move_bits(made, "pool_bits", weights=np.ones(C, np.float32))
         return
     build.node(node, op, (x,), C, pads_count=bool(attribute(node, "count_include_pad", 0)), **sizes)
-
-
-def _has_empty_window(
-    size: int, kernel: int, stride: int, dilation: int, before: int, after: int
-) -> bool:
-    last = size + after - dilation * (kernel - 1) - 1
-    return any(
-        not any(0 <= start + tap * dilation < size for tap in range(kernel))
-        for start in range(-before, last + 1, stride)
-    )
 
 
 def global_average_pool(build: Build, node: onnx.NodeProto) -> None:

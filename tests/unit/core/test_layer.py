@@ -83,3 +83,45 @@ def test_what_moves_channels_gives_those_that_it_gets_and_of_bits_nothing_but_bi
     bits_alone = {"weight_bits": 0, "float_out": False, "bits_out": True}
     with pytest.raises(UsageError, match="expected"):
         conv(**{**bits_alone, **facts})
+
+
+POOLED = [
+    {"kernel": (R, S), "stride": (stride, 1), "padding": padding, "dilation": (step, 1)}
+    for R, S in ((1, 1), (2, 3), (3, 2))
+    for stride in (1, 2, 3)
+    for step in (1, 2, 3, 5)
+    for padding in ((0, 0, 0, 0), (1, 1, 1, 1), (2, 0, 1, 3), (5, 1, 6, 2), (4, 0, 4, 0))
+]
+
+
+def windows(layer: Layer, axis: int) -> list[list[int]]:
+    """The rows or columns of the image that each window holds."""
+    size, first = layer.in_shape[1 + axis], layer.padding[axis]
+    starts = [at * layer.stride[axis] - first for at in range(layer.out_shape[1 + axis])]
+    reach = [tap * layer.dilation[axis] for tap in range(layer.kernel[axis])]
+    return [[at + tap for tap in reach if 0 <= at + tap < size] for at in starts]
+
+
+@pytest.mark.parametrize("op", ["pool_max", "pool_avg", "pool_bits"])
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_a_pool_has_a_value_at_every_pixel_or_is_none(op: str, size: int) -> None:
+    refused = []
+    for facts in POOLED:
+        pool = {"in_bits": 32, "weight_bits": 0, "out_channels": 33, "in_shape": (1, size, 4, 33)}
+        if op == "pool_bits":
+            pool |= {"float_out": False, "bits_out": True}
+        try:
+            like = conv(**{**pool, **facts, "op": "conv"})
+        except UsageError:
+            continue  # the window does not fit
+        if all(all(windows(like, axis)) for axis in (0, 1)):
+            conv(**{**pool, **facts, "op": op})
+            continue
+        with pytest.raises(UsageError, match="a pool's window of nothing but padding"):
+            conv(**{**pool, **facts, "op": op})
+        refused.append(facts)
+    assert 0 < len(refused) < len(POOLED)
+
+
+def test_a_window_of_nothing_but_padding_has_a_value_where_padding_has_one() -> None:
+    assert conv(kernel=(3, 3), padding=(4, 4, 4, 4)).out_shape == (1, 15, 16, 7)
