@@ -32,6 +32,7 @@ Op = Literal[
 
 READS_BITS: frozenset[Op] = frozenset(("binary_conv", "pool_bits", "concat_bits", "shuffle_bits"))
 POOLS: frozenset[Op] = frozenset(("pool_max", "pool_avg", "pool_bits"))
+_OTHER_CHANNELS: frozenset[Op] = frozenset(("binary_conv", "conv", "concat", "slice"))
 MOVES_BITS: frozenset[Op] = READS_BITS - {"binary_conv"}  # bits in, bits out, no epilogue
 
 # What happens to a value between the accumulator and memory, in this order, fused into the step.
@@ -128,15 +129,24 @@ class Layer:
     def _check_moves(self) -> None:
         """What moves channels has those that it is given; of bits it writes nothing but bits."""
         C, K = self.in_shape[3], self.out_channels
-        if (self.op in MOVES_BITS or self.op == "shuffle") and C != K:
+        if self.op not in _OTHER_CHANNELS and C != K:
             raise _fault("channels", (C, K), "equally many in and out")
         more = self.stages or self.float_out or self.bits_affine or not self.bits_out
         if self.op in MOVES_BITS and more:
             raise _fault("outputs", str(self), "bits alone and no stages")
         if self.op == "concat_bits" and sum(self.parts) != K:
             raise _fault("parts", self.parts, f"{K} channels in all")
+        if self.op == "concat" and not self._takes_what_is_there():
+            raise _fault("parts", self.parts, f"up to {K} of {C} channels, all of several inputs")
         if self.op == "slice" and (len(self.parts) != 1 or self.parts[0] + K > C):
             raise _fault("parts", self.parts, f"one number, {K} channels behind it of {C}")
+
+    def _takes_what_is_there(self) -> bool:
+        """Whether a concat takes leading channels of one input, or all of several."""
+        taken, C = sum(self.parts), self.in_shape[3]
+        return 0 < taken <= self.out_channels and taken in (
+            (C,) if self.parts[1:] else range(C + 1)
+        )
 
     @property
     def out_shape(self) -> tuple[int, int, int, int]:

@@ -66,7 +66,7 @@ def table() -> bytes:
         weight_bits=1,
         stages=("affine", "relu"),
     )
-    other = Layer(op="concat", in_shape=(1, 8, 8, 64), out_channels=40, parts=(20, 20))
+    other = Layer(op="concat", in_shape=(1, 8, 8, 40), out_channels=40, parts=(20, 20))
     pairs = [Pair(name=n, predicted_ns=9.0 + i, measured_ns=10.0) for i, n in enumerate("ab")]
     made = LatencyTable(
         device="host",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import os
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,11 @@ from tests.unit.compile.spellings import EXACT, Writer, one_layer, same_as_the_o
 
 Array = NDArray[Any]
 LIMIT_S = 2.0  # of CPU, as for fuzzing
+
+
+def worked_s() -> float:
+    """CPU time without the system's, which takes seconds to give a guest memory it never had."""
+    return os.times().user
 
 
 def window(low: float, high: float) -> Any:
@@ -108,9 +113,9 @@ def chain(op: str, length: int, *, before: int | None = None) -> onnx.ModelProto
 def test_a_long_chain_of_elementwise_operators_is_read_in_no_time(proto: onnx.ModelProto) -> None:
     """Each of them might be the end of a sign's spelling; asking must not grow with the square."""
     BinaryModel.of(chain("Mul", 3), "m")  # whatever is imported once
-    before = time.process_time()
+    before_s = worked_s()
     BinaryModel.of(proto, "m")
-    assert time.process_time() - before < LIMIT_S
+    assert worked_s() - before_s < LIMIT_S
 
 
 BOMBS = {
@@ -141,9 +146,9 @@ def test_constants_that_are_traps_are_not_computed(bomb: str) -> None:
         ],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    before = time.process_time()
+    before_s = worked_s()
     model = BinaryModel.of(proto, "m")
-    assert time.process_time() - before < LIMIT_S
+    assert worked_s() - before_s < LIMIT_S
     assert sum(len(tensor.raw_data) for tensor in model.proto.graph.initializer) < 64 << 20
     with pytest.raises(UnsupportedOpError):
         plan(model)

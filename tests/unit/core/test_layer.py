@@ -46,7 +46,8 @@ def test_macs_count_padded_taps_and_divide_by_groups() -> None:
 def test_only_xor_and_popcount_are_binary_macs() -> None:
     assert conv(op="conv", in_bits=32, weight_bits=32).binary_macs == 0
     assert conv(op="conv", in_bits=32, weight_bits=1).macs > 0
-    assert conv(op="pool_max", kernel=(2, 2), in_bits=32, weight_bits=0).macs == 0
+    pool = conv(op="pool_max", kernel=(2, 2), in_bits=32, weight_bits=0, out_channels=33)
+    assert pool.macs == 0
 
 
 def test_an_epilogue_reads_one_tensor_per_add() -> None:
@@ -72,6 +73,13 @@ def test_a_layer_reads_as_one_line() -> None:
         {"op": "pool_bits", "out_channels": 33, "float_out": True},
         {"op": "pool_bits", "out_channels": 33, "stages": ("relu",)},
         {"op": "concat_bits", "out_channels": 33, "parts": (16, 16)},
+        {"op": "concat"},
+        {"op": "concat", "parts": (8,)},  # of 33 channels, but 7 come out
+        {"op": "concat", "out_channels": 64, "parts": (34,)},
+        {"op": "concat", "out_channels": 64, "parts": (16, 16)},  # widths are those of the inputs
+        {"op": "elementwise"},
+        {"op": "softmax", "out_channels": 64},
+        {"op": "pool_avg", "out_channels": 64},
         {"op": "slice"},
         {"op": "slice", "parts": (27,)},  # 7 channels behind 27 of 33
         {"op": "slice", "parts": (0, 1)},
