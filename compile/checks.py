@@ -107,7 +107,8 @@ def check_tensors(proto: onnx.ModelProto, where: str) -> None:
 def _name_parts(graph: onnx.GraphProto) -> None:
     """At a part of a Split that has no name, for nobody reads it, onnxruntime ends the process."""
     taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    taken.update(entry.name for entry in (*graph.input, *graph.initializer))
+    named = (*graph.input, *graph.initializer, *graph.output, *graph.value_info)
+    taken.update(entry.name for entry in named)
     free = (name for i in count(1) if (name := f"part#{i}") not in taken)
     for node in graph.node:
         if node.op_type == "Split":

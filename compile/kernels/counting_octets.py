@@ -4,7 +4,7 @@ The two rows of a byte lie side by side in the table, so that one load has both.
 a register looks up the lower nibbles of 16 channels, the upper half their upper ones; their sums
 meet at the end. So a vector has half as many channels as in `counting_nibbles.py`, and a byte takes
 half as many loads of rows. That is faster where there are few channels: 16 would leave half of a
-vector empty, and with more than 48 registers hold sums of too few pixels.
+vector empty, and with more than 48, registers hold sums of too few pixels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WIDTH = 32  # bytes of a register that two rows fill
 # Vectors of all channels → pixels whose sums registers hold besides weights and what is looked up.
 # Measured; with four vectors no number of pixels is as fast as `Nibbles`.
 _PIXELS = {1: 12, 2: 6, 3: 3}
-_FEW = 4  # words: so soon done, that halves do not pay for meeting
+_SHORT = 4  # words: so soon done that halves do not pay for meeting
 
 
 class Octets(Nibbles):
@@ -35,13 +35,14 @@ class Octets(Nibbles):
 
     name = "octets"
     at_once = 2
-    words_per_byte = 14  # a byte counts every other nibble: 14 * 4 * 4 = 224
+    words_per_byte = 15  # a byte counts every other nibble: 15 * 4 * 4 = 240
+    octets_per_byte = 63  # 63 * 4 = 252
 
     @staticmethod
     def suits(layer: Layer, isa: Isa) -> bool:
         """Whether this way is the faster one."""
         needed, counted = _vectors(layer, isa), math.prod(layer.kernel) * Grouping.of(layer).words
-        return width(isa) == _WIDTH and (needed == 1 or (needed in _PIXELS and counted > _FEW))
+        return width(isa) == _WIDTH and (needed == 1 or (needed in _PIXELS and counted > _SHORT))
 
     @staticmethod
     def choose(layer: Layer, isa: Isa) -> Tile:
@@ -63,7 +64,7 @@ class Octets(Nibbles):
     def counts(self, i: int) -> list[Any]:
         """Mismatches of the lower and the upper channels of a vector of a pixel, uint16."""
         R, S = self.layer.kernel
-        if R * S * self.words <= Nibbles.words_per_byte:  # a byte holds what both have counted
+        if R * S * self.octets <= Nibbles.octets_per_byte:  # a byte holds what both have counted
             octets = self.bytes[i].get()
             return by_parity(v.low(octets, "uint8x16") + v.high(octets, "uint8x16"), self.lanes)
         return [v.low(x, "uint16x8") + v.high(x, "uint16x8") for x in super().counts(i)]

@@ -54,6 +54,8 @@ sector:
     in al, dx
     test al, 0x80                   // busy
     jnz sector
+    test al, 1                      // failed
+    jnz stop
     test al, 8                      // has data
     jz sector
     mov edx, 0x1F0
@@ -66,7 +68,7 @@ sector:
     cmp ebx, [SECTORS]
     jb read
 
-    mov eax, 0x40620                // CR4: wide entries of tables, SSE and its exceptions, XSAVE
+    mov eax, 0x620                  // CR4: wide entries of tables, SSE and its exceptions
     mov cr4, eax
     mov eax, TABLES
     mov cr3, eax
@@ -82,10 +84,21 @@ sector:
 
     .code64
 wide:
-    mov eax, 0xE7                   // XCR0: all of AVX-512's registers
+    mov eax, 1
+    cpuid
+    test ecx, 1 << 26               // has XSAVE, and with it more registers
+    jz prepared
+    mov rax, cr4
+    or eax, 0x40000
+    mov cr4, rax
+    mov eax, 0xD
+    xor ecx, ecx
+    cpuid                           // those that it has
+    and eax, 0xE7                   // up to AVX-512's
     xor edx, edx
     xor ecx, ecx
     xsetbv
+prepared:
     lidt [FAULT_TABLE]
     mov rsp, STACK_END
     mov rbx, [CALL]
@@ -107,7 +120,6 @@ argument:
     mov r8, [rbx + 40]
     mov r9, [rbx + 48]
     call rax
-    vzeroupper
     add rsp, 8 * (ARGUMENTS - 6)
     mov [rbx + 8 * (ARGUMENTS + 1)], rax
     add rbx, 8 * (ARGUMENTS + 2)
@@ -115,6 +127,7 @@ argument:
 halt:
     mov eax, OPEN_TABLES            // the debugger may read every page
     mov cr3, rax
+stop:
     xchg bx, bx                     // Bochs stops here
     hlt
 

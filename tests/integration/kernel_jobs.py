@@ -85,7 +85,7 @@ def on_this_cpu(jobs: Sequence[Job], objects: Path, folder: Path) -> Finished:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=500,
     )
     outputs = {}
     for job in jobs:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from binas.devices import zig
+from binas.devices.device import CPUS
 from tests.integration.bare_machine import PAGE, BareMachine, Ended
 from tests.integration.kernel_jobs import MODELS
 
@@ -50,12 +51,57 @@ def test_calls_are_made_in_turn_with_all_their_arguments(machine: BareMachine) -
     assert ended == Ended([4, 3, 28 + 80], None, [struct.pack("<4i", 5, 6, 7, 0)])
 
 
-@pytest.mark.parametrize("words", [1025, 2048])
-def test_a_store_behind_the_last_page_is_a_fault(machine: BareMachine, words: int) -> None:
+@pytest.mark.parametrize("cpu", CPUS["x86_64"])
+def test_there_is_a_model_of_every_cpu(machine: BareMachine, cpu: str) -> None:
+    machine.call("sum", *range(8))
+    assert machine.run(MODELS[cpu], []) == Ended([21 + 70], None, [])
+
+
+def test_a_second_run_in_a_folder_finds_nothing_of_the_first(
+    machine: BareMachine, tmp_path: Path
+) -> None:
+    machine.call("sum", *range(8))
+    machine.run(ICELAKE, [])
+    other = BareMachine(tmp_path / "functions.o", tmp_path)
+    other.call("deep", 1 << 16)
+    with pytest.raises(AssertionError, match="no resolution"):
+        other.run(ICELAKE, [])
+
+
+def test_a_machine_that_stops_early_has_not_ended(
+    needs: Callable[[str], str], tmp_path: Path
+) -> None:
+    needs("bochs")
+    stops = ".intel_syntax noprefix\n.globl stops\nstops: xchg bx, bx\nxor eax, eax\nret\n"
+    machine = made(tmp_path, "functions.S", stops)
+    machine.call("stops")
+    with pytest.raises(AssertionError, match="stopped at call 0"):
+        machine.run(ICELAKE, [])
+
+
+def test_a_load_behind_the_last_page_is_a_fault(machine: BareMachine) -> None:
+    numbers = machine.reserve(bytes(PAGE), writable=False)
+    room = machine.reserve(bytes(2 * PAGE), writable=True)
+    machine.call("copy", numbers, room, 1025)
+    fault = machine.run(ICELAKE, []).fault
+    assert fault is not None
+    assert (fault.vector, fault.touched) == (NO_PAGE, numbers + PAGE)
+
+
+def test_a_load_before_the_first_page_is_a_fault(machine: BareMachine) -> None:
+    numbers = machine.reserve(bytes(PAGE), writable=False)
+    room = machine.reserve(bytes(PAGE), writable=True)
+    machine.call("copy", numbers - 4, room, 1)
+    fault = machine.run(ICELAKE, []).fault
+    assert fault is not None
+    assert (fault.vector, fault.touched) == (NO_PAGE, numbers - 4)
+
+
+def test_a_store_behind_the_last_page_is_a_fault(machine: BareMachine) -> None:
     numbers = machine.reserve(bytes(2 * PAGE), writable=False)
     room = machine.reserve(bytes(PAGE), writable=True)
     machine.call("copy", numbers, room, 1024)
-    machine.call("copy", numbers, room, words)
+    machine.call("copy", numbers, room, 1025)
     ended = machine.run(ICELAKE, [])
     assert ended.returned == [1024]
     assert ended.fault is not None
@@ -95,8 +141,8 @@ def test_what_ends_the_stack_ends_the_machine(machine: BareMachine) -> None:
 
 
 @pytest.mark.parametrize("index", [5, 13, 22, 29])
-@pytest.mark.parametrize("target", [0, 1, 3, 19])
-@pytest.mark.parametrize("place", ["", "+8", "+4096"])
+@pytest.mark.parametrize("target", [0, 19])
+@pytest.mark.parametrize("place", ["", "+4096"])
 def test_gathers_and_scatters_may_use_any_index(
     needs: Callable[[str], str], tmp_path: Path, index: int, target: int, place: str
 ) -> None:

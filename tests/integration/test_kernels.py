@@ -30,7 +30,8 @@ from tests.integration.kernel_cases import CASES
 from tests.integration.kernel_meaning import must_mean
 from tests.integration.running import Ran, on_x86
 
-pytestmark = pytest.mark.slow
+# A class compiles all its kernels before its first test: minutes on a busy core.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="class")

@@ -32,7 +32,8 @@ from tests.integration.kernel_meaning import must_mean
 from tests.integration.kernel_nodes import affine, conv
 from tests.integration.running import Ran, emulated
 
-pytestmark = pytest.mark.slow
+# A class compiles all its kernels before its first test: minutes on a busy core.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 CHANNELS = (1, 31, 33, 64, 65, 96, 127, 128, 129, 256, 512)
 
