@@ -64,7 +64,8 @@ class Octets(Nibbles):
     def counts(self, i: int) -> list[Any]:
         """Mismatches of the lower and the upper channels of a vector of a pixel, uint16."""
         R, S = self.layer.kernel
-        if R * S * self.octets <= Nibbles.octets_per_byte:  # a byte holds what both have counted
+        both = R * S * self.octets <= Nibbles.octets_per_byte  # a byte holds what both have counted
+        if self.widen_at_end and both:
             octets = self.bytes[i].get()
             return by_parity(v.low(octets, "uint8x16") + v.high(octets, "uint8x16"), self.lanes)
         return [v.low(x, "uint16x8") + v.high(x, "uint16x8") for x in super().counts(i)]

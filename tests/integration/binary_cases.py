@@ -83,6 +83,7 @@ def _by_outputs() -> Iterator[tuple[str, Node]]:
     yield "binary to 48, padded with -1 at stride 2", conv(33, 48, image=(5, 27), **padded)
     yield "binary in two groups of 72 outputs", conv(128, 144, groups=2, packed=True)
     yield "binary in two groups of 60 outputs", conv(80, 120, groups=2, **alone)
+    yield "binary in five groups of 20 to 3", conv(100, 15, groups=5, image=(4, 10), **alone)
     for K in (16, 24, 48):
         for C in (96, 160, 320):
             yield f"binary 1x1 of {C} to {K}", conv(C, K, kernel=(1, 1), packed=True)
