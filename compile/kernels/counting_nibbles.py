@@ -47,8 +47,8 @@ class Nibbles(ParitySums):
     operand_dtype = weights_dtype = "uint8"
     operands_per_word = 4
     weights_per_word = NIBBLES
-    words_per_byte = 7  # 7 * 8 nibbles * 4 = 224 fits in a byte, 8 * 8 * 4 does not
-    octets_per_byte: ClassVar[int] = 31  # 31 * 2 nibbles * 4 = 248
+    octets_per_byte: ClassVar[int] = 31  # 31 * 2 nibbles * 4 = 248 fits in a byte
+    words_per_byte = octets_per_byte // 4
 
     @staticmethod
     def choose(layer: Layer, isa: Isa) -> Tile:

@@ -35,8 +35,8 @@ class Octets(Nibbles):
 
     name = "octets"
     at_once = 2
-    words_per_byte = 15  # a byte counts every other nibble: 15 * 4 * 4 = 240
-    octets_per_byte = 63  # 63 * 4 = 252
+    octets_per_byte = 63  # a byte counts every other nibble: 63 * 4 = 252
+    words_per_byte = octets_per_byte // 4
 
     @staticmethod
     def suits(layer: Layer, isa: Isa) -> bool:

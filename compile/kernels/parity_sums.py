@@ -181,11 +181,8 @@ class ParitySums(ByteSums):
 
     def _entry(self, at: At, pixel: int, j: int, half: int) -> Any:
         """Where half a vector's channels start in the table of border classes."""
-        per_group, whole = (
-            self.layer.out_channels // self.layer.groups,
-            self._room(self.layer, self.isa),
-        )
-        place = at.channel + at.group * (whole // self.layer.groups - per_group)
+        G, whole = self.layer.groups, self._room(self.layer, self.isa)
+        place = at.channel + at.group * ((whole - self.layer.out_channels) // G)
         place += j * self.lanes + half * (self.lanes // 2)
         if "row_class" not in self.frame.parameters:
             return place

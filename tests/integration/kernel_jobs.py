@@ -59,7 +59,7 @@ class Finished:
 
     Attributes:
         outputs: Symbol → per split, the bytes of each output; absent where it did not get so far.
-        said: The symbol of each kernel that was begun, and what was wrong.
+        said: What was wrong; on this CPU also the symbol of each kernel that was begun.
         died: What ended them all before the last, if anything did.
     """
 

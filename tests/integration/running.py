@@ -31,7 +31,7 @@ class Ran:
         isa: For which.
         reads: Case → operands and addends.
         outputs: Case → per split, the arrays written; absent where it did not get so far.
-        said: Each case that was begun, and what was wrong.
+        said: What was wrong, and cases that were begun.
         died: What ended them all before the last, if anything did.
         module: The compiled kernels, `kernel0` and so on.
     """
