@@ -36,9 +36,16 @@ def instructions(_layer: Layer, _isa: Isa) -> float:
     return 1.0
 
 
-def default_tile(layer: Layer, isa: Isa) -> Tile:
-    """The tile of the fewest cycles, as counted below; whole words where bits are written."""
-    row, limit = cutting.as_row(layer), room(isa)
+def default_tile(layer: Layer, isa: Isa, *, most: int = 0, far: float = 0.0) -> Tile:
+    """The tile of the fewest cycles, as counted below; whole words where bits are written.
+
+    Args:
+        layer: The convolution.
+        isa: For which CPU.
+        most: Sums that are held; 0 leaves an epilogue the room that it needs.
+        far: See `cycles`.
+    """
+    row, limit = cutting.as_row(layer), most or room(isa)
     unroll = UNROLL if _run(layer, layer.kernel[1]) <= UNROLL else 1
     needed = -(-(row.out_channels // row.groups) // isa.lanes)
     step = min(needed, bits.WORD_BITS // isa.lanes) if row.bits_out else 1
@@ -48,22 +55,23 @@ def default_tile(layer: Layer, isa: Isa) -> Tile:
             for vectors in range(step, max(step, min(needed, limit)) + 1, step)
             for pixels in range(1, min(row.out_shape[2], max(1, limit // vectors)) + 1)
         ),
-        key=lambda tile: cycles(row, tile, isa),
+        key=lambda tile: cycles(row, tile, isa, far),
     )
 
 
-def cycles(row: Layer, tile: Tile, isa: Isa) -> float:
+def cycles(row: Layer, tile: Tile, isa: Isa, far: float = 0.0) -> float:
     """Cycles of one input channel: a row of pixels, all output channels.
 
     Two multiply-adds and two loads begin per cycle, and a sum takes part once per latency: fewer
     sums than that hides leave cycles empty, which is what a narrow rest of the channels costs.
+    What a vector of weights costs more where it is not in the nearest cache is `far`.
     """
     pixels, cycles = row.out_shape[2], 0.0
     shorter, wider = divmod(pixels, pieces := -(-pixels // tile.pixels))
     for block in cutting.blocks(row, tile, 1):
         for width, count in ((shorter, pieces - wider), (shorter + 1, wider)):
             sums, loads = width * block.vectors, width + block.vectors
-            beside = loads * (LOAD_IN_ORDER if isa.in_order else LOAD)
+            beside = loads * (LOAD_IN_ORDER if isa.in_order else LOAD) + block.vectors * far
             cycles += count * block.count * (max(sums / 2, loads / 2, LATENCY) + beside + LOOP)
     return cycles
 

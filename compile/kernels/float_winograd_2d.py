@@ -41,6 +41,9 @@ _WEIGHT_BYTES = 4 << 20  # every group of tiles reads all of them
 # Vector instructions for which one of weights keeps a core busy. They come from the second-level
 # cache or the memory behind it, of which a Cortex-A53 reads 16 bytes in 10 cycles (2 GB/s).
 _WEIGHT, _WEIGHT_IN_ORDER = 1, 5
+# AVX-512: sums that its registers hold, as the inner loop has no epilogue, and cycles of a vector of
+# weights there. Weights of a product and what it reads fill half of the nearest cache.
+_SUMS, _FAR = 24, 0.15
 
 
 def share(layer: Layer, isa: Isa) -> float | None:
@@ -89,7 +92,11 @@ def _share(layer: Layer, shape: Shape, isa: Isa) -> float:
     products, outputs = down.products * along.products, down.outputs * along.outputs
     summed = sum(sums(phase.filtering)[1] for phase in along.phases)
     gathered = summed + along.outputs * (len(along.phases) - 1)
-    added = sum(p.filtering.products * (down.outputs if p.filtered else 1) for p in down.phases)
+    # Of a filtered phase the first row and the last are added to one output row, the others to all.
+    added = sum(
+        (p.filtering.products - 2) * down.outputs + 2 if p.filtered else p.filtering.products
+        for p in down.phases
+    )
     each: float = (
         products * (C * empty + 2)
         + down.products * gathered
@@ -146,8 +153,10 @@ def _as_row(layer: Layer, isa: Isa) -> Layer:
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:
     """The tile of the fewest cycles in the inner loop, whose sums are of tiles of outputs."""
-    shape = shape_of(layer, isa)
-    return winograd_tiles.rule(_as_row(layer, isa), shape.channels, shape.along.outputs, isa)
+    shape, row = shape_of(layer, isa), _as_row(layer, isa)
+    most, far = (_SUMS, _FAR) if isa.masked else (0, 0.0)
+    outputs = shape.along.outputs
+    return winograd_tiles.rule(row, shape.channels, outputs, isa, most=most, far=far)
 
 
 def tiles(layer: Layer, isa: Isa) -> list[Tile]:

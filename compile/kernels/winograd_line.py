@@ -28,20 +28,28 @@ class Line:
         self.frame, self.layer, self.isa, self.shape = made, made.layer, isa, shape
         self.values = v.array("float32", shape.along.inputs(tiles) * shape.channels + isa.lanes)
 
+    def clear(self, w: Any, tiles: int) -> None:
+        """What lies outside of the image is 0 in all rows of these tiles, from column `w` on.
+
+        Written with each row, it would still be on its way when the first tile is read.
+        """
+        first, last = self._inside(w, tiles)
+        for begin, end in ((0, first), (last, self._size(tiles))):
+            with v.loop(begin, end) as i:
+                v.store(self.values, i, v.const(0.0, "float32"))
+
     def emit(self, image: Any, h: Any, w: Any, tiles: int, phase: Phase, product: Any) -> None:
-        """Row `product` of a phase; its tiles' inputs begin at row `h` and column `w`.
+        """Row `product` of a phase, of a cleared line; its tiles begin at row `h`, column `w`.
 
         Where all rows are inside of the image, those that have a part are added up one by one; at
         its borders a loop adds up all that are inside.
         """
         (_, H, W, C), stride = self.layer.in_shape, self.layer.stride[0]
         terms = phase.filtering.products if phase.filtered else 1
+        inside = self._inside(w, tiles)
         h = h + phase.first + (0 if phase.filtered else product * stride)
         low = v.minimum(floordiv(v.maximum(stride - 1 - h, 0), stride), terms)
         stop = v.maximum(v.minimum(floordiv(v.maximum(H + stride - 1 - h, 0), stride), terms), low)
-        size = self.shape.along.inputs(tiles) * C
-        first = v.minimum(v.maximum(-w * C, 0), size)
-        last = v.maximum(v.minimum((W - w) * C, size), first)
         source = ((image * H + h) * W + w) * C
         whole = tirx.And(low.equal(0), stop.equal(terms))
 
@@ -49,12 +57,18 @@ class Line:
             matrix = phase.filtering.of_inputs() if phase.filtered else _COPY
             for number, row in enumerate(matrix):
                 with v.when(product.equal(number)) if phase.filtered else nullcontext():
-                    self._sum(source, (first, last), partial(self._known, row))
+                    self._sum(source, inside, partial(self._known, row))
         with v.when(tirx.Not(whole)):
-            self._sum(source, (first, last), partial(self._found, phase, product, (low, stop)))
-        for begin, end in ((0, first), (last, size)):
-            with v.loop(begin, end) as i:
-                v.store(self.values, i, v.const(0.0, "float32"))
+            self._sum(source, inside, partial(self._found, phase, product, (low, stop)))
+
+    def _size(self, tiles: int) -> int:
+        return self.shape.along.inputs(tiles) * self.shape.channels
+
+    def _inside(self, w: Any, tiles: int) -> tuple[Any, Any]:
+        """The elements of the line whose columns are inside of the image."""
+        (_, _, W, C), size = self.layer.in_shape, self._size(tiles)
+        first = v.minimum(v.maximum(-w * C, 0), size)
+        return first, v.maximum(v.minimum((W - w) * C, size), first)
 
     def _sum(self, source: Any, inside: tuple[Any, Any], value: Value) -> None:
         """The columns inside of the image, whole vectors and then one by one."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from tvm import tirx
+
 from binas.compile.isa import Isa
 from binas.compile.kernels import epilogue, minimal_filtering
 from binas.compile.kernels import vector as v
@@ -25,12 +27,13 @@ from binas.core import bits
 
 
 class Place(NamedTuple):
-    """A group of tiles: which image, its first output row and first tile, how many."""
+    """A group of tiles: which image, its first output row and first tile, how many; which group."""
 
     image: Any
     row: Any
     tile: Any
     tiles: int
+    number: Any
 
 
 class Row(NamedTuple):
@@ -73,20 +76,30 @@ class Nest:
         )
         with self.frame.units(0, N * rows) as unit:
             image = floordiv(unit, rows)
+            number = unit * sum(group.repeat for group in self.groups)
             for group in self.groups:
                 with repeat(group.repeat) as again:
-                    tile = group.start + again * group.tiles
-                    self._group(Place(image, (unit - image * rows) * m, tile, group.tiles))
+                    tile, row = group.start + again * group.tiles, (unit - image * rows) * m
+                    self._group(Place(image, row, tile, group.tiles, number + again))
+                number = number + group.repeat
 
     def _group(self, place: Place) -> None:
-        """All outputs of a group of tiles."""
+        """All outputs of a group of tiles.
+
+        Every second group takes the rows of products from the last to the first: where the nearer
+        caches do not hold all weights, they hold those of the last rows.
+        """
         V, (above, left, _, _) = self.isa.lanes, self.layer.padding
         h = place.row * self.layer.stride[0] - above
         w = place.tile * (self.shape.along.outputs * self.layer.stride[1]) - left
         with v.loop(0, self.size // V) as i:
             v.store(self.sums, i * V, v.splat(0.0, V, "float32"), V)
+        self.line.clear(w, place.tiles)
+        back = tirx.NE(place.number & 1, v.const(0))
         for phase in self.shape.down.phases:
-            with self._each(phase.filtering.products) as product:
+            with self._each(phase.filtering.products) as number:
+                last = phase.filtering.products - 1
+                product = v.Register("int32", 1, tirx.Select(back, last - number, number)).get()
                 self.line.emit(place.image, h, w, place.tiles, phase, product)
                 self._columns(place.tiles)
                 parts = factors(self.frame, phase, product, self.isa) if phase.filtered else None
@@ -172,17 +185,33 @@ class Nest:
         return totals
 
     def _add(self, row: Row, totals: list[v.Register], first: Any) -> None:
-        """The columns of a tile, each added to the outputs that the row has a part in."""
+        """The columns of a tile, each added to the outputs that the row has a part in.
+
+        The first and the last row of a filtered phase, those of 0 and of infinity, have one.
+        """
+        if row.factors is None:
+            self._add_to(row.product, totals, first)
+            return
+        last = row.phase.filtering.outputs - 1
+        alone = tirx.Or(row.product.equal(0), row.product.equal(row.phase.filtering.products - 1))
+        with v.when(alone):
+            self._add_to(v.minimum(row.product, last), totals, first)
+        with v.when(tirx.Not(alone)):
+            for output, factor in enumerate(row.factors):
+                self._add_to(output, totals, first, factor)
+
+    def _add_to(
+        self, output: Any, totals: list[v.Register], first: Any, factor: v.Register | None = None
+    ) -> None:
+        """The columns of a tile, times a factor, added to an output row."""
         V, fused = self.isa.lanes, self.isa.fused
         for column, total in enumerate(totals):
-            rows = [(row.product, None)] if row.factors is None else enumerate(row.factors)
-            for output, factor in rows:
-                at = first + (output * self.width + column) * (self.vectors * V)
-                old = v.load(self.sums, at, V)
-                new = old + total.get()
-                if factor is not None:
-                    new = v.fma(total.get(), factor.get(), old, V, fused=fused)
-                v.store(self.sums, at, new, V)
+            at = first + (output * self.width + column) * (self.vectors * V)
+            old = v.load(self.sums, at, V)
+            new = old + total.get()
+            if factor is not None:
+                new = v.fma(total.get(), factor.get(), old, V, fused=fused)
+            v.store(self.sums, at, new, V)
 
     def _at(self, block: Block, number: Any, tile: Any, vector: Any) -> Any:
         """Where a vector of sums lies: of the first column of a tile, in the first row."""

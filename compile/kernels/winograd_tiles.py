@@ -23,9 +23,9 @@ def unroll(run: int, most: int) -> int:
     return max(u for u in range(1, most + 1) if run % u == 0)
 
 
-def rule(row: Layer, run: int, outputs: int, isa: Isa) -> Tile:
+def rule(row: Layer, run: int, outputs: int, isa: Isa, *, most: int = 0, far: float = 0.0) -> Tile:
     """The tile of the fewest cycles in the inner loop over `run` channels."""
-    best = float_direct.default_tile(row, isa)
+    best = float_direct.default_tile(row, isa, most=most, far=far)
     passes = unroll(run, float_direct.UNROLL)
     return replace(best, pixels=best.pixels * outputs, unroll=passes)
 
