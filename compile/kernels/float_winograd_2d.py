@@ -41,8 +41,8 @@ _WEIGHT_BYTES = 4 << 20  # every group of tiles reads all of them
 # Vector instructions for which one of weights keeps a core busy. They come from the second-level
 # cache or the memory behind it, of which a Cortex-A53 reads 16 bytes in 10 cycles (2 GB/s).
 _WEIGHT, _WEIGHT_IN_ORDER = 1, 5
-# AVX-512: sums that its registers hold, as the inner loop has no epilogue, and cycles of a vector of
-# weights there. Weights of a product and what it reads fill half of the nearest cache.
+# AVX-512: sums that its registers hold, as the inner loop has no epilogue, and what a vector of
+# weights costs, cycles: those of a product and what it reads fill half of the nearest cache.
 _SUMS, _FAR = 24, 0.15
 
 
