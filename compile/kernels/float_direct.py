@@ -42,7 +42,7 @@ def default_tile(layer: Layer, isa: Isa, *, most: int = 0, far: float = 0.0) -> 
     Args:
         layer: The convolution.
         isa: For which CPU.
-        most: Sums that are held; 0 leaves an epilogue the room that it needs.
+        most: Sums that are held at most; 0: as many as leave an epilogue registers (`room`).
         far: See `cycles`.
     """
     row, limit = cutting.as_row(layer), most or room(isa)
@@ -64,7 +64,8 @@ def cycles(row: Layer, tile: Tile, isa: Isa, far: float = 0.0) -> float:
 
     Two multiply-adds and two loads begin per cycle, and a sum takes part once per latency: fewer
     sums than that hides leave cycles empty, which is what a narrow rest of the channels costs.
-    What a vector of weights costs more where it is not in the nearest cache is `far`.
+    `far`: what a vector of weights costs more than one of inputs, where these crowd it out of the
+    nearest cache.
     """
     pixels, cycles = row.out_shape[2], 0.0
     shorter, wider = divmod(pixels, pieces := -(-pixels // tile.pixels))

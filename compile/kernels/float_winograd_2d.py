@@ -10,7 +10,7 @@ each row for all output channels, and added to the outputs that it has a part in
 transformed stays in the near caches, and a group of tiles reads weights once. Where channels are
 many this beats filtering along the row alone (`float_winograd.py`), which transforms fewer
 products, since it sums over kernel rows first. Rounding keeps within the same bounds; within a tile
-outputs see each other's errors, and an infinity makes them NaN.
+outputs see each other's errors, and an infinity makes most of them NaN.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ _WEIGHT_BYTES = 4 << 20  # every group of tiles reads all of them
 # Vector instructions for which one of weights keeps a core busy. They come from the second-level
 # cache or the memory behind it, of which a Cortex-A53 reads 16 bytes in 10 cycles (2 GB/s).
 _WEIGHT, _WEIGHT_IN_ORDER = 1, 5
-# AVX-512: sums that its registers hold, as the inner loop has no epilogue, and what a vector of
-# weights costs, cycles: those of a product and what it reads fill half of the nearest cache.
+# With 32 registers of 64 bytes: sums that are held, as the inner loop has no epilogue, and cycles
+# of a vector of weights beside those of its load, so that tiles with fewer of them win. Chosen on
+# an Emerald Rapids, where line, products and a point's weights together are more than 48 KB.
 _SUMS, _FAR = 24, 0.15
 
 

@@ -31,7 +31,8 @@ class Line:
     def clear(self, w: Any, tiles: int) -> None:
         """What lies outside of the image is 0 in all rows of these tiles, from column `w` on.
 
-        Written with each row, it would still be on its way when the first tile is read.
+        Stored behind each row, such zeros would not have reached the cache when the first tile is
+        read, and a vector that is partly of them waits until they have.
         """
         first, last = self._inside(w, tiles)
         for begin, end in ((0, first), (last, self._size(tiles))):

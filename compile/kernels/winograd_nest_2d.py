@@ -27,13 +27,16 @@ from binas.core import bits
 
 
 class Place(NamedTuple):
-    """A group of tiles: which image, its first output row and first tile, how many; which group."""
+    """A group of tiles: which image, its first output row and first tile, how many; which group.
+
+    Groups are counted in an image, so that it is computed alike wherever in a batch it stands.
+    """
 
     image: Any
     row: Any
     tile: Any
     tiles: int
-    number: Any
+    group: Any
 
 
 class Row(NamedTuple):
@@ -76,18 +79,19 @@ class Nest:
         )
         with self.frame.units(0, N * rows) as unit:
             image = floordiv(unit, rows)
-            number = unit * sum(group.repeat for group in self.groups)
+            row = unit - image * rows
+            first = row * sum(group.repeat for group in self.groups)
             for group in self.groups:
                 with repeat(group.repeat) as again:
-                    tile, row = group.start + again * group.tiles, (unit - image * rows) * m
-                    self._group(Place(image, row, tile, group.tiles, number + again))
-                number = number + group.repeat
+                    tile = group.start + again * group.tiles
+                    self._group(Place(image, row * m, tile, group.tiles, first + again))
+                first = first + group.repeat
 
     def _group(self, place: Place) -> None:
         """All outputs of a group of tiles.
 
-        Every second group takes the rows of products from the last to the first: where the nearer
-        caches do not hold all weights, they hold those of the last rows.
+        Every second group takes the rows of products of a phase from the last to the first: where
+        the nearer caches do not hold all weights, they may hold those of the rows that were last.
         """
         V, (above, left, _, _) = self.isa.lanes, self.layer.padding
         h = place.row * self.layer.stride[0] - above
@@ -95,11 +99,11 @@ class Nest:
         with v.loop(0, self.size // V) as i:
             v.store(self.sums, i * V, v.splat(0.0, V, "float32"), V)
         self.line.clear(w, place.tiles)
-        back = tirx.NE(place.number & 1, v.const(0))
+        back = tirx.NE(place.group & 1, v.const(0))
         for phase in self.shape.down.phases:
-            with self._each(phase.filtering.products) as number:
+            with self._each(phase.filtering.products) as step:
                 last = phase.filtering.products - 1
-                product = v.Register("int32", 1, tirx.Select(back, last - number, number)).get()
+                product = v.Register("int32", 1, tirx.Select(back, last - step, step)).get()
                 self.line.emit(place.image, h, w, place.tiles, phase, product)
                 self._columns(place.tiles)
                 parts = factors(self.frame, phase, product, self.isa) if phase.filtered else None

@@ -176,6 +176,8 @@ def _doubly_filtered_cases() -> Iterator[tuple[str, Node]]:
         conv(24, 64, stages=stages, batch=2, **plain),
     )
     yield "float doubly filtered to bits alone", conv(31, 96, floats=False, packed=True, **plain)
+    uneven: dict[str, Any] = {"image": (10, 33), "padding": (1, 2, 1, 1), "binary": False}
+    yield "float doubly filtered, unequal groups, two images", conv(128, 256, batch=2, **uneven)
     beyond: dict[str, Any] = {"image": (24, 16), "padding": (3, 1, 1, 1), "binary": False}
     yield "float doubly filtered, a row of nothing but padding", conv(32, 64, **beyond)
 
