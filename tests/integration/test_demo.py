@@ -77,7 +77,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def demo(home: Path, *arguments: str) -> Result:
     """The command on these images."""
     given = ["--data", str(home / "images.npz"), "--space", str(home / "tiny.toml")]
-    short = ["--search-epochs", "8", "--train-epochs", "6", "--target", "1.0"]
+    short = ["--search-epochs", "16", "--train-epochs", "6", "--target", "1.0"]
     given += ["--device", "null", *short, "-o", str(home / "out"), *arguments]
     return CliRunner().invoke(main, given)
 
@@ -106,7 +106,7 @@ def test_the_demo_goes_the_whole_way_and_the_second_time_reuses_it(home: Path) -
     assert budgets == [None, pytest.approx(found.target_us * 1e3)]
     assert found.baseline.biops > 0 and found.parent.biops == 0 < found.parent.flops
     for search in found.searches.values():
-        assert [epoch.epoch for epoch in search.epochs] == [*range(1, 9)]
+        assert [epoch.epoch for epoch in search.epochs] == [*range(1, 17)]
         assert sum(sample.chosen for sample in search.samples) >= 1
     assert found.verify.binary_layers_exact
     for name in ("baseline", "latency_aware", "parent"):
