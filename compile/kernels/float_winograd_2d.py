@@ -155,7 +155,7 @@ def _as_row(layer: Layer, isa: Isa) -> Layer:
 def default_tile(layer: Layer, isa: Isa) -> Tile:
     """The tile of the fewest cycles in the inner loop, whose sums are of tiles of outputs."""
     shape, row = shape_of(layer, isa), _as_row(layer, isa)
-    most, far = (_SUMS, _FAR) if isa.masked else (0, 0.0)
+    most, far = (_SUMS, _FAR) if isa.vector_bits == 512 else (0, 0.0)
     outputs = shape.along.outputs
     return winograd_tiles.rule(row, shape.channels, outputs, isa, most=most, far=far)
 

@@ -212,10 +212,10 @@ class Nest:
         for column, total in enumerate(totals):
             at = first + (output * self.width + column) * (self.vectors * V)
             old = v.load(self.sums, at, V)
-            new = old + total.get()
-            if factor is not None:
-                new = v.fma(total.get(), factor.get(), old, V, fused=fused)
-            v.store(self.sums, at, new, V)
+            if factor is None:
+                v.store(self.sums, at, old + total.get(), V)
+            else:
+                v.store(self.sums, at, v.fma(total.get(), factor.get(), old, V, fused=fused), V)
 
     def _at(self, block: Block, number: Any, tile: Any, vector: Any) -> Any:
         """Where a vector of sums lies: of the first column of a tile, in the first row."""
