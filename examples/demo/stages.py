@@ -14,7 +14,7 @@ from pathlib import Path
 from binas.compile.build import compile_layers, compile_model
 from binas.compile.model import BinaryModel
 from binas.core import cli, record
-from binas.core.errors import MeasureError
+from binas.core.errors import MeasureError, SearchError
 from binas.core.layer import Layer
 from binas.devices import registry
 from binas.devices.link import Link
@@ -110,23 +110,28 @@ def run_search(
     """Search the space; with a budget, latency takes part."""
     images, chosen = setting.read()
     settings = BarsSettings() if epochs is None else BarsSettings(epochs=epochs)
-    found = search(
-        chosen,
-        images,
-        settings,
-        seed=seed,
-        lut=Lut.of(menu_of(chosen, setting.kept), record.load(LatencyTable, table)),
-        budget_ns=budget_ns,
-        folder=_run(
-            folder,
-            kind="search",
-            setting=setting,
-            images=images,
+    try:
+        found = search(
+            chosen,
+            images,
+            settings,
             seed=seed,
-            settings={**asdict(settings), "budget_ns": budget_ns},
-        ),
-        progress=lambda done, total, _: tick(done, total),
-    )
+            lut=Lut.of(menu_of(chosen, setting.kept), record.load(LatencyTable, table)),
+            budget_ns=budget_ns,
+            folder=_run(
+                folder,
+                kind="search",
+                setting=setting,
+                images=images,
+                seed=seed,
+                settings={**asdict(settings), "budget_ns": budget_ns},
+            ),
+            progress=lambda done, total, _: tick(done, total),
+        )
+    except SearchError as error:
+        # What the search calls its budget is a part of the first network's time here.
+        hint = error.hint.replace("--budget", "--target (up to 1), or --search-epochs")
+        raise SearchError(str(error), hint=hint) from None
     record.save(found, folder / "found.json")
     best = found.candidates[0]
     said = f" at {best.predicted_ns / 1e3:.0f} µs predicted" if best.predicted_ns else ""

@@ -130,3 +130,10 @@ def test_the_demo_goes_the_whole_way_and_the_second_time_reuses_it(home: Path) -
     assert refused.exit_code == 2
     assert f"in {folder} is of no use: model.onnx was changed" in refused.stderr
     assert f"Hint: rm -r {folder}, then the same command" in refused.stderr
+
+
+def test_a_target_that_no_network_reaches_is_refused_with_options_of_the_demo(home: Path) -> None:
+    refused = demo(home, "--target", "0.01", "-o", str(home / "hasty"))
+    assert refused.exit_code == 3
+    assert "no network of the space is within" in refused.stderr
+    assert "Hint: raise --target (up to 1), or --search-epochs" in refused.stderr
