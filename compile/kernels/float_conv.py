@@ -4,8 +4,8 @@
 
 Where it takes fewer instructions, products are saved by minimal filtering, along rows
 (`float_winograd.py`) or in two dimensions (`float_winograd_2d.py`), or weights of one bit look
-signed sums up (`float_lookup.py`); elsewhere every tap is multiplied (`float_direct.py`). Dense
-layers are 1x1 convolutions of one pixel.
+signed sums up, in a register (`float_lookup.py`) or in memory (`float_tables.py`); elsewhere every
+tap is multiplied (`float_direct.py`). Dense layers are 1x1 convolutions of one pixel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import float_direct, float_lookup, float_winograd, float_winograd_2d
+from binas.compile.kernels import (
+    float_direct,
+    float_lookup,
+    float_tables,
+    float_winograd,
+    float_winograd_2d,
+)
 from binas.compile.kernels.frame import Kernel
 from binas.compile.tile import Tile
 from binas.core.layer import Layer
@@ -47,8 +53,9 @@ def meaning(node: Node, x: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def way(layer: Layer, isa: Isa) -> ModuleType:
     """The module that computes this layer."""
-    if float_lookup.pays(layer, isa):
-        return float_lookup
+    for module in (float_tables, float_lookup):
+        if module.pays(layer, isa):
+            return module
     least, found = _PAYS, float_direct
     for module in (float_winograd, float_winograd_2d):
         share = module.share(layer, isa)

@@ -48,11 +48,20 @@ def pays(layer: Layer, isa: Isa) -> bool:
     row = cutting.as_row(layer)
     if widest(row, isa) == 0:
         return False  # what a pixel needs must fit: the stack of a thread may be small
+    return cycles(layer, isa) < multiplied(layer, isa)
+
+
+def cycles(layer: Layer, isa: Isa) -> float:
+    """Cycles of a row of pixels per table, with the tile of the fewest."""
+    return _cycles(cutting.as_row(layer), default_tile(layer, isa), isa)
+
+
+def multiplied(layer: Layer, isa: Isa) -> float:
+    """The same of multiply-adds, two to a cycle."""
+    row = cutting.as_row(layer)
     needed = -(-row.out_channels // isa.lanes)
-    multiplied = max(row.out_shape[2] / 2, _WEIGHTS) * needed * GROUP
-    if layer.bits_out and halved(isa):
-        multiplied *= _SPARED
-    return _cycles(row, default_tile(layer, isa), isa) < multiplied
+    found = max(row.out_shape[2] / 2, _WEIGHTS) * needed * GROUP
+    return found * _SPARED if layer.bits_out and halved(isa) else found
 
 
 def instructions(_layer: Layer, isa: Isa) -> float:

@@ -128,6 +128,24 @@ def _one_bit_weights() -> Iterator[tuple[str, Node]]:
         "float looked up, rests",
         conv(130, 200, stages=(affine(200), prelu(200), Add("r")), **one, **fields),
     )
+    yield from _many_pixels(one)
+
+
+def _many_pixels(one: dict[str, Any]) -> Iterator[tuple[str, Node]]:
+    """The same of so many pixels that they are lanes where registers are short."""
+    for C, K, image in (
+        (97, 200, (3, 11)),  # of the rows: 16, 16 and 1 pixels; of the channels: 64, 32 and 1
+        (131, 100, (5, 5)),  # 16 and 9; 128 and 3
+        (134, 129, (4, 10)),  # 16, 16 and 8; 128 and 6
+        (64, 192, (3, 13)),  # 16, 16 and 7
+        (200, 102, (1, 16)),
+    ):
+        yield f"float looked up by pixels, {C} to {K}", conv(C, K, image=image, packed=True, **one)
+    stages = (affine(150), prelu(150), Add("r"))
+    fields: dict[str, Any] = {"image": (3, 75), "batch": 2, "stride": (2, 2), "padding": (0,) * 4}
+    yield "float looked up by pixels, at stride 2", conv(135, 150, stages=stages, **one, **fields)
+    fields = {"floats": False, "packed": True, "image": (6, 7)}
+    yield "float looked up by pixels, bits alone", conv(200, 160, **one, **fields)
 
 
 def _filtered_cases() -> Iterator[tuple[str, Node]]:

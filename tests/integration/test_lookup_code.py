@@ -14,7 +14,7 @@ from tvm.tirx.script.builder import ir as builder
 
 from binas.compile import codegen
 from binas.compile import isa as isas
-from binas.compile.kernels import float_lookup, sum_tables
+from binas.compile.kernels import float_lookup, float_tables, sum_tables, table_nest
 from binas.compile.kernels import vector as v
 from binas.core.layer import Layer
 from binas.devices import zig
@@ -73,6 +73,21 @@ def test_sums_of_half_tables_stay_in_registers(C: int, K: int, size: int) -> Non
     loops = [loop for loop in innermost(code) if re.search(r"\tvperm(d|ps)\t", loop)]
     assert loops
     assert not spills("".join(loops))
+
+
+@pytest.mark.parametrize(("C", "K", "size"), LAYERS)
+def test_sums_over_tables_in_memory_stay_in_registers(C: int, K: int, size: int) -> None:
+    layer = Layer(op="conv", in_shape=(1, size, size, C), out_channels=K, weight_bits=1)
+    isa = isas.find("x86-64-v3", "x86_64")
+    kernel = float_tables.generate(layer, isa, "conv")
+    code = codegen.assembly(codegen.build({"conv": kernel.function}, isa))
+    loops = [loop for loop in innermost(code) if "\tmovzbl\t" in loop]
+    assert loops
+    for loop in loops:
+        indices = len(re.findall(r"\tmovzbl\t", loop))
+        assert indices % table_nest.CHANNELS == 0
+        assert len(re.findall(r"\tvaddps\t.*\(", loop)) in (indices, 2 * indices)
+        assert not spills(loop)
 
 
 @cache

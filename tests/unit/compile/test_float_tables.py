@@ -1,0 +1,62 @@
+"""Real activations under weights of one bit: signed sums of pixels in memory, and when they pay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from binas.compile import isa as isas
+from binas.compile.kernels import float_conv, float_lookup, float_tables, table_nest
+from binas.compile.samples import sample_node
+from binas.core.layer import Layer
+
+AVX2 = isas.find("x86-64-v3", "x86_64")
+LAYER = Layer(op="conv", in_shape=(1, 14, 14, 432), out_channels=216, weight_bits=1)
+
+
+def test_few_pixels_leave_lanes_empty_and_look_into_registers() -> None:
+    ways = {
+        size: float_conv.way(replace(LAYER, in_shape=(1, size, size, 432)), AVX2)
+        for size in (1, 2, 7, 28)
+    }
+    assert ways == {1: float_lookup, 2: float_lookup, 7: float_tables, 28: float_tables}
+
+
+@pytest.mark.parametrize("K", [900, 1100])
+def test_sums_that_fill_the_stack_of_a_thread_are_not_kept_there(K: int) -> None:
+    layer = replace(LAYER, out_channels=K)
+    fits = 4 * table_nest.floats_on_stack(layer, AVX2) <= 80 << 10
+    assert float_tables.pays(layer, AVX2) == fits == (K == 900)
+
+
+@given(width=st.integers(1, 100))
+def test_tiles_hold_every_pixel_of_a_row_once(width: int) -> None:
+    layer = replace(LAYER, in_shape=(1, 3, width, 432), stride=(2, 1))
+    found = table_nest.widths(layer)
+    assert sum(found) == width
+    assert all(width == table_nest.PIXELS for width in found[:-1])
+
+
+@given(C=st.integers(1, 300), K=st.integers(1, 40), seed=st.integers(0, 99))
+def test_places_say_which_sum_of_which_table_a_channel_adds(C: int, K: int, seed: int) -> None:
+    layer = replace(LAYER, in_shape=(1, 8, 8, C), out_channels=K)
+    node = sample_node(layer, "conv", np.random.default_rng(seed))
+    x = np.random.default_rng(seed).integers(-9, 9, C)
+    padded = np.concatenate([x, np.zeros(-C % 4, np.int64)]).reshape(-1, 4)
+    tables = [
+        [sum(v if entry >> j & 1 else -v for j, v in enumerate(four)) for entry in range(16)]
+        for four in padded.tolist()
+    ]
+    places, sums = iter(float_tables.arrays(node, AVX2)[0].tolist()), np.zeros(K + 6, np.int64)
+    for first in range(0, len(tables), table_nest.PASS):
+        for block in range(-(-K // 6)):
+            for table in tables[first : first + table_nest.PASS]:
+                for channel in range(6):
+                    sums[block * 6 + channel] += table[next(places) // table_nest.INDEX_STEP]
+    assert not list(places)
+    assert node.weights is not None
+    np.testing.assert_array_equal(sums[:K], node.weights[:, 0, 0].astype(np.int64) @ x)
