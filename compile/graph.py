@@ -115,6 +115,7 @@ class Node:
         float_out: Name of the float value it writes, if any.
         bits_out: Name of the packed value it writes, if any.
         bits_affine: An affine for the bits alone, before their sign.
+        in_affine: An affine that the operand goes through first; what pads it stays 0.
     """
 
     name: str
@@ -137,6 +138,7 @@ class Node:
     float_out: str | None = None
     bits_out: str | None = None
     bits_affine: Affine | None = None
+    in_affine: Affine | None = None
 
     @cached_property
     def layer(self) -> Layer:
@@ -159,6 +161,7 @@ class Node:
             float_out=self.float_out is not None,
             bits_out=self.bits_out is not None,
             bits_affine=self.bits_affine is not None,
+            in_affine=self.in_affine is not None,
         )
 
     def can_pack(self, value: str) -> bool:

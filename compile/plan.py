@@ -17,6 +17,7 @@ from binas.compile.passes.finish_concat import finish_concat
 from binas.compile.passes.fold_affine import fold_affine
 from binas.compile.passes.fuse_epilogue import fuse_epilogue
 from binas.compile.passes.fuse_pack import fuse_pack
+from binas.compile.passes.fuse_prologue import fuse_prologue
 from binas.compile.passes.pack_once import pack_once
 from binas.compile.passes.pool_bits import pool_bits
 from binas.compile.passes.shuffle_bits import absorb_shuffle, shuffle_bits
@@ -44,6 +45,7 @@ PASSES: tuple[Pass, ...] = (
     concat_bits,  # of what has become packed for a pool
     finish_concat,
     fold_affine,
+    fuse_prologue,  # of what no concat is finished with
 )
 
 
@@ -104,7 +106,7 @@ def _check_numbers(graph: Graph) -> None:
     """Refuse parameters that are no finite float32 once folded."""
     for node in graph.nodes:
         arrays = [node.weights] if node.weights is not None else []
-        for stage in (*node.stages, *([node.bits_affine] if node.bits_affine else [])):
+        for stage in (*node.stages, node.bits_affine, node.in_affine):
             if isinstance(stage, Affine):
                 arrays += [stage.scale, stage.bias]
             elif isinstance(stage, PRelu):

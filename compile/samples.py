@@ -76,6 +76,7 @@ def sample_node(layer: Layer, name: str, generator: np.random.Generator) -> Node
         float_out=f"{name}.y" if layer.float_out else None,
         bits_out=f"{name}.b" if layer.bits_out else None,
         bits_affine=affine() if layer.bits_affine else None,
+        in_affine=affine() if layer.in_affine else None,
     )
 
 

@@ -65,6 +65,8 @@ class Layer:
         float_out: Whether the result after the stages is written as float32.
         bits_out: Whether the sign of the result is written as packed bits.
         bits_affine: Whether the bits have a per-channel affine of their own before the sign.
+        in_affine: Whether the operand of a depthwise convolution of reals goes through a
+            per-channel affine first; padded taps stay 0.
     """
 
     op: Op
@@ -84,6 +86,7 @@ class Layer:
     float_out: bool = True
     bits_out: bool = False
     bits_affine: bool = False
+    in_affine: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no kernel could compute: a layer may come from a stranger's file."""
@@ -108,6 +111,8 @@ class Layer:
             raise _fault("pad_value", self.pad_value, "-1, 0 or 1")
         if self.in_bits not in (1, 32) or self.weight_bits not in (0, 1, 32):
             raise _fault("bits", (self.in_bits, self.weight_bits), "1 or 32")
+        if self.in_affine and not (self.op == "conv" and self.depthwise):
+            raise _fault("in_affine", str(self), "a depthwise convolution of reals")
         self._check_moves()
 
     def _has_empty_window(self) -> bool:
@@ -183,14 +188,19 @@ class Layer:
         return self.stages.count("add")
 
     def __str__(self) -> str:
-        """A line for people: `binary_conv 3x3/1 8x8x32→8x8x32 affine relu add → f32+bits`."""
+        """A line for people: `binary_conv 3x3/1 8x8x32→8x8x32 affine relu add → f32+bits`.
+
+        What happens to the operand first stands in front: `affine → conv 3x3/1 ...`.
+        """
         _, H, W, C = self.in_shape
         _, P, Q, K = self.out_shape
         outs = "+".join(n for n, on in (("f32", self.float_out), ("bits", self.bits_out)) if on)
         kernel = (
             f" {self.kernel[0]}x{self.kernel[1]}/{self.stride[0]}" if self.kernel != (1, 1) else ""
         )
-        words = [f"{self.op}{kernel}", f"{H}x{W}x{C}→{P}x{Q}x{K}", *self.stages, f"→ {outs}"]
+        before = ["affine", "→"] if self.in_affine else []
+        step = [f"{self.op}{kernel}", f"{H}x{W}x{C}→{P}x{Q}x{K}"]
+        words = [*before, *step, *self.stages, f"→ {outs}"]
         return " ".join(words)
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
 from binas.compile.kernels import (
+    epilogue,
     float_direct,
     float_lookup,
     float_tables,
@@ -37,6 +38,8 @@ def meaning(node: Node, x: NDArray[np.float32]) -> NDArray[np.float64]:
     assert node.weights is not None  # noqa: S101
     layer, G = node.layer, node.groups
     (N, P, Q, K), (top, left, bottom, right) = layer.out_shape, node.padding
+    if node.in_affine is not None:
+        x = epilogue.through((node.in_affine,), x)
     image = np.pad(x.astype(np.float64), ((0, 0), (top, bottom), (left, right), (0, 0)))
     per_in, per_out = node.in_shape[3] // G, K // G
     y = np.zeros((N, P, Q, K))

@@ -4,7 +4,8 @@
 
 Nothing is broadcast: a vector of activations times a vector of weights. In the nest it is a
 convolution without groups whose every output channel has R * S weights. Weights of one bit are
-stored as floats: their activations are real.
+stored as floats: their activations are real. An affine before the convolution is in the weights and
+in what sums begin with (`border_bias.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import cutting, epilogue, float_conv, nest
+from binas.compile.kernels import border_bias, cutting, epilogue, float_conv, nest
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.cutting import Phase
 from binas.compile.kernels.float_sums import FloatSums, room
@@ -37,34 +38,36 @@ def generate(layer: Layer, isa: Isa, symbol: str) -> Kernel:
     row, tile = _as_row(layer, isa), _tile(layer, isa)
     unit = _BYTE if _by_the_byte(layer, isa) else bits.WORD_BITS
     with frame(symbol, layer, parameters(layer, isa), bits_unit=unit) as made:
-        nest.emit(made, row, tile, _taps(layer), _Fma(made, row, isa))
+        nest.emit(made, row, tile, _per_channel(layer), _Fma(made, row, isa))
     name = f"conv depthwise fma {isa.cpu} {tile}"
     return Kernel(made.function, cutting.units(row, tile), name, cutting.sweeps(row, tile))
 
 
 def parameters(layer: Layer, isa: Isa) -> list[Parameter]:
     """Weights, then what the epilogue reads."""
-    size = cutting.weight_size(_as_row(layer, isa), _tile(layer, isa), _taps(layer))
+    size = cutting.weight_size(_as_row(layer, isa), _tile(layer, isa), _per_channel(layer))
     return [Parameter("w", size, "float32"), *epilogue.parameters(layer, isa)]
 
 
 def arrays(node: Node, isa: Isa) -> list[NDArray[Any]]:
-    """The values of `parameters`: weights as per block [R][S][lanes of the block]."""
-    assert node.weights is not None  # noqa: S101
-    layer, tile = node.layer, _tile(node.layer, isa)
+    """The values of `parameters`: weights as per block [R][S][lanes of the block].
+
+    What sums begin with stands behind a block's weights, [rows][columns][lanes], if it is not 0.
+    """
+    layer, tile, numbers = node.layer, _tile(node.layer, isa), border_bias.folded(node)
     parts = []
-    for block in cutting.blocks(_as_row(layer, isa), tile, _taps(layer)):
+    for block in cutting.blocks(_as_row(layer, isa), tile, _per_channel(layer)):
         for number in range(block.count):
             first = block.first + number * tile.channels
-            part = np.zeros((block.vectors * tile.lanes, *layer.kernel), np.float32)
-            part[: block.channels] = node.weights[first : first + block.channels, :, :, 0]
-            parts.append(part.transpose(1, 2, 0).reshape(-1))
+            part = np.zeros((block.vectors * tile.lanes, numbers.shape[1]), np.float32)
+            part[: block.channels] = numbers[first : first + block.channels]
+            parts.append(part.T.reshape(-1))
     return [np.concatenate(parts), *epilogue.arrays(node, isa)]
 
 
 def _as_row(layer: Layer, isa: Isa) -> Layer:
     """The layer as the nest sees it: without groups, and cut as `_tile` says, in words or not."""
-    row = cutting.as_row(replace(layer, groups=1))
+    row = cutting.as_row(replace(layer, groups=1, in_affine=False))
     if not _by_the_byte(layer, isa):
         return row
     return replace(row, float_out=True, bits_out=False, bits_affine=False)
@@ -72,6 +75,10 @@ def _as_row(layer: Layer, isa: Isa) -> Layer:
 
 def _taps(layer: Layer) -> int:
     return layer.kernel[0] * layer.kernel[1]
+
+
+def _per_channel(layer: Layer) -> int:
+    return _taps(layer) + border_bias.per_channel(layer)
 
 
 def _by_the_byte(layer: Layer, isa: Isa) -> bool:
@@ -100,6 +107,14 @@ def _tile(layer: Layer, isa: Isa) -> Tile:
 
 class _Fma(FloatSums):
     """Accumulators of one tile; satisfies `nest.Micro`."""
+
+    def begun(self, at: At, pixel: int, j: int) -> Any:
+        """What is left of an affine before the convolution."""
+        if not self.frame.layer.in_affine:
+            return super().begun(at, pixel, j)
+        number = border_bias.number(self.frame.layer, at.row, at.span.start + pixel)
+        place = (_taps(self.layer) + number) * at.block.vectors + j
+        return self._load("w", at.weight + place * self.isa.lanes)
 
     def contract(self, at: At, r: Any, in_row: Any, phase: Phase) -> None:
         """A kernel row over one phase."""

@@ -33,12 +33,16 @@ class FloatSums:
         return False
 
     def begin(self, at: At) -> None:
-        """Clear the sums."""
-        V = self.isa.lanes
+        """Let the sums begin."""
         self.sums = [
-            v.Register("float32", V, v.splat(0.0, V, "float32"))
-            for _ in range(at.span.width * at.block.vectors)
+            v.Register("float32", self.isa.lanes, self.begun(at, pixel, j))
+            for pixel in range(at.span.width)
+            for j in range(at.block.vectors)
         ]
+
+    def begun(self, at: At, pixel: int, j: int) -> Any:
+        """What vector `j` of a pixel of the tile begins with: 0."""
+        return v.splat(0.0, self.isa.lanes, "float32")
 
     def end_row(self, at: At) -> None:
         """Nothing to do after a kernel row."""

@@ -115,6 +115,7 @@ def _drawn(random: np.random.Generator) -> Node:
     outputs = _outputs(random)
     stages = _stages(random, K)
     own = all(outputs.values()) and random.random() < 0.2
+    behind = kind == "depthwise" and C > 1 and not binary and random.random() < 0.5
     image, batch = _image(random)
     return conv(
         C,
@@ -128,6 +129,7 @@ def _drawn(random: np.random.Generator) -> Node:
         floats=outputs["float_out"] is not None,
         packed=outputs["bits_out"] is not None,
         bits_affine=affine(K, seed=1) if own else None,
+        in_affine=affine(C, seed=2) if behind else None,
         **shape,
     )
 

@@ -223,6 +223,17 @@ def _float_depthwise_cases() -> Iterator[tuple[str, Node]]:
     for size, image in ((7, (7, 7)), (7, (8, 20)), (9, (9, 12))):
         fields = {"kernel": (size, size), "image": image, "padding": (0,) * 4, "packed": True}
         yield f"float depthwise {size}x{size} on {image[0]}x{image[1]}, unpadded", of(33, **fields)
+    for C in (2, 31, 33, 108):
+        fields = {"in_affine": affine(C, seed=2), "image": (4, 23), "packed": C > 31}
+        yield f"float depthwise of {C} behind an affine", of(C, **fields)
+    fields = {"in_affine": affine(65, seed=2), "kernel": (5, 5), "padding": (4,) * 4}
+    for image in ((14, 11), (7, 7), (1, 3)):
+        fields |= {"image": image, "dilation": (2, 2), "batch": 2}
+        yield f"float depthwise 5x5 on {image[0]}x{image[1]} behind an affine", of(65, **fields)
+    fields = {"in_affine": affine(40, seed=2), "padding": (3, 0, 1, 4), "stride": (1, 3)}
+    yield "float depthwise, uneven padding behind an affine", of(40, image=(2, 9), **fields)
+    fields = {"in_affine": affine(33, seed=2), "kernel": (1, 1)}
+    yield "float depthwise 1x1 behind an affine", of(33, image=(3, 70), **fields)
 
 
 def _depthwise_cases() -> Iterator[tuple[str, Node]]:

@@ -20,6 +20,7 @@ STEPS = (
     "binary",
     "grouped",
     "conv",
+    "depthwise",
     "norm",
     "relu",
     "prelu",
@@ -92,6 +93,10 @@ class Grower:
             K = self._pick((1, 8, 33))
             y = w.node("Conv", [x, w.constant(self._numbers(K, C, 1, 1))])
             self._shapes[y] = (K, size)
+        elif step == "depthwise":
+            w3 = w.constant(self._numbers(C, 1, 3, 3))
+            y = w.node("Conv", [x, w3], group=C, pads=[1, 1, 1, 1])
+            self._shapes[y] = (C, size)
         elif step.endswith("pool") and size > 2:
             op = "MaxPool" if step == "max pool" else "AveragePool"
             y = w.node(op, [x], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2])

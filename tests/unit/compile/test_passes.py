@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from binas.compile.graph import Graph
+from binas.compile.graph import Graph, Node
 from binas.compile.model import BinaryModel, ModelWriter
 from binas.compile.plan import plan
 
@@ -218,6 +218,34 @@ def test_a_norm_never_crosses_a_pool_whose_floats_are_read() -> None:
         "binary_conv affine → f32",
         "pool_max affine → f32 bits",
     ]
+
+
+def _behind_norms(readers: int, *, groups: int = 32, shown: bool = False) -> list[Node]:
+    """The plan's steps of a value that real convolutions read, each behind one same batch norm."""
+    n, w = Net(), np.ones((32, 32 // groups, 3, 3), np.float32)
+    y = n.conv(n.x, "a")
+    z = n.norm(y, name="norm")
+    convs = [
+        n.node("Conv", [z, n.constant(w)], name=f"c{i}", group=groups, pads=[1] * 4)
+        for i in range(readers)
+    ]
+    return n.plan(y, *convs, *([z] if shown else [])).nodes
+
+
+def test_a_norm_moves_into_all_depthwise_convolutions_that_read_it() -> None:
+    for readers in (1, 3):
+        _, made, *convs = _behind_norms(readers)
+        assert [node.op for node in convs] == ["conv"] * readers
+        for node in convs:
+            assert node.inputs == (made.float_out,)
+            assert node.layer.in_affine
+            assert node.sources == ("norm", node.name)
+
+
+def test_a_norm_that_others_read_stays() -> None:
+    for nodes in (_behind_norms(1, groups=1), _behind_norms(2, shown=True)):
+        assert "elementwise" in [node.op for node in nodes[2:]]
+        assert not any(node.layer.in_affine for node in nodes)
 
 
 def test_nothing_is_left_of_a_value_that_was_fused_away() -> None:

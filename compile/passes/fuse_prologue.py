@@ -1,0 +1,54 @@
+"""A batch norm that only depthwise convolutions of reals read moves into them.
+
+needs       fuse_epilogue, fold_affine, finish_concat: an elementwise affine that is left has an
+            operand with other readers, and no concat takes it
+guarantees  no elementwise step of one affine is read by depthwise convolutions of reals alone
+
+Cells that begin each operation with a batch norm, for many operations that read one value, do this
+everywhere: the value would be read and written once more for each of them.
+"""
+
+from __future__ import annotations
+
+from binas.compile.graph import Affine, Graph, Node, renamed
+
+
+def fuse_prologue(graph: Graph) -> None:
+    """Fuse in place."""
+    readers = graph.consumers()
+    taken = {
+        node.float_out: (node, affine)
+        for node in graph.nodes
+        if (affine := _only_affine(node)) is not None
+        and node.float_out is not None
+        and node.float_out not in graph.outputs
+        and all(_takes(reader, node.float_out) for reader in readers[node.float_out])
+    }
+    graph.nodes = [_fused(node, taken) for node in graph.nodes if node.float_out not in taken]
+    for name in taken:
+        del graph.values[name]
+
+
+def _only_affine(node: Node) -> Affine | None:
+    """The affine of an elementwise step that is nothing but one."""
+    if node.op != "elementwise" or node.bits_out is not None or len(node.stages) != 1:
+        return None
+    (stage,) = node.stages
+    return stage if isinstance(stage, Affine) else None
+
+
+def _takes(reader: Node, value: str) -> bool:
+    real = reader.op == "conv" and reader.layer.depthwise and reader.in_affine is None
+    return real and value not in reader.added
+
+
+def _fused(node: Node, taken: dict[str, tuple[Node, Affine]]) -> Node:
+    if not node.inputs or node.inputs[0] not in taken:
+        return node
+    elementwise, affine = taken[node.inputs[0]]
+    return renamed(
+        node,
+        sources=elementwise.sources + node.sources,
+        inputs=elementwise.inputs,
+        in_affine=affine,
+    )
