@@ -72,6 +72,15 @@ class Isa:
         return self.arch == "x86_64" and self.vector_bits >= 256
 
     @property
+    def adds_from_tables(self) -> bool:
+        """Whether tables of sums are quicker in memory, by pixels, than multiply-adds are.
+
+        Measured on x86, for aarch64 estimated by models of its CPUs. A register of sixteen lanes
+        holds a whole table.
+        """
+        return self.arch != "armv7" and self.vector_bits < 512
+
+    @property
     def _avx512(self) -> bool:
         return self.arch == "x86_64" and self.vector_bits == 512
 

@@ -57,10 +57,10 @@ def cycles(layer: Layer, isa: Isa) -> float:
 
 
 def multiplied(layer: Layer, isa: Isa) -> float:
-    """The same of multiply-adds, two to a cycle."""
+    """The same of multiply-adds, two to a cycle, or of as many pairs of instructions."""
     row = cutting.as_row(layer)
     needed = -(-row.out_channels // isa.lanes)
-    found = max(row.out_shape[2] / 2, _WEIGHTS) * needed * GROUP
+    found = max(row.out_shape[2] / 2, _WEIGHTS) * needed * GROUP * (1 if isa.fused else 2)
     return found * _SPARED if layer.bits_out and halved(isa) else found
 
 
@@ -122,7 +122,7 @@ def tiles(layer: Layer, isa: Isa) -> list[Tile]:
 def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> Kernel:
     """The kernel of a layer; a unit is a tile of pixels with all its channels."""
     tile, row = tile or default_tile(layer, isa), cutting.as_row(layer)
-    with frame(symbol, layer, parameters(layer, isa, tile)) as made, imported():
+    with frame(symbol, layer, parameters(layer, isa, tile)) as made, imported(isa):
         units = Lookup(made, row, tile, isa).emit()
     return Kernel(made.function, units, f"conv lookup {isa.cpu} {tile}")
 

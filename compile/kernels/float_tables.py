@@ -8,8 +8,9 @@ that its weights say, straight from memory. Of eight pixels that is 32 multiply-
 of an index and an addition that loads; an index serves all vectors of pixels of a tile. To build a
 table costs what the additions of about forty channels do.
 
-A register of sixteen lanes holds a whole table of one pixel, which is quicker still to look into;
-this way is for those of eight, where a table takes two and signs take instructions of their own.
+A register of sixteen lanes holds a whole table of one pixel and is looked into; one of eight holds
+half of it, and signs take instructions of their own: there, and where nothing is looked up in
+registers, this way is quicker from a few pixels on.
 """
 
 from __future__ import annotations
@@ -23,14 +24,13 @@ from binas.compile.graph import Node
 from binas.compile.isa import Isa
 from binas.compile.kernels import cutting, epilogue, float_lookup
 from binas.compile.kernels.frame import Kernel, Parameter, frame
-from binas.compile.kernels.sum_tables import GROUP, halved, imported
+from binas.compile.kernels.sum_tables import GROUP, imported
 from binas.compile.kernels.table_nest import (
     CHANNELS,
-    INDEX_STEP,
     PASS,
-    PIXELS,
     TableNest,
     floats_on_stack,
+    pixels,
     widths,
 )
 from binas.compile.tile import Tile
@@ -46,9 +46,9 @@ _STACK = 20 << 10  # floats: threads may have little more
 def pays(layer: Layer, isa: Isa) -> bool:
     """Whether a layer can be computed this way, and is quicker so than in others."""
     plain = layer.kernel == (1, 1) and layer.groups == 1 and not any(layer.padding)
-    if not (plain and layer.op == "conv" and layer.weight_bits == 1 and isa.looks_up):
+    if not (plain and layer.op == "conv" and layer.weight_bits == 1 and isa.adds_from_tables):
         return False
-    if not halved(isa) or floats_on_stack(layer, isa) > _STACK:
+    if floats_on_stack(layer, isa) > _STACK:
         return False
     others = [float_lookup.multiplied(layer, isa)]
     if float_lookup.pays(layer, isa):
@@ -58,19 +58,19 @@ def pays(layer: Layer, isa: Isa) -> bool:
 
 def _cycles(layer: Layer, isa: Isa) -> float:
     """Cycles of a row of pixels per table, as `float_lookup.cycles`."""
-    vectors = sum(-(-width // isa.lanes) for width in widths(cutting.as_row(layer)))
+    vectors = sum(-(-width // isa.lanes) for width in widths(cutting.as_row(layer), isa))
     groups, K = -(-layer.in_shape[3] // GROUP), layer.out_channels
     return vectors * (_TABLE + K * (_ADDITION + _CHANNEL / groups))
 
 
-def instructions(_layer: Layer, _isa: Isa) -> float:
-    """Of the inner loop: an addition and half the load of an index do four multiply-adds."""
-    return 1.5 / GROUP
+def instructions(_layer: Layer, isa: Isa) -> float:
+    """Of the inner loop: an addition and a share of an index's load do four multiply-adds."""
+    return (1 + isa.lanes / pixels(isa)) / GROUP
 
 
-def default_tile(_layer: Layer, _isa: Isa) -> Tile:
-    """Sixteen pixels and as many channels as there are registers for: there is no choice."""
-    return Tile(PIXELS, CHANNELS, 1, 1)
+def default_tile(_layer: Layer, isa: Isa) -> Tile:
+    """The only one: as many pixels and channels as there are registers for."""
+    return Tile(pixels(isa), CHANNELS, 1)
 
 
 def tiles(layer: Layer, isa: Isa) -> list[Tile]:
@@ -81,7 +81,7 @@ def tiles(layer: Layer, isa: Isa) -> list[Tile]:
 def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> Kernel:
     """The kernel of a layer; a unit is a tile of pixels with all its channels."""
     tile, row = tile or default_tile(layer, isa), cutting.as_row(layer)
-    with frame(symbol, layer, parameters(layer, isa, tile)) as made, imported():
+    with frame(symbol, layer, parameters(layer, isa, tile)) as made, imported(isa):
         units = TableNest(made, row, isa).emit()
     return Kernel(made.function, units, f"conv tables {isa.cpu} {tile}")
 
@@ -101,6 +101,6 @@ def arrays(node: Node, isa: Isa, _tile: Tile | None = None) -> list[NDArray[Any]
     positive = np.zeros((blocks * CHANNELS, groups * GROUP), np.uint8)
     positive[:K, :C] = node.weights[:, 0, 0] > 0
     entries = positive.reshape(blocks, CHANNELS, groups, GROUP) @ (1 << np.arange(GROUP))
-    places = (entries * INDEX_STEP).astype(np.uint8).transpose(0, 2, 1)
+    places = (entries * isa.lanes).astype(np.uint8).transpose(0, 2, 1)
     passes = [places[:, first : first + PASS].reshape(-1) for first in range(0, groups, PASS)]
     return [np.concatenate(passes), *epilogue.arrays(node, isa)]

@@ -84,9 +84,10 @@ def loaded(buffer: Any, place: Any) -> Any:
 
 
 @contextmanager
-def imported() -> Iterator[None]:
-    """A function in which a `Lookup` is emitted, or `to_line` called."""
-    with builder.attr(v.const(0), "pragma_import_llvm", _IMPORTED):
+def imported(isa: Isa) -> Iterator[None]:
+    """A function in which sums are looked up, or `to_line` called."""
+    text = _LINE + _LOOKED_UP if isa.looks_up else _LINE
+    with builder.attr(v.const(0), "pragma_import_llvm", text):
         yield
 
 
@@ -100,7 +101,7 @@ define <{V} x i32> @binas_next_nibble{V}(<{V} x i32> %x) {{
 """
     for V, kind in ((8, "x"), (16, "v"))
 )
-_IMPORTED = (
+_LOOKED_UP = (
     _SHIFTS
     + """
 define <8 x float> @binas_half_table(ptr %x, i32 %place) {
@@ -109,6 +110,9 @@ define <8 x float> @binas_half_table(ptr %x, i32 %place) {
   %y = call <8 x float> asm sideeffect "vmovups $1, $0", "=x,*m"(ptr elementtype(<8 x float>) %at)
   ret <8 x float> %y
 }
+"""
+)
+_LINE = """
 define i32 @binas_to_line(ptr %x) {
   %address = ptrtoint ptr %x to i64
   %below = sub i64 0, %address
@@ -118,4 +122,3 @@ define i32 @binas_to_line(ptr %x) {
   ret i32 %found
 }
 """
-)

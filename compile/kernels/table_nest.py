@@ -23,23 +23,27 @@ from binas.compile.kernels.sum_tables import GROUP, to_line
 from binas.core import bits
 from binas.core.layer import Layer
 
-PIXELS = 16  # of a tile: two vectors, which share an index
-CHANNELS = 6  # of a block: with two vectors of pixels, twelve sums in registers
-INDEX_STEP = 8  # an entry's number is stored times this, as addresses have it
-_ENTRIES = 1 << GROUP
+CHANNELS = 6  # of a block: three quarters of the registers hold their sums
 PASS = 16  # tables that are held at once: of sixteen pixels, 16 KB
+_ENTRIES = 1 << GROUP
 _LINE = 16  # floats of a line of cache
 
 
-def widths(row: Layer) -> list[int]:
+def pixels(isa: Isa) -> int:
+    """Of a tile: vectors that share an index, and with it its load."""
+    return isa.lanes * (isa.registers * 3 // 4 // CHANNELS)
+
+
+def widths(row: Layer, isa: Isa) -> list[int]:
     """Pixels of the tiles of an output row."""
-    whole, rest = divmod(row.out_shape[2], PIXELS)
-    return [PIXELS] * whole + ([rest] if rest else [])
+    whole, rest = divmod(row.out_shape[2], pixels(isa))
+    return [pixels(isa)] * whole + ([rest] if rest else [])
 
 
 def floats_on_stack(layer: Layer, isa: Isa) -> int:
     """What a kernel keeps there: tables, sums, and a word of channels turned."""
-    return (PASS * _ENTRIES + _rows(layer, isa) + bits.WORD_BITS) * PIXELS + _LINE - 1
+    rows = PASS * _ENTRIES + _rows(layer, isa) + bits.WORD_BITS
+    return rows * pixels(isa) + _LINE - 1
 
 
 def _rows(layer: Layer, isa: Isa) -> int:
@@ -53,7 +57,7 @@ class TableNest:
     Args:
         made: The kernel's buffers.
         row: The layer as `cutting.as_row` sees it.
-        isa: Of registers of eight lanes.
+        isa: Hardware facts.
     """
 
     def __init__(self, made: Frame, row: Layer, isa: Isa) -> None:
@@ -61,22 +65,22 @@ class TableNest:
         self.frame, self.row, self.isa = made, row, isa
         self.near = v.array("float32", floats_on_stack(row, isa))
         self.tables = builder.Bind(to_line(self.near, 0))
-        self.sums = self.tables + PASS * _ENTRIES * PIXELS
-        self.turned = self.sums + _rows(row, isa) * PIXELS
+        self.sums = self.tables + PASS * _ENTRIES * pixels(isa)
+        self.turned = self.sums + _rows(row, isa) * pixels(isa)
         self.epilogue = epilogue.Epilogue(made, isa)
 
     def emit(self) -> int:
         """All of the kernel; returns how many units it has."""
         N, P, Q, _ = self.row.out_shape
-        whole, rest = divmod(Q, PIXELS)
-        first = 0
-        for width, count, start in ((PIXELS, whole, 0), (rest, min(rest, 1), whole * PIXELS)):
+        most, first = pixels(self.isa), 0
+        whole, rest = divmod(Q, most)
+        for width, count, start in ((most, whole, 0), (rest, min(rest, 1), whole * most)):
             if count == 0:
                 continue
             stop = first + N * P * count
             with self.frame.units(first, stop) as unit:
                 line, number = floordiv(unit - first, count), floormod(unit - first, count)
-                _Tile(self, line, start + number * PIXELS, width).emit()
+                _Tile(self, line, start + number * most, width).emit()
             first = stop
         return first
 
@@ -117,14 +121,14 @@ class _Tile:
         V, first = self.V, number * (PASS * GROUP)
         whole, rest = divmod(count, V)
         if whole:
-            with v.loop(0, whole) as octet:
-                self._tables(octet * (V // GROUP), first + octet * V, V)
+            with v.loop(0, whole) as square:
+                self._tables(square * (V // GROUP), first + square * V, V)
         if rest:
             self._tables(v.const(whole * (V // GROUP)), first + whole * V, rest)
         self._add(number * PASS, -(-count // GROUP))
 
     def _tables(self, group: Any, at: Any, count: int) -> None:
-        """The tables from `group` on, of `count` activations from `at` on: eight at most."""
+        """The tables from `group` on, of `count` activations from `at` on: `V` at most."""
         V, operand = self.V, self.nest.frame.operands[0]
         for j in range(self.vectors):
             rows = [v.load(operand, first + at, V) for first in self.inputs[j * V : (j + 1) * V]]
@@ -148,7 +152,7 @@ class _Tile:
                 index = (group * blocks + block * count + k) * CHANNELS
                 for channel in range(CHANNELS):
                     step = tirx.Cast("int32", v.load(weights, index + channel))
-                    entry = self._table(k) + step * (self.wide // INDEX_STEP)
+                    entry = self._table(k) + step * self.vectors
                     for j in range(self.vectors):
                         sums[channel * self.vectors + j].add(v.load(near, entry + j * V, V))
             for i, total in enumerate(sums):
@@ -194,28 +198,28 @@ def _pair(xs: Sequence[v.Register], V: int) -> list[v.Register]:
 
 
 def transposed(rows: Sequence[Any]) -> list[v.Register]:
-    """Eight vectors of eight lanes, turned: lane i of row j becomes lane j of row i."""
-    held = [v.Register("float32", 8, row) for row in rows]
-    # Pairs of rows, then of these, each within halves of a register, then halves change places.
-    for apart, low, high in (
-        (1, (0, 8, 1, 9, 4, 12, 5, 13), (2, 10, 3, 11, 6, 14, 7, 15)),
-        (2, (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15)),
-        (4, (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15)),
-    ):
-        held = _stage(held, apart, low, high)
-    return [held[i] for i in (0, 2, 1, 3, 4, 6, 5, 7)]
+    """As many vectors as they have lanes, turned: lane i of row j becomes lane j of row i."""
+    V = len(rows)
+    held = [v.Register("float32", V, row) for row in rows]
+    # Neighbours, then pairs of rows, within four lanes each; then the halves of eight.
+    for apart, low in ((1, (0, V, 1, V + 1)), (2, (0, 1, V, V + 1))):
+        fours = [tuple(lane + first for first in range(0, V, 4) for lane in low)]
+        fours += [tuple(lane + 2 for lane in fours[0])]
+        held = _met(held, apart, *fours)
+    if V > 4:
+        held = _met(held, 4, (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15))
+    return [held[(0, 2, 1, 3, 4, 6, 5, 7)[i]] for i in range(V)]
 
 
-def _stage(
-    rows: list[v.Register], apart: int, low: tuple[int, ...], high: tuple[int, ...]
+def _met(
+    rows: list[v.Register], apart: int, low: Sequence[int], high: Sequence[int]
 ) -> list[v.Register]:
-    """Each row meets the one so far apart; they become two that lie so far apart, too."""
-    found: list[v.Register | None] = [None] * 8
-    for i in range(8):
-        if i & apart:
-            continue
-        pair = [rows[i].get(), rows[i | apart].get()]
-        for at, lanes in ((i, low), (i | apart, high)):
-            value = tirx.Shuffle(pair, [v.const(lane) for lane in lanes])
-            found[at] = v.Register("float32", 8, value)
-    return [row for row in found if row is not None]
+    """Each row meets the one so far apart: lanes of both become a row each, in their places."""
+    V, found = len(rows), list(rows)
+    for i in range(V):
+        if i & apart == 0:
+            pair = [rows[i].get(), rows[i | apart].get()]
+            for at, lanes in ((i, low), (i | apart, high)):
+                value = tirx.Shuffle(pair, [v.const(lane) for lane in lanes])
+                found[at] = v.Register("float32", V, value)
+    return found

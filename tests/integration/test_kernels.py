@@ -25,7 +25,6 @@ from binas.compile.kernels import (
     float_winograd_2d,
     thresholds,
 )
-from binas.compile.kernels.sum_tables import halved
 from binas.core import bits
 from binas.devices.device import CPUS
 from tests.integration.kernel_cases import CASES
@@ -164,7 +163,7 @@ def test_the_cases_of_minimal_filtering_are_filtered(cpu: str) -> None:
 def test_the_cases_of_signed_sums_are_looked_up(cpu: str) -> None:
     isa = isas.find(cpu, "x86_64")
     cases = [node.layer for name, node in CASES.items() if name.startswith("float looked up")]
-    ways = {float_lookup, float_tables} if halved(isa) else {float_lookup}
+    ways = {float_lookup, float_tables} if isa.adds_from_tables else {float_lookup}
     assert {float_conv.way(layer, isa) for layer in cases} == ways
     assert {layer.bits_out for layer in cases} == {True, False}
     assert len({layer.stride for layer in cases}) > 1
