@@ -17,13 +17,13 @@ from tvm import tirx
 
 from binas.compile.graph import Doubles, Node
 from binas.compile.kernels import vector as v
-from binas.compile.kernels.cutting import runs_along
+from binas.compile.kernels.cutting import inside_along
 from binas.core.layer import Layer
 
 
 def per_channel(layer: Layer) -> int:
     """How many numbers a channel has that sums begin with; 0: they begin at 0."""
-    return len(runs_along(layer, 0)) * len(runs_along(layer, 1)) if layer.in_affine else 0
+    return len(_runs_along(layer, 0)) * len(_runs_along(layer, 1)) if layer.in_affine else 0
 
 
 def folded(node: Node) -> Doubles:
@@ -39,8 +39,8 @@ def folded(node: Node) -> Doubles:
     scaled = weights * node.in_affine.scale[:, None, None]
     sums = [
         weights[:, r.start : r.stop, s.start : s.stop].sum((1, 2))
-        for _, r in runs_along(layer, 0)
-        for _, s in runs_along(layer, 1)
+        for _, r in _runs_along(layer, 0)
+        for _, s in _runs_along(layer, 1)
     ]
     begun = np.stack(sums, axis=1) * node.in_affine.bias[:, None]
     return np.concatenate([scaled.reshape(K, -1), begun], axis=1)
@@ -48,7 +48,16 @@ def folded(node: Node) -> Doubles:
 
 def number(layer: Layer, p: Any, q: int) -> Any:
     """Which of its numbers a channel's sums begin with in an output row, at a column like `q`."""
-    below = [start for start, _ in runs_along(layer, 0)[1:]]
-    columns = [start for start, _ in runs_along(layer, 1)]
+    below = [start for start, _ in _runs_along(layer, 0)[1:]]
+    columns = [start for start, _ in _runs_along(layer, 1)]
     row = sum((tirx.Cast("int32", p >= v.const(start)) for start in below), v.const(0))
     return row * len(columns) + (sum(start <= q for start in columns) - 1)
+
+
+def _runs_along(layer: Layer, axis: int) -> list[tuple[int, range]]:
+    """Where, along an axis, other taps lie inside than before, and which: the first at output 0."""
+    found: list[tuple[int, range]] = []
+    for out, taps in enumerate(inside_along(layer, axis)):
+        if not found or found[-1][1] != taps:
+            found.append((out, taps))
+    return found

@@ -81,15 +81,6 @@ def inside_along(layer: Layer, axis: int) -> list[range]:
     return [inside(size, step, pad, apart, taps, out) for out in range(count)]
 
 
-def runs_along(layer: Layer, axis: int) -> list[tuple[int, range]]:
-    """Where, along an axis, other taps lie inside than before, and which: the first at output 0."""
-    found: list[tuple[int, range]] = []
-    for out, taps in enumerate(inside_along(layer, axis)):
-        if not found or found[-1][1] != taps:
-            found.append((out, taps))
-    return found
-
-
 def spans(layer: Layer, pixels: int) -> list[Span]:
     """The tiles of an output row, from left to right."""
     _, _, W, _ = layer.in_shape

@@ -40,11 +40,8 @@ def test_sums_that_fill_the_stack_of_a_thread_are_not_kept_there(K: int) -> None
     assert float_tables.pays(layer, AVX2) == fits == (K == 900)
 
 
-@pytest.mark.parametrize(
-    ("cpu", "arch", "pixels"), [(isa.cpu, isa.arch, found) for isa, found in SHORT]
-)
-def test_three_quarters_of_the_registers_hold_sums(cpu: str, arch: Arch, pixels: int) -> None:
-    isa = isas.find(cpu, arch)
+@pytest.mark.parametrize(("isa", "pixels"), SHORT)
+def test_three_quarters_of_the_registers_hold_sums(isa: Isa, pixels: int) -> None:
     assert float_conv.way(LAYER, isa) is float_tables
     assert table_nest.pixels(isa) == pixels
     sums = table_nest.CHANNELS * pixels // isa.lanes
