@@ -50,8 +50,7 @@ def _accumulator(layer: Layer, isa: Isa) -> float:
     if layer.op == "binary_conv":
         return layer.macs / isa.vector_bits * _PER_REGISTER_OF_MACS[isa.counting]
     if layer.op == "conv":
-        per_vector = float_conv.instructions(layer, isa)
-        return layer.macs / isa.lanes * per_vector * (1 if isa.fused else 2)
+        return layer.macs / isa.lanes * float_conv.instructions(layer, isa)
     taps = layer.kernel[0] * layer.kernel[1]
     if layer.op == "pool_bits":
         return outputs * taps / isa.vector_bits

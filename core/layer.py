@@ -7,9 +7,10 @@ alone is enough to generate, compile and measure its kernel (`compile/build.py: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from binas.core import record
 from binas.core.errors import UsageError
 
 MAX_SIZE = 1 << 24  # of one side of a tensor
@@ -86,7 +87,7 @@ class Layer:
     float_out: bool = True
     bits_out: bool = False
     bits_affine: bool = False
-    in_affine: bool = False
+    in_affine: bool = field(default=False, metadata={record.UNSAID: True})
 
     def __post_init__(self) -> None:
         """Refuse what no kernel could compute: a layer may come from a stranger's file."""
@@ -112,7 +113,9 @@ class Layer:
         if self.in_bits not in (1, 32) or self.weight_bits not in (0, 1, 32):
             raise _fault("bits", (self.in_bits, self.weight_bits), "1 or 32")
         if self.in_affine and not (self.op == "conv" and self.depthwise):
-            raise _fault("in_affine", str(self), "a depthwise convolution of reals")
+            raise _fault(
+                "an affine before", self.op, "one before a depthwise convolution of reals alone"
+            )
         self._check_moves()
 
     def _has_empty_window(self) -> bool:

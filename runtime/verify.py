@@ -184,7 +184,8 @@ def near_a_threshold(manifest: Manifest, taps: Mapping[str, np.ndarray]) -> bool
     if brief.is_brief(taps):
         return not taps["brief:judged"].all()
     for step in manifest.steps:
-        exact = "affine" not in step.layer.stages and not step.layer.bits_affine
+        layer = step.layer
+        exact = "affine" not in layer.stages and not layer.bits_affine and not layer.in_affine
         for tensor in step.outputs:
             margin = taps.get(f"margin:{tensor.name}")
             if margin is None:

@@ -69,8 +69,10 @@ def way(layer: Layer, isa: Isa) -> ModuleType:
 
 def instructions(layer: Layer, isa: Isa) -> float:
     """How many the inner loop takes for a vector of multiply-adds, at least."""
-    found: float = way(layer, isa).instructions(layer, isa)
-    return found
+    module = way(layer, isa)
+    found: float = module.instructions(layer, isa)
+    looks_up = module in (float_tables, float_lookup)
+    return found if isa.fused or looks_up else 2 * found
 
 
 def default_tile(layer: Layer, isa: Isa) -> Tile:

@@ -57,10 +57,11 @@ def cycles(layer: Layer, isa: Isa) -> float:
 
 
 def multiplied(layer: Layer, isa: Isa) -> float:
-    """The same of multiply-adds, two to a cycle, or of as many pairs of instructions."""
+    """The same of multiply-adds, two to a cycle; one where they take two instructions."""
     row = cutting.as_row(layer)
     needed = -(-row.out_channels // isa.lanes)
-    found = max(row.out_shape[2] / 2, _WEIGHTS) * needed * GROUP * (1 if isa.fused else 2)
+    products = row.out_shape[2] / 2 * (1 if isa.fused else 2)
+    found = max(products, _WEIGHTS) * needed * GROUP
     return found * _SPARED if layer.bits_out and halved(isa) else found
 
 

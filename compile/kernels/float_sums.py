@@ -1,4 +1,4 @@
-"""What convolutions of reals share: sums in registers, begun at 0 and handed to the epilogue."""
+"""What convolutions of reals share: sums in registers, from beginning to epilogue."""
 
 from __future__ import annotations
 

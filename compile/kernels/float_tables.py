@@ -10,7 +10,7 @@ table costs what the additions of about forty channels do.
 
 A register of sixteen lanes holds a whole table of one pixel and is looked into; one of eight holds
 half of it, and signs take instructions of their own: there, and where nothing is looked up in
-registers, this way is quicker from a few pixels on.
+registers, this way is quicker unless pixels are few.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ from binas.core.layer import Layer
 
 # Cycles for a vector of pixels, measured on a Zen 3:
 _TABLE = 30  # of four activations: turned, summed up to a table and stored
-_ADDITION = 0.8  # of a channel per table: its entry added, and its part of the index loaded
+_ADDITION = 0.5  # of a channel per table: its entry added
 _CHANNEL = 5.5  # of a channel: its sum cleared, turned and finished
+_INDEX = 0.6  # of a channel per table, for all vectors of a tile: loaded
 _STACK = 20 << 10  # floats: threads may have little more
 
 
@@ -58,14 +59,19 @@ def pays(layer: Layer, isa: Isa) -> bool:
 
 def _cycles(layer: Layer, isa: Isa) -> float:
     """Cycles of a row of pixels per table, as `float_lookup.cycles`."""
-    vectors = sum(-(-width // isa.lanes) for width in widths(cutting.as_row(layer), isa))
+    in_row = widths(cutting.as_row(layer), isa)
+    vectors = sum(-(-width // isa.lanes) for width in in_row)
     groups, K = -(-layer.in_shape[3] // GROUP), layer.out_channels
-    return vectors * (_TABLE + K * (_ADDITION + _CHANNEL / groups))
+    by_vectors = vectors * (_TABLE + K * (_ADDITION + _CHANNEL / groups))
+    return by_vectors + len(in_row) * K * _INDEX
 
 
 def instructions(_layer: Layer, isa: Isa) -> float:
-    """Of the inner loop: an addition and a share of an index's load do four multiply-adds."""
-    return (1 + isa.lanes / pixels(isa)) / GROUP
+    """Of the inner loop: an addition, a load and a share of an index do four multiply-adds.
+
+    Additions of AVX load by themselves.
+    """
+    return ((1 if isa.looks_up else 2) + isa.lanes / pixels(isa)) / GROUP
 
 
 def default_tile(_layer: Layer, isa: Isa) -> Tile:

@@ -2,7 +2,8 @@
 
 needs       fuse_epilogue, fold_affine, finish_concat: an elementwise affine that is left has an
             operand with other readers, and no concat takes it
-guarantees  no elementwise step of one affine is read by depthwise convolutions of reals alone
+guarantees  no elementwise step of one affine is read by depthwise convolutions of reals alone,
+            unless it is an output of the model
 
 Cells that begin each operation with a batch norm, for many operations that read one value, do this
 everywhere: the value would be read and written once more for each of them.

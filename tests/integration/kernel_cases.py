@@ -140,9 +140,10 @@ def _many_pixels(one: dict[str, Any]) -> Iterator[tuple[str, Node]]:
         (64, 192, (3, 13)),  # 16, 16 and 7
         (200, 102, (1, 16)),
     ):
-        yield f"float looked up by pixels, {C} to {K}", conv(C, K, image=image, packed=True, **one)
+        fields: dict[str, Any] = {"image": image, "batch": 1 + C % 2, "packed": True}
+        yield f"float looked up by pixels, {C} to {K}", conv(C, K, **one, **fields)
     stages = (affine(150), prelu(150), Add("r"))
-    fields: dict[str, Any] = {"image": (3, 75), "batch": 2, "stride": (2, 2), "padding": (0,) * 4}
+    fields = {"image": (3, 75), "batch": 2, "stride": (2, 2), "padding": (0,) * 4}
     yield "float looked up by pixels, at stride 2", conv(135, 150, stages=stages, **one, **fields)
     fields = {"floats": False, "packed": True, "image": (6, 7)}
     yield "float looked up by pixels, bits alone", conv(200, 160, **one, **fields)

@@ -26,7 +26,7 @@ from binas.compile.kernels import (
     thresholds,
 )
 from binas.core import bits
-from binas.devices.device import CPUS
+from binas.devices.device import CPUS, Arch
 from tests.integration.kernel_cases import CASES
 from tests.integration.kernel_meaning import must_mean
 from tests.integration.running import Ran, on_x86
@@ -155,6 +155,14 @@ def test_the_cases_of_minimal_filtering_are_filtered(cpu: str) -> None:
     assert {float_conv.way(layer, isa) for layer in cases} == {float_winograd}
     cases = [node.layer for name, node in CASES.items() if name.startswith("float doubly filtered")]
     assert {float_conv.way(layer, isa) for layer in cases} == {float_winograd_2d}
+
+
+@pytest.mark.parametrize(("cpu", "arch"), [(c, a) for a in CPUS for c in CPUS[a]])
+def test_the_cases_of_many_pixels_are_looked_up_in_memory(cpu: str, arch: Arch) -> None:
+    isa = isas.find(cpu, arch)
+    for name, node in CASES.items():
+        if name.startswith("float looked up by pixels"):
+            assert (float_conv.way(node.layer, isa) is float_tables) == isa.adds_from_tables, name
 
 
 @pytest.mark.parametrize(

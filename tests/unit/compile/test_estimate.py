@@ -80,12 +80,14 @@ def test_real_convolutions_count_what_their_way_takes() -> None:
     signs = Layer(op="conv", in_shape=(1, 14, 14, 432), out_channels=216, weight_bits=1)
     dense = replace(signs, in_shape=(1, 1, 1, 512), out_channels=1000)
     # F(4, 4) of pairs of pixels; a look-up, on AVX2 its sign, and an addition for four; of many
-    # pixels, half the load of an index and an addition that loads.
+    # pixels, half the load of an index and an addition that loads, or a load and an addition.
     for layer, isa, of_a_product in (
         (stem, avx512, 13 / 28),
         (signs, avx512, 2 / 4),
         (dense, avx2, 3 / 4),
         (signs, avx2, 1.5 / 4),
+        (signs, isas.find("x86-64-v2", "x86_64"), 2.5 / 4),
+        (replace(signs, weight_bits=32), isas.find("x86-64-v2", "x86_64"), 2.0),
     ):
         _, P, Q, K = layer.out_shape
         sums = vector_instructions(layer, isa) - 2 * P * Q * K / isa.lanes

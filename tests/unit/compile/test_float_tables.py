@@ -33,6 +33,13 @@ def test_few_pixels_leave_lanes_empty_and_look_into_registers() -> None:
     assert ways == {1: float_lookup, 2: float_lookup, 7: float_tables, 28: float_tables}
 
 
+@pytest.mark.parametrize("isa", [isa for isa, _ in SHORT])
+def test_a_dense_layer_leaves_too_many_lanes_empty(isa: Isa) -> None:
+    for C, K in ((64, 64), (512, 1000)):
+        layer = replace(LAYER, in_shape=(1, 1, 1, C), out_channels=K)
+        assert float_conv.way(layer, isa) is not float_tables
+
+
 @pytest.mark.parametrize("K", [900, 1100])
 def test_sums_that_fill_the_stack_of_a_thread_are_not_kept_there(K: int) -> None:
     layer = replace(LAYER, out_channels=K)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from binas.compile.graph import Graph, Node
 from binas.compile.model import BinaryModel, ModelWriter
 from binas.compile.plan import plan
+from binas.core.errors import CompileError
 
 
 class Net(ModelWriter):
@@ -240,6 +242,31 @@ def test_a_norm_moves_into_all_depthwise_convolutions_that_read_it() -> None:
             assert node.inputs == (made.float_out,)
             assert node.layer.in_affine
             assert node.sources == ("norm", node.name)
+
+
+def test_a_norm_that_is_added_by_who_convolves_it_stays() -> None:
+    n = Net()
+    z, w = n.norm(n.relu(n.x)), n.constant(np.ones((32, 1, 3, 3), np.float32))
+    y = n.node("Conv", [z, w], group=32, pads=[1] * 4)
+    assert told(n.plan(n.add(y, z)))[-1] == "conv add → f32"
+    assert not any(node.layer.in_affine for node in n.plan(n.add(y, z)).nodes)
+
+
+def test_a_norm_of_the_image_moves_into_a_depthwise_convolution() -> None:
+    n = Net()
+    w = n.constant(np.ones((32, 1, 3, 3), np.float32))
+    (node,) = n.plan(n.node("Conv", [n.norm(n.x), w], group=32, pads=[1] * 4)).nodes
+    assert node.inputs == ("x",)
+    assert node.layer.in_affine
+
+
+def test_what_a_norm_makes_of_weights_has_to_be_finite() -> None:
+    n = Net()
+    scale = n.node("Mul", [n.x, n.constant(np.full((32, 1, 1), 1e20))])
+    w = n.constant(np.full((32, 1, 3, 3), 1e20, np.float32))
+    y = n.node("Conv", [scale, w], name="large", group=32, pads=[1] * 4)
+    with pytest.raises(CompileError, match="'large' has weights that are NaN, infinite"):
+        n.plan(y)
 
 
 def test_a_norm_that_others_read_stays() -> None:

@@ -65,6 +65,14 @@ def test_a_layer_reads_as_one_line() -> None:
     assert str(layer) == "binary_conv 3x3/1 9x10x33→9x10x7 affine add → f32+bits"
 
 
+def test_an_affine_before_a_depthwise_convolution_of_reals_is_said_first() -> None:
+    behind = {"op": "conv", "in_bits": 32, "out_channels": 33, "in_affine": True}
+    assert str(conv(**behind, groups=33)).startswith("affine → conv 9x10x33→")
+    for other in (behind, {**behind, "op": "binary_conv", "groups": 33}):
+        with pytest.raises(UsageError, match="depthwise"):
+            conv(**other)
+
+
 @pytest.mark.parametrize(
     "facts",
     [
