@@ -113,9 +113,7 @@ class Layer:
         if self.in_bits not in (1, 32) or self.weight_bits not in (0, 1, 32):
             raise _fault("bits", (self.in_bits, self.weight_bits), "1 or 32")
         if self.in_affine and not (self.op == "conv" and self.depthwise):
-            raise _fault(
-                "an affine before", self.op, "one before a depthwise convolution of reals alone"
-            )
+            raise _fault("an affine in front", self.op, "a depthwise convolution of reals there")
         self._check_moves()
 
     def _has_empty_window(self) -> bool:
