@@ -115,7 +115,7 @@ class Node:
         float_out: Name of the float value it writes, if any.
         bits_out: Name of the packed value it writes, if any.
         bits_affine: An affine for the bits alone, before their sign.
-        in_affine: An affine that the operand goes through first; what pads it stays 0.
+        in_affine: An affine of the operand's C channels, first of all; what pads it stays 0.
     """
 
     name: str
@@ -167,6 +167,10 @@ class Node:
     def can_pack(self, value: str) -> bool:
         """Whether the packed sign of a value can leave together with it, or in its place."""
         return self.float_out == value and self.bits_out is None
+
+    def to_weights(self, per_channel: Doubles) -> Doubles:
+        """Numbers of input channels [C] in a shape that meets the weights of a convolution."""
+        return per_channel.reshape(-1, 1, 1, 1) if self.layer.depthwise else per_channel
 
     @property
     def added(self) -> tuple[str, ...]:

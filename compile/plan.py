@@ -43,9 +43,9 @@ PASSES: tuple[Pass, ...] = (
     concat_bits,
     pool_bits,
     concat_bits,  # of what has become packed for a pool
+    fuse_prologue,  # before concats are finished: one that several affines read stays one
     finish_concat,
     fold_affine,
-    fuse_prologue,  # of what no concat is finished with
 )
 
 
@@ -107,8 +107,9 @@ def _check_numbers(graph: Graph) -> None:
     for node in graph.nodes:
         arrays = [node.weights] if node.weights is not None else []
         if node.weights is not None and node.in_affine is not None:
-            arrays.append(node.weights * node.in_affine.scale[:, None, None, None])
-            arrays.append(np.abs(node.weights).sum((1, 2, 3)) * node.in_affine.bias)
+            arrays.append(node.weights * node.to_weights(node.in_affine.scale))
+            added = np.abs(node.weights * node.to_weights(node.in_affine.bias))
+            arrays.append(added.sum((1, 2, 3)))
         for stage in (*node.stages, node.bits_affine, node.in_affine):
             if isinstance(stage, Affine):
                 arrays += [stage.scale, stage.bias]

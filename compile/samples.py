@@ -32,8 +32,9 @@ def sample_node(layer: Layer, name: str, generator: np.random.Generator) -> Node
     N, H, W, C = layer.in_shape
     parts = max(1, len(layer.parts))
 
-    def affine() -> Affine:
-        return Affine(generator.uniform(0.5, 1.5, K) * 0.01, generator.uniform(-0.5, 0.5, K))
+    def affine(channels: int = K) -> Affine:
+        scale, bias = generator.uniform(0.5, 1.5, channels), generator.uniform(-0.5, 0.5, channels)
+        return Affine(scale * 0.01, bias)
 
     stages: list[Stage] = []
     for i, stage in enumerate(layer.stages):
@@ -76,7 +77,7 @@ def sample_node(layer: Layer, name: str, generator: np.random.Generator) -> Node
         float_out=f"{name}.y" if layer.float_out else None,
         bits_out=f"{name}.b" if layer.bits_out else None,
         bits_affine=affine() if layer.bits_affine else None,
-        in_affine=affine() if layer.in_affine else None,
+        in_affine=affine(C) if layer.in_affine else None,
     )
 
 

@@ -66,8 +66,8 @@ class Layer:
         float_out: Whether the result after the stages is written as float32.
         bits_out: Whether the sign of the result is written as packed bits.
         bits_affine: Whether the bits have a per-channel affine of their own before the sign.
-        in_affine: Whether the operand of a depthwise convolution of reals goes through a
-            per-channel affine first; padded taps stay 0.
+        in_affine: Whether the operand goes through a per-channel affine first; padded taps stay 0.
+            Of a convolution of reals that is depthwise, or 1x1 with weights of one bit.
     """
 
     op: Op
@@ -112,8 +112,9 @@ class Layer:
             raise _fault("pad_value", self.pad_value, "-1, 0 or 1")
         if self.in_bits not in (1, 32) or self.weight_bits not in (0, 1, 32):
             raise _fault("bits", (self.in_bits, self.weight_bits), "1 or 32")
-        if self.in_affine and not (self.op == "conv" and self.depthwise):
-            raise _fault("an affine in front", self.op, "a depthwise convolution of reals there")
+        if self.in_affine and not self.takes_affine:
+            expected = "a convolution of reals, depthwise or 1x1 with weights of one bit"
+            raise _fault("an affine in front", self.op, expected)
         self._check_moves()
 
     def _has_empty_window(self) -> bool:
@@ -182,6 +183,12 @@ class Layer:
     def depthwise(self) -> bool:
         """Whether every output channel is a convolution of one input channel of its own."""
         return 1 < self.groups == self.in_shape[3] == self.out_channels
+
+    @property
+    def takes_affine(self) -> bool:
+        """Whether kernels of this layer can take its operand through an affine (`in_affine`)."""
+        plain = self.kernel == (1, 1) and self.groups == 1 and not any(self.padding)
+        return self.op == "conv" and (self.depthwise or (plain and self.weight_bits == 1))
 
     @property
     def adds(self) -> int:

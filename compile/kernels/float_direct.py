@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import cutting, epilogue, nest
+from binas.compile.kernels import border_bias, cutting, epilogue, nest
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.candidates import enumerated
 from binas.compile.kernels.cutting import Phase
@@ -105,9 +105,11 @@ def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:
 
 
 def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]:
-    """The values of `parameters`: weights as per block [R][S][C][lanes of the block]."""
-    assert node.weights is not None  # noqa: S101
-    layer = node.layer
+    """The values of `parameters`: weights as per block [R][S][C][lanes of the block].
+
+    What sums begin with stands behind a block's weights if it is not 0.
+    """
+    layer, numbers = node.layer, border_bias.folded(node)
     tile, row = tile or default_tile(layer, isa), cutting.as_row(layer)
     per_group = layer.out_channels // layer.groups
     parts = []
@@ -115,13 +117,18 @@ def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]
         for index in range(layer.groups * block.count):
             group, number = divmod(index, block.count)
             first = group * per_group + block.first + number * tile.channels
-            part = np.zeros((block.vectors * tile.lanes, *node.weights.shape[1:]), np.float32)
-            part[: block.channels] = node.weights[first : first + block.channels]
-            parts.append(part.transpose(1, 2, 3, 0).reshape(-1))
+            part = np.zeros((block.vectors * tile.lanes, numbers.shape[1]), np.float32)
+            part[: block.channels] = numbers[first : first + block.channels]
+            parts.append(part.T.reshape(-1))
     return [np.concatenate(parts), *epilogue.arrays(node, isa)]
 
 
 def _weights_per_channel(layer: Layer) -> int:
+    return _taps(layer) + border_bias.per_channel(layer)
+
+
+def _taps(layer: Layer) -> int:
+    """Multiply-adds of an output."""
     R, S = layer.kernel
     return R * S * (layer.in_shape[3] // layer.groups)
 
@@ -141,6 +148,14 @@ class _Fma(FloatSums):
     def __init__(self, made: Frame, layer: Layer, tile: Tile, isa: Isa) -> None:
         super().__init__(made, layer, isa)
         self.tile = tile
+
+    def begun(self, at: At, pixel: int, j: int) -> Any:
+        """What is left of an affine before the convolution."""
+        if not self.frame.layer.in_affine:
+            return super().begun(at, pixel, j)
+        lanes = self.isa.lanes
+        first = at.weight + (_taps(self.layer) * at.block.vectors + j) * lanes
+        return v.load(self.frame.parameters["w"], first, lanes)
 
     def contract(self, at: At, r: Any, in_row: Any, phase: Phase) -> None:
         """Neighbouring kernel columns are neighbouring channels unless dilated or grouped."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import cutting, epilogue
+from binas.compile.kernels import cutting, epilogue, prologue
 from binas.compile.kernels.candidates import enumerated
 from binas.compile.kernels.frame import Kernel, Parameter, frame
 from binas.compile.kernels.lookup_nest import Lookup, widest
@@ -129,9 +129,10 @@ def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> K
 
 
 def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:
-    """Packed weights, then what the epilogue reads."""
+    """Packed weights, then what an affine in front and the epilogue read."""
     size = cutting.weight_size(cutting.as_row(layer), tile, bits.words(layer.in_shape[3]))
-    return [Parameter("w", size, "int32"), *epilogue.parameters(layer, isa)]
+    before = prologue.parameters(layer, isa)
+    return [Parameter("w", size, "int32"), *before, *epilogue.parameters(layer, isa)]
 
 
 def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]:
@@ -147,4 +148,4 @@ def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]
             part = np.zeros((block.vectors * tile.lanes, words.shape[1]), np.int32)
             part[: block.channels] = words[first : first + block.channels]
             parts.append(part.T.reshape(-1))
-    return [np.concatenate(parts), *epilogue.arrays(node, isa)]
+    return [np.concatenate(parts), *prologue.arrays(node, isa), *epilogue.arrays(node, isa)]

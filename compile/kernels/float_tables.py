@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import cutting, epilogue, float_lookup
+from binas.compile.kernels import cutting, epilogue, float_lookup, prologue
 from binas.compile.kernels.frame import Kernel, Parameter, frame
 from binas.compile.kernels.sum_tables import GROUP, imported
 from binas.compile.kernels.table_nest import (
@@ -93,10 +93,11 @@ def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> K
 
 
 def parameters(layer: Layer, isa: Isa, _tile: Tile) -> list[Parameter]:
-    """Places in tables, then what the epilogue reads."""
+    """Places in tables, then what an affine in front and the epilogue read."""
     blocks, groups = -(-layer.out_channels // CHANNELS), -(-layer.in_shape[3] // GROUP)
     size = blocks * groups * CHANNELS
-    return [Parameter("w", size, "uint8"), *epilogue.parameters(layer, isa)]
+    before = prologue.parameters(layer, isa)
+    return [Parameter("w", size, "uint8"), *before, *epilogue.parameters(layer, isa)]
 
 
 def arrays(node: Node, isa: Isa, _tile: Tile | None = None) -> list[NDArray[Any]]:
@@ -109,4 +110,4 @@ def arrays(node: Node, isa: Isa, _tile: Tile | None = None) -> list[NDArray[Any]
     entries = positive.reshape(blocks, CHANNELS, groups, GROUP) @ (1 << np.arange(GROUP))
     places = (entries * isa.lanes).astype(np.uint8).transpose(0, 2, 1)
     passes = [places[:, first : first + PASS].reshape(-1) for first in range(0, groups, PASS)]
-    return [np.concatenate(passes), *epilogue.arrays(node, isa)]
+    return [np.concatenate(passes), *prologue.arrays(node, isa), *epilogue.arrays(node, isa)]

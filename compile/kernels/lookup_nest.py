@@ -15,7 +15,7 @@ from tvm import tirx
 from tvm.tirx.script.builder import ir as builder
 
 from binas.compile.isa import Isa
-from binas.compile.kernels import cutting, epilogue
+from binas.compile.kernels import cutting, epilogue, prologue
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.cutting import Block
 from binas.compile.kernels.frame import Frame, floordiv, floormod
@@ -42,7 +42,12 @@ _NEAR = (26 << 10) // 4  # floats on the stack: four fifths of a nearest cache o
 
 def widest(row: Layer, isa: Isa) -> int:
     """Pixels whose tables and sums lie near; 0 where one pixel's do not."""
-    return _NEAR // (_WORDS * _STEPS * isa.lanes + _room(row, isa))
+    return _NEAR // (_WORDS * (_STEPS * isa.lanes + _moved(row)) + _room(row, isa))
+
+
+def _moved(row: Layer) -> int:
+    """Activations of a word that are kept, since they went through an affine."""
+    return bits.WORD_BITS if row.in_affine else 0
 
 
 def _room(row: Layer, isa: Isa) -> int:
@@ -80,8 +85,9 @@ class Lookup:
         self.spans = cutting.spans(row, tile.pixels)
         wide = max(span.width for span in self.spans)
         self.tables = wide * self.most * _STEPS * isa.lanes
+        self.moved = self.tables + wide * self.most * _moved(row)
         sums = wide * _room(row, isa) if self.words > self.most else 0
-        self.near = v.array("float32", self.tables + sums + _LINE - 1)
+        self.near = v.array("float32", self.moved + sums + _LINE - 1)
         self.start = builder.Bind(to_line(self.near, 0))
         one = tirx.Cast("float32", made.zero + 1)  # known, it would be no multiplication
         self.one = v.Register("float32", isa.lanes, v.splat(one, isa.lanes))
@@ -131,26 +137,40 @@ class Lookup:
     def _store_tables(self, inputs: list[Any], part: _Pass) -> None:
         """The tables of a pass, of pixels whose activations lie from each of `inputs` on."""
         at, whole = part.word * bits.WORD_BITS, part.whole * _STEPS + part.rest // GROUP
+        source, firsts = self.frame.operands[0], [first + at for first in inputs]
+        if self.row.in_affine:
+            source, firsts = self.near, self._move(firsts, at, part)
         if whole:
             with v.loop(0, whole) as group:
-                for pixel, first in enumerate(inputs):
-                    self._store_table(pixel, group, first + at + group * GROUP, GROUP)
-        if part.rest % GROUP:
-            for pixel, first in enumerate(inputs):
-                self._store_table(pixel, whole, first + at + whole * GROUP, part.rest % GROUP)
+                for pixel, first in enumerate(firsts):
+                    xs = [v.load(source, first + group * GROUP + j) for j in range(GROUP)]
+                    self._store_table(pixel, group, xs)
+        for pixel, first in enumerate(firsts) if part.rest % GROUP else ():
+            xs = [v.load(source, first + whole * GROUP + j) for j in range(part.rest % GROUP)]
+            self._store_table(pixel, whole, xs)
 
-    def _store_table(self, pixel: int, group: Any, at: Any, count: int) -> None:
-        """The signed sums of `count` activations from `at` on, by halves.
+    def _move(self, firsts: list[Any], channel: Any, part: _Pass) -> list[Any]:
+        """Take a pass's activations through the affine, whole vectors of them; where they lie."""
+        V, apart = self.isa.lanes, self.most * bits.WORD_BITS
+        places = [self.start + self.tables + pixel * apart for pixel in range(len(firsts))]
+        with v.loop(0, -(-(part.whole * bits.WORD_BITS + part.rest) // V)) as vector:
+            for first, place in zip(firsts, places, strict=True):
+                x = prologue.load(self.frame, first + vector * V, channel + vector * V, self.isa)
+                v.store(self.near, place + vector * V, x, V)
+        return places
+
+    def _store_table(self, pixel: int, group: Any, activations: list[Any]) -> None:
+        """The signed sums of up to four activations, by halves.
 
         They differ in the sign of the last activation alone, so all others are added up once.
         """
         V, place = HALF, self._table(pixel, group)
-        xs = [v.splat(v.load(self.frame.operands[0], at + j), V, "float32") for j in range(count)]
+        xs = [v.splat(x, V, "float32") for x in activations]
         total = v.Register("float32", V, xs[0] * signs(0))
         for j, x in enumerate(xs[1 : GROUP - 1], 1):
             total.set(v.fma(x, signs(j), total.get(), V, fused=True))
         low = high = total.get()
-        if count == GROUP:
+        if len(xs) == GROUP:
             low, high = low - xs[-1], high + xs[-1]
         if not halved(self.isa):
             v.store(self.near, place, low, V)
@@ -229,7 +249,7 @@ class Lookup:
 
     def _place(self, pixel: int, channel: Any, j: int) -> Any:
         V = self.isa.lanes
-        return self.start + self.tables + pixel * _room(self.row, self.isa) + channel + j * V
+        return self.start + self.moved + pixel * _room(self.row, self.isa) + channel + j * V
 
     def _begun(self, pixel: int, channel: Any, j: int, part: _Pass) -> Any:
         """A sum as the passes before this one left it."""

@@ -16,7 +16,7 @@ from tvm import tirx
 from tvm.tirx.script.builder import ir as builder
 
 from binas.compile.isa import Isa
-from binas.compile.kernels import channels, epilogue
+from binas.compile.kernels import channels, epilogue, prologue
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.frame import Frame, floordiv, floormod
 from binas.compile.kernels.sum_tables import GROUP, to_line
@@ -129,9 +129,10 @@ class _Tile:
 
     def _tables(self, group: Any, at: Any, count: int) -> None:
         """The tables from `group` on, of `count` activations from `at` on: `V` at most."""
-        V, operand = self.V, self.nest.frame.operands[0]
+        V, made, isa = self.V, self.nest.frame, self.nest.isa
         for j in range(self.vectors):
-            rows = [v.load(operand, first + at, V) for first in self.inputs[j * V : (j + 1) * V]]
+            inputs = self.inputs[j * V : (j + 1) * V]
+            rows = [prologue.load(made, first + at, at, isa) for first in inputs]
             xs = transposed(rows)[:count]
             for start in range(0, count, GROUP):
                 place = self._table(group + start // GROUP) + j * V

@@ -1,12 +1,13 @@
-"""A batch norm that only depthwise convolutions of reals read moves into them.
+"""A batch norm moves into the convolutions that read it, where all of them can take it.
 
-needs       fuse_epilogue, fold_affine, finish_concat: an elementwise affine that is left has an
-            operand with other readers, and no concat takes it
-guarantees  no elementwise step of one affine is read by depthwise convolutions of reals alone,
-            unless it is an output of the model
+needs       fuse_epilogue, fold_affine: an elementwise affine that is left has an operand with other
+            readers
+guarantees  no elementwise step of one affine is read by steps alone that can take it
+            (`Layer.takes_affine`), unless it is an output of the model
 
 Cells that begin each operation with a batch norm, for many operations that read one value, do this
-everywhere: the value would be read and written once more for each of them.
+everywhere: the value would be read and written once more for each of them. Two cells that read one
+concat through a batch norm each would have it joined twice (`finish_concat`).
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def _only_affine(node: Node) -> Affine | None:
 
 
 def _takes(reader: Node, value: str) -> bool:
-    real = reader.op == "conv" and reader.layer.depthwise and reader.in_affine is None
-    return real and value not in reader.added
+    layer = reader.layer
+    return layer.takes_affine and not layer.in_affine and value not in reader.added
 
 
 def _fused(node: Node, taken: dict[str, tuple[Node, Affine]]) -> Node:

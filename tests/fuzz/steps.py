@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -115,13 +115,12 @@ def _drawn(random: np.random.Generator) -> Node:
     outputs = _outputs(random)
     stages = _stages(random, K)
     own = all(outputs.values()) and random.random() < 0.2
-    behind = kind == "depthwise" and C > 1 and not binary and random.random() < 0.5
     image, batch = _image(random)
-    return conv(
+    made = conv(
         C,
         K,
         binary=binary,
-        signs=not binary and random.random() < 0.3,
+        signs=not binary and random.random() < 0.4,
         groups=groups,
         image=image,
         batch=batch,
@@ -129,9 +128,11 @@ def _drawn(random: np.random.Generator) -> Node:
         floats=outputs["float_out"] is not None,
         packed=outputs["bits_out"] is not None,
         bits_affine=affine(K, seed=1) if own else None,
-        in_affine=affine(C, seed=2) if behind else None,
         **shape,
     )
+    if made.layer.takes_affine and random.random() < 0.5:
+        return replace(made, in_affine=affine(C, seed=2))
+    return made
 
 
 def _pool(random: np.random.Generator, shape: dict[str, Any]) -> Node:

@@ -129,6 +129,20 @@ def _one_bit_weights() -> Iterator[tuple[str, Node]]:
         conv(130, 200, stages=(affine(200), prelu(200), Add("r")), **one, **fields),
     )
     yield from _many_pixels(one)
+    for C, K, image in (
+        (3, 65, (4, 5)),
+        (33, 31, (3, 23)),
+        (66, 129, (5, 7)),
+        (97, 200, (3, 11)),
+        (134, 129, (4, 10)),
+        (290, 129, (9, 9)),
+        (701, 129, (9, 9)),
+        (260, 1000, (1, 1)),
+    ):
+        fields = {"image": image, "packed": K > 31, "in_affine": affine(C, seed=2), "batch": 2}
+        yield f"float 1x1 behind an affine, {C} to {K}", conv(C, K, **one, **fields)
+    fields = {"image": (3, 75), "stride": (2, 2), "in_affine": affine(135, seed=2), "batch": 2}
+    yield "float 1x1 behind an affine at stride 2", conv(135, 150, **one, **fields)
 
 
 def _many_pixels(one: dict[str, Any]) -> Iterator[tuple[str, Node]]:

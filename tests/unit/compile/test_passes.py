@@ -202,6 +202,22 @@ def test_a_concat_that_two_norms_read_is_made_by_both() -> None:
     assert [node.name for node in graph.nodes] == ["a", "b"]
 
 
+def test_a_concat_that_weights_of_one_bit_read_behind_norms_is_made_once() -> None:
+    n = Net()
+    x, signs = n.node("Concat", [n.input("z", (1, 24, 4, 4)), n.x], axis=1), np.ones((8, 56, 1, 1))
+    signs[:, ::3] = -1
+    convs = [
+        n.node("Conv", [n.norm(x, f"n{i}", C=56, seed=i), n.constant(signs)], name=f"c{i}")
+        for i in range(2)
+    ]
+    concat, *readers = n.plan(*convs).nodes
+    assert str(concat.layer).endswith("→ f32")
+    for i, node in enumerate(readers):
+        assert str(node.layer).startswith("affine → conv 4x4x56→4x4x8")
+        assert node.inputs == (concat.float_out,)
+        assert node.sources == (f"n{i}", f"c{i}")
+
+
 def test_a_concat_that_somebody_reads_as_it_is_stays() -> None:
     n = Net()
     z = n.input("z", (1, 24, 4, 4))

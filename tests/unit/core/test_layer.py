@@ -65,11 +65,19 @@ def test_a_layer_reads_as_one_line() -> None:
     assert str(layer) == "binary_conv 3x3/1 9x10x33→9x10x7 affine add → f32+bits"
 
 
-def test_an_affine_before_a_depthwise_convolution_of_reals_is_said_first() -> None:
+def test_an_affine_before_a_convolution_of_reals_is_said_first() -> None:
     behind = {"op": "conv", "in_bits": 32, "out_channels": 33, "in_affine": True}
     assert str(conv(**behind, groups=33)).startswith("affine → conv 9x10x33→")
-    for other in (behind, {**behind, "op": "binary_conv", "groups": 33}):
-        with pytest.raises(UsageError, match="depthwise"):
+    assert str(conv(**behind, weight_bits=1)).startswith("affine → conv 9x10x33→")
+    others = (
+        {**behind, "kernel": (3, 3), "weight_bits": 1},
+        {**behind, "op": "binary_conv", "groups": 33},
+        {**behind, "weight_bits": 32},
+        {**behind, "weight_bits": 1, "groups": 3},
+        {**behind, "weight_bits": 1, "padding": (0, 1, 0, 0)},
+    )
+    for other in others:
+        with pytest.raises(UsageError, match="depthwise or 1x1 with weights of one bit"):
             conv(**other)
 
 
