@@ -29,6 +29,7 @@ from binas.compile.kernels.frame import floordiv, floormod
 from binas.compile.kernels.nest import At
 from binas.compile.kernels.ordering import pinned, pins
 from binas.compile.kernels.parity_sums import ParitySums
+from binas.compile.kernels.thresholds import thresholded
 from binas.compile.tile import Tile
 from binas.core import bits
 from binas.core.layer import Layer
@@ -86,7 +87,8 @@ class Nibbles(ParitySums):
         """
         lanes = cls.channels(isa)
         vectors = words.view(np.uint32).reshape(-1, lanes, *words.shape[1:])
-        order = np.stack(halves(lanes), axis=1).reshape(-1)  # even bytes lower, odd bytes upper
+        # Even bytes hold the lower half, odd bytes the upper.
+        order = np.stack(halves(lanes, compared=thresholded(layer)), axis=1).reshape(-1)
         shifts = 4 * np.arange(NIBBLES, dtype=np.uint32).reshape(-1, cls.at_once)
         nibbles = (vectors[:, order, ..., None, None] >> shifts & 15).astype(np.uint8)
         return nibbles.transpose(2, 3, 4, 5, 0, 6, 1).reshape(-1)

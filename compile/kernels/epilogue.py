@@ -153,7 +153,10 @@ class Epilogue:
         if stage == "relu":
             return tirx.Max(y, zero)
         if stage == "prelu":
-            return tirx.Select(y >= zero, y, y * v.load(parameters[f"s{i}"], k, V))
+            # By the sign as it stands there: no comparison where lanes are chosen by it (AVX). What
+            # becomes of -0 is 0 of either sign.
+            negative = v.reinterpret(v.lanes("int32", V), y) < v.splat(0, V)
+            return tirx.Select(negative, y * v.load(parameters[f"s{i}"], k, V), y)
         if stage == "add":
             return y + v.load(next(added), element, V)
         return tirx.Select(y >= zero, v.splat(1.0, V, "float32"), v.splat(-1.0, V, "float32"))

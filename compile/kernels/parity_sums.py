@@ -15,7 +15,15 @@ from tvm import tirx
 from binas.compile.isa import Isa
 from binas.compile.kernels import cutting, nibble_table
 from binas.compile.kernels import vector as v
-from binas.compile.kernels.byte_halves import halves, mask_bits, run_length, width
+from binas.compile.kernels.byte_halves import (
+    BEYOND,
+    beyond,
+    floats,
+    halves,
+    mask_bits,
+    run_length,
+    width,
+)
 from binas.compile.kernels.counting import Counted, bases
 from binas.compile.kernels.counting_bytes import ByteSums
 from binas.compile.kernels.frame import Parameter
@@ -76,7 +84,8 @@ class ParitySums(ByteSums):
         per_group, G = layer.out_channels // layer.groups, layer.groups
         room = np.zeros((*n.shape, G, cls._room(layer, isa) // G), np.int16)
         room[..., :per_group] = values.reshape(*n.shape, G, per_group)
-        vectors = room.reshape(-1, lanes)[:, np.concatenate(halves(lanes))]
+        dealt = halves(lanes, compared=counted.limits is not None)
+        vectors = room.reshape(-1, lanes)[:, np.concatenate(dealt)]
         found += [kinds] if padded else []
         return [*found, vectors.reshape(-1)]
 
@@ -138,17 +147,14 @@ class ParitySums(ByteSums):
             if self.widen_at_end:
                 held_back(self.bytes[i])
                 continue
-            for half in range(self._halves(at, j)):
+            for half in range(1 + (at.block.channels - j * self.lanes > self.lanes // 2)):
                 held_back(self.totals[i][half])
-
-    def _halves(self, at: At, j: int) -> int:
-        """How many halves of a vector have channels: the first channels are all in the lower."""
-        return 1 + (at.block.channels - j * self.lanes > run_length(self.lanes))
 
     def _threshold(self, at: At, pixel: int, j: int, index: Any) -> None:
         """The bits of a vector."""
         n, unit, table = self.lanes // 2, self.frame.bits_unit, self.frame.parameters["t"]
-        counts = self.counts(pixel * at.block.vectors + j)[: self._halves(at, j)]
+        both = at.block.channels - j * self.lanes > run_length(self.lanes)
+        counts = self.counts(pixel * at.block.vectors + j)[: 1 + both]
         masks = [
             v.reinterpret(f"int16x{n}", count) < v.load(table, self._entry(at, pixel, j, half), n)
             for half, count in enumerate(counts)
@@ -163,21 +169,21 @@ class ParitySums(ByteSums):
     def _sums(self, at: At, pixel: int, j: int) -> list[Any]:
         """The sums of a vector as floats, in the order of the channels."""
         n, V = self.lanes // 2, self.isa.lanes
-        parts = []
+        base = self.frame.parameters.get("base")
+        whole = at.rows * (at.span.taps(pixel) * (self.layer.in_shape[3] // self.layer.groups))
+        sums: list[Any] = []
         for half, found in enumerate(self.counts(pixel * at.block.vectors + j)):
             count = v.reinterpret(f"int16x{n}", found)
-            if "base" in self.frame.parameters:
-                entry = self._entry(at, pixel, j, half)
-                base = v.load(self.frame.parameters["base"], entry, n)
-            else:
-                channels = self.layer.in_shape[3] // self.layer.groups
-                whole = at.rows * (at.span.taps(pixel) * channels)
-                base = v.splat(tirx.Cast("int16", whole), n, "int16")
-            total = v.Register("int16", n, base - count - count).get()
-            parts += [part(total, f"int16x{V}") for part in (v.low, v.high)] if n > V else [total]
-        floats = [tirx.Cast(v.lanes("float32", V), part) for part in parts]
-        # A half holds runs of channels: of 8 in a vector of 32, all its own otherwise.
-        return [floats[i] for i in (0, 2, 1, 3)] if self.lanes == 32 else floats
+            if base is None and n > V:
+                twice = v.Register("int16", n, count + count).get()
+                all_ones = v.splat(tirx.Cast("float32", whole + BEYOND), V, "float32")
+                sums += [all_ones - x for x in beyond(twice, n)]
+                continue
+            ones = v.splat(tirx.Cast("int16", whole), n, "int16")
+            if base is not None:
+                ones = v.load(base, self._entry(at, pixel, j, half), n)
+            sums += floats(ones - count - count, n, V)
+        return sums
 
     def _entry(self, at: At, pixel: int, j: int, half: int) -> Any:
         """Where half a vector's channels start in the table of border classes."""

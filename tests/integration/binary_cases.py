@@ -78,6 +78,10 @@ def _by_outputs() -> Iterator[tuple[str, Node]]:
     alone: dict[str, Any] = {"floats": False, "packed": True}
     yield "binary of seven words to 100 bits", conv(200, 100, image=(4, 9), **alone)
     yield "binary of many ones to 49", conv(1100, 49, image=(2, 2), padding=(0, 0, 1, 1))
+    # Twice what does not match is beyond 15 bits for some outputs.
+    yield "binary of as many ones as 15 bits hold", conv(32767, 65, kernel=(1, 1), image=(1, 2))
+    fields: dict[str, Any] = {"pad_value": 1, "image": (2, 3), "batch": 2}
+    yield "binary of as many ones as 15 bits hold, padded", conv(3640, 65, **fields)
     padded: dict[str, Any] = {"packed": True, "pad_value": -1, "stride": (2, 2)}
     yield "binary to 80, padded with -1 at stride 2", conv(33, 80, image=(5, 17), **padded)
     yield "binary to 48, padded with -1 at stride 2", conv(33, 48, image=(5, 27), **padded)
