@@ -168,10 +168,6 @@ class Node:
         """Whether the packed sign of a value can leave together with it, or in its place."""
         return self.float_out == value and self.bits_out is None
 
-    def to_weights(self, per_channel: Doubles) -> Doubles:
-        """Numbers of input channels [C] in a shape that meets the weights of a convolution."""
-        return per_channel.reshape(-1, 1, 1, 1) if self.layer.depthwise else per_channel
-
     @property
     def added(self) -> tuple[str, ...]:
         """Values the epilogue reads, in order."""

@@ -106,10 +106,9 @@ def _check_numbers(graph: Graph) -> None:
     """Refuse parameters that are no finite float32 once folded."""
     for node in graph.nodes:
         arrays = [node.weights] if node.weights is not None else []
-        if node.weights is not None and node.in_affine is not None:
-            arrays.append(node.weights * node.to_weights(node.in_affine.scale))
-            added = np.abs(node.weights * node.to_weights(node.in_affine.bias))
-            arrays.append(added.sum((1, 2, 3)))
+        if node.weights is not None and node.in_affine is not None and node.layer.depthwise:
+            arrays.append(node.weights * node.in_affine.scale[:, None, None, None])
+            arrays.append(np.abs(node.weights).sum((1, 2, 3)) * node.in_affine.bias)
         for stage in (*node.stages, node.bits_affine, node.in_affine):
             if isinstance(stage, Affine):
                 arrays += [stage.scale, stage.bias]

@@ -1,12 +1,12 @@
-"""A batch norm before a convolution of reals, folded into it.
+"""A batch norm before a depthwise convolution, folded into it.
 
-    Σ_rsc (a[c] x[r, s, c] + b[c]) w[k, r, s, c]
-        = Σ_rsc x[r, s, c] (a[c] w[k, r, s, c]) + Σ_rsc b[c] w[k, r, s, c]
+    Σ_rs (a[c] x[r, s, c] + b[c]) w[c, r, s]
+        = Σ_rs x[r, s, c] (a[c] w[c, r, s]) + b[c] Σ_rs w[c, r, s]
 
-Of a depthwise convolution there is but one c, which is k. Sums are over the taps inside the image:
-padding is 0 behind the batch norm, not before it. So the last sum is one number per output channel
-wherever the same taps lie inside: one for the middle of an image and others along its borders. The
-convolution's sums begin with it.
+Sums are over the taps inside the image: padding is 0 behind the batch norm, not before it. So the
+last sum is one number per channel wherever the same taps lie inside: one for the middle of an image
+and others along its borders. The convolution's sums begin with it. They are then as large as what
+the batch norm takes off, and rounded so: `fuse_prologue` keeps large biases apart.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ def per_channel(layer: Layer) -> int:
 
 
 def folded(node: Node) -> Doubles:
-    """Per channel, weights [R * S * C / groups] and what sums begin with [rows * columns].
+    """Per channel, the weights [R * S] and what sums begin with [rows][columns]: [K, all of these].
 
     `rows` and `columns` are those at which other taps come to lie inside the image.
     """
     assert node.weights is not None  # noqa: S101
-    layer, weights = node.layer, node.weights.astype(np.float64)
+    layer, weights = node.layer, node.weights[..., 0].astype(np.float64)
     K = layer.out_channels
     if node.in_affine is None:
         return weights.reshape(K, -1)
-    scaled = weights * node.to_weights(node.in_affine.scale)
-    added = weights * node.to_weights(node.in_affine.bias)
-    begun = [
-        added[:, r.start : r.stop, s.start : s.stop].sum((1, 2, 3))
+    scaled = weights * node.in_affine.scale[:, None, None]
+    sums = [
+        weights[:, r.start : r.stop, s.start : s.stop].sum((1, 2))
         for _, r in _runs_along(layer, 0)
         for _, s in _runs_along(layer, 1)
     ]
-    return np.concatenate([scaled.reshape(K, -1), np.stack(begun, axis=1)], axis=1)
+    begun = np.stack(sums, axis=1) * node.in_affine.bias[:, None]
+    return np.concatenate([scaled.reshape(K, -1), begun], axis=1)
 
 
 def number(layer: Layer, p: Any, q: int) -> Any:

@@ -1,7 +1,8 @@
 """A vector of byte counts as two vectors of 16 bits: which channels lie where, in bits or floats.
 
-Both leave the registers by instructions that stay within 128 bits, where others take twice as many
-steps: channels are dealt out so that they come out in order.
+Both are made by instructions that stay within 128 bits, where others take twice as many steps:
+channels are dealt out so that they come out in order. (Where a half is one vector of floats, it is
+widened and converted.)
 """
 
 from __future__ import annotations

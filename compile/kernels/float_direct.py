@@ -6,6 +6,7 @@ computed. Weights of one bit are stored as floats here.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from binas.compile.graph import Node
 from binas.compile.isa import Isa
-from binas.compile.kernels import border_bias, cutting, epilogue, nest
+from binas.compile.kernels import cutting, epilogue, nest, prologue
 from binas.compile.kernels import vector as v
 from binas.compile.kernels.candidates import enumerated
 from binas.compile.kernels.cutting import Phase
@@ -26,6 +27,7 @@ from binas.core import bits
 from binas.core.layer import Layer
 
 UNROLL = 4  # channels that need no loop
+_CHUNK = 256  # channels of a pixel that have gone through an affine and lie on the stack
 LATENCY = 4  # cycles of a multiply-add
 LOAD, LOAD_IN_ORDER = 0.05, 0.5  # cycles of a load beside multiply-adds, which may hide it
 LOOP = 0.25  # cycles of a pass through the inner loop, hidden likewise
@@ -99,17 +101,16 @@ def generate(layer: Layer, isa: Isa, symbol: str, tile: Tile | None = None) -> K
 
 
 def parameters(layer: Layer, isa: Isa, tile: Tile) -> list[Parameter]:
-    """Weights, then what the epilogue reads."""
+    """Weights, then what an affine in front and the epilogue read."""
     size = cutting.weight_size(cutting.as_row(layer), tile, _weights_per_channel(layer))
-    return [Parameter("w", size, "float32"), *epilogue.parameters(layer, isa)]
+    before = prologue.parameters(layer, isa)
+    return [Parameter("w", size, "float32"), *before, *epilogue.parameters(layer, isa)]
 
 
 def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]:
-    """The values of `parameters`: weights as per block [R][S][C][lanes of the block].
-
-    What sums begin with stands behind a block's weights if it is not 0.
-    """
-    layer, numbers = node.layer, border_bias.folded(node)
+    """The values of `parameters`: weights as per block [R][S][C][lanes of the block]."""
+    assert node.weights is not None  # noqa: S101
+    layer = node.layer
     tile, row = tile or default_tile(layer, isa), cutting.as_row(layer)
     per_group = layer.out_channels // layer.groups
     parts = []
@@ -117,18 +118,13 @@ def arrays(node: Node, isa: Isa, tile: Tile | None = None) -> list[NDArray[Any]]
         for index in range(layer.groups * block.count):
             group, number = divmod(index, block.count)
             first = group * per_group + block.first + number * tile.channels
-            part = np.zeros((block.vectors * tile.lanes, numbers.shape[1]), np.float32)
-            part[: block.channels] = numbers[first : first + block.channels]
-            parts.append(part.T.reshape(-1))
-    return [np.concatenate(parts), *epilogue.arrays(node, isa)]
+            part = np.zeros((block.vectors * tile.lanes, *node.weights.shape[1:]), np.float32)
+            part[: block.channels] = node.weights[first : first + block.channels]
+            parts.append(part.transpose(1, 2, 3, 0).reshape(-1))
+    return [np.concatenate(parts), *prologue.arrays(node, isa), *epilogue.arrays(node, isa)]
 
 
 def _weights_per_channel(layer: Layer) -> int:
-    return _taps(layer) + border_bias.per_channel(layer)
-
-
-def _taps(layer: Layer) -> int:
-    """Multiply-adds of an output."""
     R, S = layer.kernel
     return R * S * (layer.in_shape[3] // layer.groups)
 
@@ -148,14 +144,8 @@ class _Fma(FloatSums):
     def __init__(self, made: Frame, layer: Layer, tile: Tile, isa: Isa) -> None:
         super().__init__(made, layer, isa)
         self.tile = tile
-
-    def begun(self, at: At, pixel: int, j: int) -> Any:
-        """What is left of an affine before the convolution."""
-        if not self.frame.layer.in_affine:
-            return super().begun(at, pixel, j)
-        lanes = self.isa.lanes
-        first = at.weight + (_taps(self.layer) * at.block.vectors + j) * lanes
-        return v.load(self.frame.parameters["w"], first, lanes)
+        if layer.in_affine:
+            self.near = v.array("float32", tile.pixels * _CHUNK)
 
     def contract(self, at: At, r: Any, in_row: Any, phase: Phase) -> None:
         """Neighbouring kernel columns are neighbouring channels unless dilated or grouped."""
@@ -177,15 +167,61 @@ class _Fma(FloatSums):
             ]
             if joined:
                 first = [index + self._apart(pixel) for pixel, index in enumerate(first)]
-            n = count * per_in
-            done, unroll = 0, self.tile.unroll
-            if n > max(unroll, UNROLL):
-                done = n // unroll * unroll
-                with v.loop(0, done // unroll) as k:
-                    for part in range(unroll):
-                        self._step(at, weight, first, k * unroll + part, phase.pixels)
-            for k in range(done, n):
-                self._step(at, weight, first, k, phase.pixels)
+            if layer.in_affine:
+                self._chunks(at, weight, first, phase.pixels)
+                continue
+            reads = [partial(self._broadcast, self.frame.operands[0], at_0) for at_0 in first]
+            self._run(at, weight, reads, count * per_in, phase.pixels)
+
+    def _chunks(self, at: At, weight: Any, first: list[Any], pixels: tuple[int, ...]) -> None:
+        """All channels of a 1x1 layer, each chunk through the affine before it is multiplied.
+
+        In weights the affine would round otherwise: a large mean is taken off before sums are made.
+        """
+        whole, rest = divmod(self.layer.in_shape[3], _CHUNK)
+        if whole:
+            with v.loop(0, whole) as number:
+                self._chunk(at, weight, first, (number * _CHUNK, _CHUNK), pixels)
+        if rest:
+            self._chunk(at, weight, first, (v.const(whole * _CHUNK), rest), pixels)
+
+    def _chunk(
+        self,
+        at: At,
+        weight: Any,
+        first: list[Any],
+        channels: tuple[Any, int],
+        pixels: tuple[int, ...],
+    ) -> None:
+        """Channels from the first of `channels` on, so many of them."""
+        V, (channel, count) = self.isa.lanes, channels
+        with v.loop(0, -(-count // V)) as vector:
+            for pixel in pixels:
+                lane = channel + vector * V
+                x = prologue.load(self.frame, first[pixel] + lane, lane, self.isa)
+                v.store(self.near, pixel * _CHUNK + vector * V, x, V)
+        reads = [
+            partial(self._broadcast, self.near, pixel * _CHUNK) for pixel in range(at.span.width)
+        ]
+        self._run(at, weight + channel * (at.block.vectors * V), reads, count, pixels)
+
+    def _run(
+        self,
+        at: At,
+        weight: Any,
+        reads: Sequence[Callable[[Any], Any]],
+        n: int,
+        pixels: tuple[int, ...],
+    ) -> None:
+        """Add `n` channels, of which `reads` gives each pixel's."""
+        done, unroll = 0, self.tile.unroll
+        if n > max(unroll, UNROLL):
+            done = n // unroll * unroll
+            with v.loop(0, done // unroll) as k:
+                for part in range(unroll):
+                    self._step(at, weight, reads, k * unroll + part, pixels)
+        for k in range(done, n):
+            self._step(at, weight, reads, k, pixels)
 
     def _apart(self, pixel: int) -> Any:
         """`Frame.zero`, another one for each pixel.
@@ -199,7 +235,14 @@ class _Fma(FloatSums):
             return v.const(0)
         return self.frame.zero * pixel
 
-    def _step(self, at: At, weight: Any, first: list[Any], k: Any, pixels: tuple[int, ...]) -> None:
+    def _step(
+        self,
+        at: At,
+        weight: Any,
+        reads: Sequence[Callable[[Any], Any]],
+        k: Any,
+        pixels: tuple[int, ...],
+    ) -> None:
         """Add one channel of these pixels, times its weights, to the sums.
 
         The shorter side of the tile is held while the longer one streams past: that and the sums
@@ -210,12 +253,12 @@ class _Fma(FloatSums):
             partial(v.load, self.frame.parameters["w"], weight + (k * Q + j) * V, V)
             for j in range(Q)
         ]
-        inputs = [partial(self._broadcast, first[pixel] + k) for pixel in pixels]
+        inputs = [partial(reads[pixel], k) for pixel in pixels]
         sums = [[self.sums[pixel * Q + j] for j in range(Q)] for pixel in pixels]
         if len(pixels) < Q:
             outer(inputs, weights, [list(column) for column in zip(*sums, strict=True)], self.isa)
         else:
             outer(weights, inputs, sums, self.isa)
 
-    def _broadcast(self, index: Any) -> Any:
-        return v.splat(v.load(self.frame.operands[0], index), self.isa.lanes, "float32")
+    def _broadcast(self, source: Any, first: Any, k: Any) -> Any:
+        return v.splat(v.load(source, first + k), self.isa.lanes, "float32")

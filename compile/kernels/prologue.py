@@ -1,7 +1,7 @@
 """What an operand goes through before a kernel sums it up: an affine of its channels.
 
-Where activations are read once and used often, as for tables of their sums, it is done as they are
-read. Where each is multiplied, it is folded into what it is multiplied by (`border_bias.py`).
+Of a 1x1 layer: whole vectors of activations go through it before they are used, each for many
+output channels. A depthwise layer has it in its weights (`border_bias.py`).
 """
 
 from __future__ import annotations

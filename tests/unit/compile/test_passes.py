@@ -218,6 +218,27 @@ def test_a_concat_that_weights_of_one_bit_read_behind_norms_is_made_once() -> No
         assert node.sources == (f"n{i}", f"c{i}")
 
 
+def test_a_concat_is_made_once_for_a_norm_that_moves_on_and_one_that_stays() -> None:
+    n = Net()
+    x = n.node("Concat", [n.input("z", (1, 24, 4, 4)), n.x], axis=1)
+    signs = n.constant(np.where(np.arange(8 * 56).reshape(8, 56, 1, 1) % 3, 1.0, -1.0))
+    y = n.node("Conv", [n.norm(x, "a", C=56), signs])
+    assert told(n.plan(y, n.relu(n.norm(x, "b", C=56, seed=1)))) == [
+        "concat → f32",
+        "conv affine → f32",
+        "elementwise affine relu → f32",
+    ]
+
+
+def test_a_norm_that_is_added_by_who_multiplies_it_with_one_bit_stays() -> None:
+    n = Net()
+    z = n.norm(n.relu(n.x))
+    signs = n.constant(np.where(np.arange(32 * 32).reshape(32, 32, 1, 1) % 3, 1.0, -1.0))
+    assert not any(
+        node.layer.in_affine for node in n.plan(n.add(n.node("Conv", [z, signs]), z)).nodes
+    )
+
+
 def test_a_concat_that_somebody_reads_as_it_is_stays() -> None:
     n = Net()
     z = n.input("z", (1, 24, 4, 4))
@@ -274,6 +295,17 @@ def test_a_norm_of_the_image_moves_into_a_depthwise_convolution() -> None:
     (node,) = n.plan(n.node("Conv", [n.norm(n.x), w], group=32, pads=[1] * 4)).nodes
     assert node.inputs == ("x",)
     assert node.layer.in_affine
+
+
+def test_a_norm_of_a_large_mean_stays_in_front_of_a_depthwise_convolution() -> None:
+    for most, folded in ((16.0, True), (17.0, False)):
+        n, bias = Net(), np.zeros((32, 1, 1), np.float32)
+        bias[5] = -most
+        scaled = n.node("Mul", [n.x, n.constant(np.full((32, 1, 1), 2.0))])
+        z, w = n.add(scaled, n.constant(bias)), n.constant(np.ones((32, 1, 3, 3), np.float32))
+        graph = n.plan(n.node("Conv", [z, w], group=32, pads=[1] * 4))
+        assert graph.nodes[-1].layer.in_affine is folded
+        assert len(graph.nodes) == 2 - folded
 
 
 def test_what_a_norm_makes_of_weights_has_to_be_finite() -> None:
