@@ -185,10 +185,15 @@ class Layer:
         return 1 < self.groups == self.in_shape[3] == self.out_channels
 
     @property
+    def signed_sums(self) -> bool:
+        """Whether it adds real activations of one pixel, by the signs that its weights are."""
+        plain = self.kernel == (1, 1) and self.groups == 1 and not any(self.padding)
+        return self.op == "conv" and plain and self.weight_bits == 1
+
+    @property
     def takes_affine(self) -> bool:
         """Whether kernels of this layer can take its operand through an affine (`in_affine`)."""
-        plain = self.kernel == (1, 1) and self.groups == 1 and not any(self.padding)
-        return self.op == "conv" and (self.depthwise or (plain and self.weight_bits == 1))
+        return self.signed_sums or (self.op == "conv" and self.depthwise)
 
     @property
     def adds(self) -> int:

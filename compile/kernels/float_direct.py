@@ -170,7 +170,7 @@ class _Fma(FloatSums):
             if layer.in_affine:
                 self._chunks(at, weight, first, phase.pixels)
                 continue
-            reads = [partial(self._broadcast, self.frame.operands[0], at_0) for at_0 in first]
+            reads = [partial(self._broadcast, self.frame.operands[0], index) for index in first]
             self._run(at, weight, reads, count * per_in, phase.pixels)
 
     def _chunks(self, at: At, weight: Any, first: list[Any], pixels: tuple[int, ...]) -> None:

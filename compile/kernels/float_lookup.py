@@ -42,8 +42,7 @@ _SPARED = 1.045  # tiles of four vectors, for bits, take less than what is count
 
 def pays(layer: Layer, isa: Isa) -> bool:
     """Whether a layer can be computed this way, and is quicker so than by multiply-adds."""
-    plain = layer.kernel == (1, 1) and layer.groups == 1 and not any(layer.padding)
-    if not (plain and layer.op == "conv" and layer.weight_bits == 1 and isa.looks_up):
+    if not (layer.signed_sums and isa.looks_up):
         return False
     row = cutting.as_row(layer)
     if widest(row, isa) == 0:

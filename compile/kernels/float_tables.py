@@ -46,8 +46,7 @@ _STACK = 20 << 10  # floats: threads may have little more
 
 def pays(layer: Layer, isa: Isa) -> bool:
     """Whether a layer can be computed this way, and is quicker so than in others."""
-    plain = layer.kernel == (1, 1) and layer.groups == 1 and not any(layer.padding)
-    if not (plain and layer.op == "conv" and layer.weight_bits == 1 and isa.adds_from_tables):
+    if not (layer.signed_sums and isa.adds_from_tables):
         return False
     if floats_on_stack(layer, isa) > _STACK:
         return False
